@@ -54,6 +54,7 @@ func TestMetricsPage(t *testing.T) {
 			"SLUICE_LISTEN_OPS": "127.0.0.1:0", "SLUICE_LISTEN_API": "127.0.0.1:0", "SLUICE_LISTEN_WEBHOOK": "127.0.0.1:0",
 			"SLUICE_LISTEN_CONSOLE": "127.0.0.1:0", "SLUICE_LOG_LEVEL": "error",
 			"SLUICE_OUTBOX_DATABASE_URL": "postgres://127.0.0.1:1/shop", "SLUICE_OUTBOX_API_KEY": "environment",
+			"SLUICE_ARCHIVE_DATABASE_URL": "postgres://127.0.0.1:1/archive", "SLUICE_SECRETS_KEY": "0123456789abcdef",
 		}[name]
 	}
 	all := map[string]*metric{}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/internal/admission"
+	"sluice/internal/archive"
 	"sluice/internal/audit"
 	"sluice/internal/backlog"
 	"sluice/internal/cloudapi"
@@ -50,7 +51,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	var recipients func(string) string
 	if c.RecipientIndex {
-		recipients = secrets.Hasher(string(c.SecretsKey), "recipient index")
+		recipients = secrets.Hasher(string(c.SecretsKey), archive.RecipientPurpose)
 	}
 	book := newLedger(p.DB, c.Common, recipients)
 	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)
@@ -120,13 +121,17 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return book.CountLists(ctx, before.Add(p.DB.ClockOffset()))
 	}})
 	p.Background(func(ctx context.Context) error { return state.Run(ctx, log) })
-	operators := console.New(console.Options{
+	forOperators := console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
 		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), secrets.New(string(c.SecretsKey))),
 		Fleet:       state,
 		Rates:       ratelimit.NewController(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured),
 		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
-	})
+	}
+	if err := reports(&forOperators, c.Archive); err != nil {
+		return p, err
+	}
+	operators := console.New(forOperators)
 	web := pages.New(pages.Options{Simulator: c.Graph.BaseURL != cloudapi.DefaultBaseURL, Console: operators.Handler(), API: callers, Keys: apiKeys(c.APIKeys), DB: p.DB, Left: ops.Left, Log: log})
 	p.Work(func(ctx context.Context) error {
 		<-ctx.Done()

@@ -1,9 +1,7 @@
 package app
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"strings"
 
 	"sluice/internal/events"
@@ -42,13 +40,7 @@ func relayRecords(book *ledger.Ledger, signer signature.Signer) relay.Records {
 			if !r.Exists() {
 				continue
 			}
-			one := relay.Record{Context: r.Context, Accepted: r.Incarnation()}
-			if object, err := signer.Verify(r.ID, []byte(r.Payload)); err == nil {
-				var to struct{ To, Recipient string }
-				json.Unmarshal(object, &to) // without a payload the recipient is not known
-				one.Recipient = cmp.Or(to.To, to.Recipient)
-			}
-			all[r.ID] = one
+			all[r.ID] = relay.Record{Context: r.Context, Accepted: r.Incarnation(), Recipient: recipientIn(signer, r.ID, r.Payload)}
 		}
 		return all, nil
 	}

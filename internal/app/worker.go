@@ -45,7 +45,7 @@ func Worker(ctx context.Context, args []string, getenv func(string) string) (*Pr
 	return NewWorker(ctx, c, newLog(c.Common))
 }
 
-// NewWorker builds a worker with the sender, the reconciler or both. The sender turns tasks into requests to Meta and
+// NewWorker builds a worker with the parts of its roles. The sender turns tasks into requests to Meta and
 // records their outcomes. The reconciler applies what Meta reports to the records.
 func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program, error) {
 	records := ledgerOptions(c.Common)
@@ -98,6 +98,12 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	if slices.Contains(c.Roles, config.RoleRelay) {
 		w.relay()
+	}
+	if slices.Contains(c.Roles, config.RoleArchive) {
+		if err := w.archive(c.Archive); err != nil {
+			p.Close()
+			return nil, err
+		}
 	}
 	p.Background(w.throughput.Run)
 	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags))

@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -37,6 +38,7 @@ func TestConsole(t *testing.T) {
 	t.Run("failed", func(t *testing.T) { testFailed(t, w) })
 	t.Run("relay", func(t *testing.T) { testRelay(t, w) })
 	t.Run("overview and number", func(t *testing.T) { testOverview(t, w) }) // with what the others left
+	t.Run("reports", func(t *testing.T) { testReports(t, w) })
 }
 
 // A browser without a session gets the sign-in page, a wrong key is refused, and a session ends with the sign-out.
@@ -266,4 +268,19 @@ func testOverview(t *testing.T, w *world) {
 	b.fill("reason", "a slow start")
 	b.click("Set the rate limit")
 	b.shows("#limit", "20/s")
+}
+
+// The reports show what the archive has of the messages of the other tests.
+func testReports(t *testing.T, w *world) {
+	b := w.signIn(t, readOnlyKey)
+	poll.Until(t, "the archive has messages", func() bool {
+		b.open("/console/reports")
+		return get(b, "the days", chromedp.Evaluate[bool](`!!document.querySelector("#days")`))
+	})
+	b.forget() // until there are tables, the answer is a 503
+	b.shows("#days", time.Now().UTC().Format(time.DateOnly))
+	b.looks("reports")
+	b.click("30")
+	b.shows("#choices", "30")
+	b.shows("#days", time.Now().UTC().Format(time.DateOnly))
 }

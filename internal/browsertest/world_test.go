@@ -11,6 +11,7 @@ import (
 
 	"sluice/client"
 	"sluice/internal/graphsim"
+	"sluice/internal/pgtest"
 	"sluice/internal/poll"
 	"sluice/internal/ports"
 	"sluice/internal/rig"
@@ -59,7 +60,10 @@ func startWorld(t *testing.T) *world {
 		classes[c] = map[string]any{"in_doubt_window": "2s", "server_error_window": "1s"}
 	}
 	check(t, os.WriteFile(filepath.Join(g.Dir, "secrets"), []byte("browsertest-secrets-key-0123456789"), 0o600))
+	pg := pgtest.Start(t)
+	check(t, os.WriteFile(filepath.Join(g.Dir, "archive"), []byte(pg.URL()), 0o600))
 	check(t, g.Configure(numbers, map[string]any{
+		"archive":          map[string]any{"database_url_file": "archive"},
 		"secrets_key_file": "secrets", // the index of recipients needs it
 		"redis":            map[string]any{"url": "redis://" + g.Redis.Addr},
 		"classes":          classes,

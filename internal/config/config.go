@@ -117,6 +117,7 @@ type Producer struct {
 
 	Outbox   Outbox
 	Canaries []Canary // at most one for each number
+	Archive  Archive
 }
 
 // Canary is a message that is sent again and again from a number, to see that messages arrive.
@@ -135,6 +136,14 @@ type Outbox struct {
 	Table  string        // its name, or schema.name
 	APIKey string        // the name of the API key with whose rights it sends; in APIKeys
 	Poll   time.Duration // between two queries when no row is pending
+}
+
+// Archive is the PostgreSQL database to which workers write what became of messages.
+type Archive struct {
+	URL        Secret        // with the password in it; empty: there is no archive
+	Retention  time.Duration // how long the archive keeps messages
+	PricesFile string        // what Meta charges, for reports; empty: there are no prices
+	Key        Secret        // hashes recipients; never empty if URL is not
 }
 
 // APIKey is what a caller with an API key may do. Only the hash of the key is stored.
@@ -166,7 +175,7 @@ func Scopes() []string {
 // Worker is the configuration of the sender and reconciler.
 type Worker struct {
 	Common
-	Roles             []string // of RoleSend, RoleReconcile and RoleRelay; never empty
+	Roles             []string // of RoleSend, RoleReconcile, RoleRelay and RoleArchive; never empty
 	MarkerKey         Secret   // of the MAC in our marker, at least 16 bytes
 	UnmatchedStatuses UnmatchedStatuses
 	KeyLife           time.Duration // how long an idempotency key outlives the record of its message; 0: it ends with the record
@@ -174,6 +183,7 @@ type Worker struct {
 	Retry             Retry
 	Events            Events
 	Relay             Relay
+	Archive           Archive
 
 	SecondMarkerKey              Secret // markers that are signed with it are accepted too; empty: there is none
 	PayloadKey, SecondPayloadKey Secret // keys of valid payload signatures; both empty: signatures are not checked
@@ -184,6 +194,7 @@ const (
 	RoleSend      = "send"      // sends messages and runs the sweeper
 	RoleReconcile = "reconcile" // applies Meta's statuses to the records
 	RoleRelay     = "relay"     // forwards events to the relay targets
+	RoleArchive   = "archive"   // writes events to the archive, if there is one
 )
 
 // Relay is how a worker relays events.

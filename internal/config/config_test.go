@@ -68,10 +68,12 @@ apps: [{name: main, secret_file: app, previous_secret_file: app.old, previous_se
 api_keys: [{name: shop, sha256: `+aDigest+`, phone_number_ids: ["*"], scopes: [messages:send, messages:read], revoked: true, expires: 2027-01-31T00:00:00Z}, {name: outbox, sha256: `+strings.Repeat("0", 64)+`, phone_number_ids: ["*"], scopes: [messages:send]}]
 outbox: {database_url_file: outbox, table: shop.messages, api_key: outbox, poll_interval: 1s}
 classes: {utility: {deadline: 12h, in_doubt_window: 5m, in_doubt_policy: close, server_error_window: 20s}}
-roles: send
+roles: send,archive
 retry: {base: 2s, max: 2m, attempts: 7}
 events: {retention: 48h, memory: 1.5GiB}
 idempotency_key_retention: 0s
+archive: {database_url_file: archive, retention: 2000h, prices_file: prices.yaml}
+secrets_key_file: secrets
 recipient_index: false
 unmatched_statuses: {retention: 5m, max: 500}
 listen: {api: "127.0.0.1:1", console: ":4", webhook: ":2", ops: ":3"}
@@ -96,6 +98,7 @@ log_level: warn
 		Ops:      ":3",
 	}
 
+	archive := Archive{URL: "postgres://sluice:pw@db/archive", Retention: 2000 * time.Hour, PricesFile: dir + "/prices.yaml", Key: "secrets-key-1234"}
 	p, err := LoadProducer(args, env())
 	key := APIKey{Name: "shop", SHA256: sha256.Sum256([]byte("secret")), Numbers: []string{"*"}, Scopes: []string{ScopeSend, ScopeRead}, Revoked: true, Expires: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)}
 	if got, err := p.Tokens.Token("200000000000001"); got != "token-b" || err != nil {
@@ -105,7 +108,7 @@ log_level: warn
 	second := APIKey{Name: "outbox", Numbers: []string{"*"}, Scopes: []string{ScopeSend}}
 	same(t, err, p, Producer{
 		Common: common, Listen: "127.0.0.1:1", Console: ":4", APIKeys: []APIKey{key, second}, PayloadKey: "payload-key-1234",
-		Outbox: Outbox{URL: "postgres://sluice:pw@db/shop", Table: "shop.messages", APIKey: "outbox", Poll: time.Second},
+		Outbox: Outbox{URL: "postgres://sluice:pw@db/shop", Table: "shop.messages", APIKey: "outbox", Poll: time.Second}, SecretsKey: "secrets-key-1234", Archive: archive,
 	})
 
 	wh, err := LoadWebhook(args, env())
@@ -132,7 +135,7 @@ log_level: warn
 		t.Error("Token of an unknown number: no error")
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 3 << 29}, UnmatchedStatuses: UnmatchedStatuses{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleArchive}, Archive: archive, Relay: Relay{SecretsKey: "secrets-key-1234"}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 3 << 29}, UnmatchedStatuses: UnmatchedStatuses{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
 
 	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.InDoubtWindow != want.InDoubtWindow {
 		t.Errorf("Class of the number with one of its own = %+v", got)
@@ -197,7 +200,7 @@ func TestWithoutAFile(t *testing.T) {
 		t.Errorf("Token = %q, %v", token, err)
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile, RoleRelay}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 0}, KeyLife: 720 * time.Hour, UnmatchedStatuses: UnmatchedStatuses{15 * time.Minute, 10_000}})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile, RoleRelay, RoleArchive}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 0}, KeyLife: 720 * time.Hour, UnmatchedStatuses: UnmatchedStatuses{15 * time.Minute, 10_000}})
 
 	common.Ops = ":9103"
 	wh, err := LoadWebhook(nil, guides)
@@ -355,6 +358,8 @@ numbers:
 		{"outbox with a key that cannot send", producer, file("numbers: [{phone_number_id: \"7\"}]\napi_keys: [{name: a, sha256: " + aDigest + ", phone_number_ids: [\"*\"], scopes: [admin]}]\noutbox: {api_key: a, database_url_file: gone, table: \"a.b.c\", poll_interval: 1ms}\n"), env("SLUICE_OUTBOX_DATABASE_URL", "postgres://db"), []string{
 			"outbox.api_key: the API key a is revoked or does not have the scope messages:send", `outbox.table: "a.b.c" is not a table like sluice_outbox`, `outbox.poll_interval: "1ms" is not a time from 10ms to 1m0s`,
 		}},
+		{"archive without a secrets key", worker, nil, env("SLUICE_ARCHIVE_DATABASE_URL", "postgres://db"), []string{"archive: needs a secrets key"}},
+		{"no role that works", worker, []string{"--roles", "archive"}, env(), []string{"roles: is only archive, and there is no archive"}},
 		{"roles", worker, file("roles: send,sweep\n"), env(), []string{`roles: "send,sweep" is not a list of send, reconcile`}},
 		{"retry", worker, file("retry: {base: 2m}\n"), env(), []string{"retry.max: is shorter than retry.base"}},
 
@@ -408,7 +413,7 @@ api_keys: [{name: a, sha256: `+canary+`, phone_number_ids: ["`+canary+`"], scope
 `)
 	e := env("SLUICE_REDIS_URL", "http://"+canary, "GRAPH_BASE_URL", "https://user:"+canary+"@x",
 		"PHONE_NUMBER_ID", canary, "ACCESS_TOKEN", canary, "SLUICE_MARKER_KEY", canary[:9], "SLUICE_API_KEY", canary[:9],
-		"VERIFY_TOKEN", canary[:9], "SLUICE_OUTBOX_DATABASE_URL", "postgres://"+canary)
+		"VERIFY_TOKEN", canary[:9], "SLUICE_OUTBOX_DATABASE_URL", "postgres://"+canary, "SLUICE_ARCHIVE_DATABASE_URL", "postgres://"+canary)
 	_, one := LoadProducer([]string{"--config", path}, e)
 	_, two := LoadWorker([]string{"--config", path}, e)
 	_, three := LoadWebhook([]string{"--config", path}, e)

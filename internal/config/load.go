@@ -24,7 +24,7 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l.checkWindows()
 	return Producer{
 		Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile), SecretsKey: l.secretsKey(),
-		RecipientIndex: l.recipientIndex, Outbox: l.openOutbox(), Canaries: l.openCanaries(),
+		RecipientIndex: l.recipientIndex, Outbox: l.openOutbox(), Canaries: l.openCanaries(), Archive: l.openArchive(),
 	}, l.err()
 }
 
@@ -32,6 +32,14 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 func LoadCanaries(args []string, getenv func(string) string) ([]Canary, error) {
 	l := load("tool", args, getenv)
 	return l.openCanaries(), l.err()
+}
+
+// LoadArchive reads the archive, for a tool.
+func LoadArchive(args []string, getenv func(string) string) (Archive, error) {
+	l := load("tool", args, getenv)
+	a := l.openArchive()
+	l.need(a.URL != "", "archive.database_url_file", "is missing: set it, or SLUICE_ARCHIVE_DATABASE_URL, to the database of the archive")
+	return a, l.err()
 }
 
 // LoadWorker reads the worker's configuration, like LoadProducer, and the tokens and keys in
@@ -42,8 +50,10 @@ func LoadWorker(args []string, getenv func(string) string) (Worker, error) {
 	l.need(l.retry.Max >= l.retry.Base, "retry.max", "is shorter than retry.base: raise it")
 	l.checkWindows()
 	l.relay.SecretsKey = l.secretsKey()
+	archive := l.openArchive()
+	l.need(archive.URL != "" || slices.ContainsFunc(l.roles, func(r string) bool { return r != RoleArchive }), "roles", "is only archive, and there is no archive: set archive.database_url_file, or give the worker another role")
 	return Worker{
-		Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events, Relay: l.relay,
+		Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events, Relay: l.relay, Archive: archive,
 		KeyLife: l.keyLife, UnmatchedStatuses: UnmatchedStatuses{l.unmatchedLife, l.unmatchedMost},
 		SecondMarkerKey:  l.optionalKey("second_marker_key_file", l.secondMarkerKeyFile),
 		PayloadKey:       l.optionalKey("payload_key_file", l.payloadKeyFile),
@@ -129,6 +139,8 @@ type values struct {
 	events                                  Events
 	outbox                                  Outbox
 	outboxURLFile                           string
+	archive                                 Archive
+	archiveURLFile                          string
 	canaries                                []canary
 	numbers                                 []number
 	apps                                    []app
@@ -283,6 +295,19 @@ func (l *loader) openOutbox() Outbox {
 	return o
 }
 
+// openArchive returns the archive. Without a URL it is empty.
+func (l *loader) openArchive() Archive {
+	a := l.archive
+	if a.URL = Secret(l.getenv("SLUICE_ARCHIVE_DATABASE_URL")); a.URL == "" {
+		if a.URL = l.secret("archive.database_url_file", l.archiveURLFile); a.URL == "" {
+			return Archive{}
+		}
+	}
+	a.Key = l.secretsKey()
+	l.need(a.Key != "", "archive", "needs a secrets key, which hashes recipients: set secrets_key_file or SLUICE_SECRETS_KEY, with the same key for producers and workers")
+	return a
+}
+
 // openCanaries returns the canaries with their recipients.
 func (l *loader) openCanaries() []Canary {
 	var all []Canary
@@ -375,7 +400,7 @@ func (l *loader) checkKeys() {
 const byteOrderMark = "\ufeff"
 
 // secretVariables are the environment variables that hold secrets.
-var secretVariables = []string{"ACCESS_TOKEN", "APP_SECRET", "VERIFY_TOKEN", "SLUICE_API_KEY", "SLUICE_MARKER_KEY", "SLUICE_SECRETS_KEY", "SLUICE_OUTBOX_DATABASE_URL"}
+var secretVariables = []string{"ACCESS_TOKEN", "APP_SECRET", "VERIFY_TOKEN", "SLUICE_API_KEY", "SLUICE_MARKER_KEY", "SLUICE_SECRETS_KEY", "SLUICE_OUTBOX_DATABASE_URL", "SLUICE_ARCHIVE_DATABASE_URL"}
 
 // checkSecrets finds secrets in the environment that cannot be right. It quotes none.
 func (l *loader) checkSecrets() {

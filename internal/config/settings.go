@@ -94,8 +94,8 @@ func (v *values) settings(program string) []setting {
 			more: "Host names or IP addresses as they are in the URLs of targets, separated by commas. The relay connects to other hosts only at public addresses and with TLS. It may connect to these at any address, and without TLS.",
 		},
 		{
-			key: "roles", def: RoleSend + "," + RoleReconcile + "," + RoleRelay, use: "worker", help: "what this worker does: some of send, reconcile and relay", set: someOf(&v.roles, RoleSend, RoleReconcile, RoleRelay),
-			more: "`send` sends messages, and runs the sweeper, which handles deadlines and ended in-doubt windows. `reconcile` applies statuses from Meta to the records. `relay` forwards events to the [relay targets](relay.md). Split the roles to scale them separately. At least one worker must have each role.",
+			key: "roles", def: RoleSend + "," + RoleReconcile + "," + RoleRelay + "," + RoleArchive, use: "worker", help: "what this worker does: some of send, reconcile, relay and archive", set: someOf(&v.roles, RoleSend, RoleReconcile, RoleRelay, RoleArchive),
+			more: "`send` sends messages, and runs the sweeper, which handles deadlines and ended in-doubt windows. `reconcile` applies statuses from Meta to the records. `relay` forwards events to the [relay targets](relay.md). `archive` writes events to the [archive](archive.md), if there is one. Split the roles to scale them separately. At least one worker must have each role.",
 		},
 		{key: "retry.base", def: "1s", use: "worker", help: "first wait before a retry", more: "It doubles with each attempt. 10 ms to 1 h.", set: duration(&v.retry.Base, 10*time.Millisecond, time.Hour)},
 		{key: "retry.max", def: "60s", use: "worker", help: "longest wait before a retry", more: "Up to 24 h, and not less than `retry.base`.", set: duration(&v.retry.Max, 10*time.Millisecond, 24*time.Hour)},
@@ -135,6 +135,18 @@ func (v *values) settings(program string) []setting {
 		{
 			key: "outbox.poll_interval", def: "200ms", use: "producer", help: "time between two reads of the outbox when no row is pending", more: "10 ms to 1 min.",
 			set: duration(&v.outbox.Poll, 10*time.Millisecond, time.Minute),
+		},
+		{
+			key: "archive.database_url_file", use: "producer worker", path: true, help: "file with the URL of the PostgreSQL database of the archive", set: text(&v.archiveURLFile),
+			more: "Without it, or the variable `SLUICE_ARCHIVE_DATABASE_URL`, there is no [archive](archive.md). Workers with the role `archive` write to it. Producers and `sluice report` read it. It needs a secrets key (`secrets_key_file`), which hashes recipients. Like `postgres://user:password@host:5432/database?sslmode=verify-full`.",
+		},
+		{
+			key: "archive.retention", def: "9600h", use: "worker", help: "how long the archive keeps messages", set: duration(&v.archive.Retention, 35*24*time.Hour, 20*366*24*time.Hour),
+			more: "840h to 175680h. Workers drop whole days.",
+		},
+		{
+			key: "archive.prices_file", use: "producer", path: true, help: "file with what Meta charges, for reports", set: text(&v.archive.PricesFile),
+			more: "See [archive.md](archive.md#prices). Without it, reports count messages and name no cost.",
 		},
 		{key: "listen.api", def: ":8080", use: "producer", help: "host:port of the API", set: address(&v.listenAPI)},
 		{key: "listen.console", def: ":8081", use: "producer", help: "host:port of the console, for operators", more: "See [console.md](console.md). Do not expose it to the internet.", set: address(&v.listenConsole)},

@@ -54,7 +54,7 @@ type auditStore interface {
 	Latest(ctx context.Context, limit int) ([]message.AuditEntry, error)
 }
 
-// Options are what a Console works with. All but the last four are required.
+// Options are what a Console works with. All but Reports and the last four are required.
 type Options struct {
 	Holds       holds
 	Lists       lists
@@ -63,6 +63,7 @@ type Options struct {
 	Relay       relayTargets
 	Fleet       numbers
 	Rates       rates
+	Reports     reports                               // of the archive; nil: there is no archive
 	Keys        httpapi.Keys                          // keys with httpapi.ScopeConsole may read, those with httpapi.ScopeAdmin may act
 	Numbers     func(number string) bool              // whether a phone number id is configured
 	ClockOffset func() time.Duration                  // how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all

@@ -38,6 +38,7 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"replayDeadLetters":       {"/v1/dead-letters/replay", `{` + number + `,` + signed + `}`},
 		"listAwaitingStatus":      {"/v1/awaiting-status?phone_number_id=" + ours, ""},
 		"listAuditLog":            {"/v1/audit", ""},
+		"readReport":              {"/v1/report?days=30", ""},
 		"addAuditEntry":           {"/v1/audit", `{"target":"send text",` + signed + `}`},
 		"countUndelivered":        {"/v1/undelivered?phone_number_id=" + ours, ""},
 		"resendUndelivered":       {"/v1/undelivered/resend", `{` + number + `,` + signed + `}`},

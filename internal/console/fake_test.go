@@ -14,6 +14,7 @@ import (
 	"sluice/internal/console"
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
+	"sluice/internal/report"
 )
 
 const (
@@ -35,6 +36,8 @@ type fakeStore struct {
 	busy  int // so many moves find that the message changed meanwhile
 	good  int // so many moves succeed, and all after them fail; 0: none fails
 	err   error
+
+	reported report.Filter // of the last report
 }
 
 func (s *fakeStore) List(context.Context) ([]message.Hold, error) { return s.held, s.err }
@@ -45,6 +48,17 @@ func (s *fakeStore) CountHeld(_ context.Context, holds []message.Hold) (byHold [
 		byHold = append(byHold, i+1)
 	}
 	return byHold, nil, s.err
+}
+
+// Summarize returns a report with one of everything.
+func (s *fakeStore) Summarize(_ context.Context, f report.Filter) (report.Summary, error) {
+	s.reported = f
+	line := []report.Line{{Market: "Germany", Category: "utility", Type: "regular", Messages: 2, Price: 55_000, Amount: 110_000}}
+	return report.Summary{
+		Days: []report.Delivery{{Day: "2026-01-31", Accepted: 2, Delivered: 1, Rate: 0.5}}, Templates: []report.Delivery{{Template: "sale/en_US", Accepted: 2}},
+		Errors:     []report.Failure{{Code: 131026, State: "failed", Reason: "x", Result: "not_delivered", Messages: 1}},
+		Statements: []report.Statement{{Account: "1", Currency: "EUR", Lines: line, Unpriced: line, Messages: 4, Total: 110_000}},
+	}, s.err
 }
 
 func (s *fakeStore) Set(_ context.Context, h message.Hold) (message.Hold, error) {
@@ -158,7 +172,7 @@ func setup(t *testing.T) *testConsole {
 	d.fleet = &fakeFleet{fakeStore: d.store}
 	d.c = console.New(console.Options{
 		Fleet: d.fleet, Rates: rateSetter{d.fleet},
-		Holds: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: keys,
+		Holds: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: keys,
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },
 		Explain:     func(int) (title, advice string) { return "Undeliverable", "Ask for another number." },

@@ -180,7 +180,7 @@ func (c *Console) routes() []httpapi.Route {
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The entry is written.", Type: auditEntry{}}},
 			Codes:   orderCodes("target_missing"), Handler: c.handle(c.note),
 		},
-	}, append(c.relayRoutes(), c.numberRoutes()...)...), httpapi.About(c.Document)...)
+	}, append(append(c.relayRoutes(), c.numberRoutes()...), c.reportRoute())...), httpapi.About(c.Document)...)
 }
 
 const aboutUndelivered = "A message can be sent again if it is proven that Meta did not deliver it and if Sluice still has its content. " +

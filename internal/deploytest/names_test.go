@@ -17,7 +17,7 @@ var (
 )
 
 // otherNames look like metrics and are none.
-var otherNames = []string{"sluice_outbox" /* the table */, "sluice_default" /* the network of compose */}
+var otherNames = []string{"sluice_outbox", "sluice_archive", "sluice_archive_20260131" /* tables */, "sluice_default" /* the network of compose */}
 
 // metricTable has the labels of each series that the programs export.
 type metricTable map[string][]string

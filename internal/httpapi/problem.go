@@ -145,6 +145,8 @@ var answers = map[string]answer{
 	"stopping":                  {503, "The server is stopping. This line and those after it were not read.", "Send them again."},
 	"feed_busy":                 {429, "Too many callers read events at the same time, of all API keys or of this one.", "Use one stream for all events, and end those that are not used."},
 	"events_unavailable":        {503, "Storage is temporarily unavailable. Events cannot be read.", "Send the request again with the same cursor."},
+	"archive_not_configured":    {503, "There is no archive, so there are no reports.", "Set archive.database_url_file for the producers and workers: see docs/archive.md."},
+	"archive_unavailable":       {503, "The archive did not answer in time.", "Ask for fewer days, or use sluice report, which waits longer. The log of the producer says what failed."},
 	"overloaded":                {503, "Storage is nearly full. No messages are accepted until waiting messages have been sent.", "Send the request again after the time in Retry-After."},
 	"store_unavailable":         {503, "Storage is temporarily unavailable. What the request changes may or may not be stored.", "Send a message again with the same key: it is accepted once. Read what is there before you repeat another change."},
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -82,6 +83,9 @@ func (s *schemas) of(t reflect.Type) object {
 		return object{{"type", "string"}, {"format", "date-time"}}
 	case reflect.TypeFor[json.RawMessage]():
 		return object{} // any JSON
+	}
+	if t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
+		return object{{"type", "string"}}
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/internal/message"
+	"sluice/internal/postgres"
 	"sluice/internal/retry"
 )
 
@@ -32,7 +33,7 @@ const (
 	MaxText = 256<<10 + 1
 	// batch is the maximum number of rows that are accepted together.
 	batch = 256
-	// callTimeout is the time limit of a connect, and of a step. It leaves Accept more than its 5 s.
+	// callTimeout is the time limit of a step. It leaves Accept more than its 5 s.
 	callTimeout = 10 * time.Second
 )
 
@@ -51,7 +52,7 @@ type Reader struct {
 
 // New returns a Reader. It does not connect. Its error does not quote the URL, which can have a password.
 func New(o Options) (*Reader, error) {
-	config, err := parse(o.URL)
+	config, err := postgres.Parse("outbox", o.URL)
 	if err != nil {
 		return nil, err
 	}

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/message"
+	"sluice/internal/postgres"
 )
 
 //go:embed schema.sql
@@ -49,21 +49,6 @@ func newStatements(table string) statements {
 		all[i] = strings.ReplaceAll(all[i], "{table}", quote(table))
 	}
 	return statements{all[0], all[1], all[2], all[3]}
-}
-
-// parse reads the URL of a database.
-func parse(url string) (*pgx.ConnConfig, error) {
-	c, err := pgx.ParseConfig(url)
-	if err != nil || !strings.Contains(url, "://") {
-		return nil, errors.New("the URL of the outbox database is not valid: write it like postgres://user:password@host:5432/database?sslmode=verify-full")
-	}
-	// A pooler can give each transaction another connection, without the prepared statements of the one before.
-	c.DefaultQueryExecMode = pgx.QueryExecModeExec
-	c.ConnectTimeout = callTimeout
-	if c.RuntimeParams["application_name"] == "" {
-		c.RuntimeParams["application_name"] = "sluice"
-	}
-	return c, nil
 }
 
 // peek connects if necessary, and reports whether a row is pending.
@@ -142,49 +127,30 @@ func (r *Reader) mark(ctx context.Context, tx pgx.Tx, m marks) error {
 
 // disconnect ends the connection.
 func (r *Reader) disconnect() {
-	if r.conn == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	r.conn.Close(ctx) // after a failure it may be broken already
+	postgres.Close(r.conn)
 	r.conn = nil
 }
 
 // Check connects to a database and runs the statements of a Reader, which change nothing. Its error says what to
 // correct. It blocks for at most 10 s.
 func Check(ctx context.Context, url, table string) error {
-	config, err := parse(url)
+	config, err := postgres.Parse("outbox", url)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return explain(err)
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
 	sql := newStatements(table)
-	if _, err = conn.Exec(ctx, sql.read, MaxText, 0); err == nil {
-		_, err = conn.Exec(ctx, sql.mark, []int64{}, []string{}, []string{}, []string{})
-	}
-	return explain(err)
+	return explain(postgres.Use(ctx, config, func(conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, sql.read, MaxText, 0); err != nil {
+			return err
+		}
+		_, err := conn.Exec(ctx, sql.mark, []int64{}, []string{}, []string{}, []string{})
+		return err
+	}))
 }
 
 // explain returns an error of PostgreSQL in one line, with what to do.
 func explain(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := strings.Join(strings.Fields(err.Error()), " ") // that of a connect has a line for each address
-	if refused, is := errors.AsType[*pgconn.PgError](err); is {
-		switch refused.Code {
-		case "42P01", "42703", "42704", "3F000": // no such table, column, type, schema
-			text += ". Create the table with the SQL that `sluice outbox schema` prints, and compare outbox.table"
-		case "42501": // insufficient privilege
-			text += ". Grant the rights that `sluice outbox schema` prints"
-		}
-	}
-	return errors.New(text)
+	return postgres.Explain(err, "Create the table with the SQL that `sluice outbox schema` prints, and compare outbox.table", "Grant the rights that `sluice outbox schema` prints")
 }

@@ -38,20 +38,22 @@ var templates = func() map[string]*template.Template {
 
 // funcs are the functions of the templates.
 var funcs = template.FuncMap{
-	"time":   clock,
-	"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"ago":    func(t time.Time) string { return span(time.Since(t)) },
-	"until":  func(t time.Time) string { return span(time.Until(t)) },
-	"span":   span,
-	"spanOf": func(seconds float64) string { return span(time.Duration(seconds * float64(time.Second))) },
-	"rate":   rate,
-	"spark":  spark,
-	"ends":   ends,
-	"number": number,
-	"static": staticPath,
-	"link":   address,
-	"dict":   dict,
-	"list":   func(texts ...string) []string { return texts },
+	"time":    clock,
+	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"ago":     func(t time.Time) string { return span(time.Since(t)) },
+	"until":   func(t time.Time) string { return span(time.Until(t)) },
+	"span":    span,
+	"spanOf":  func(seconds float64) string { return span(time.Duration(seconds * float64(time.Second))) },
+	"rate":    rate,
+	"spark":   spark,
+	"ends":    ends,
+	"number":  number,
+	"percent": func(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" },
+	"seconds": func(s float64) string { return strconv.FormatFloat(s, 'f', 1, 64) + " s" },
+	"static":  staticPath,
+	"link":    address,
+	"dict":    dict,
+	"list":    func(texts ...string) []string { return texts },
 }
 
 // clock returns a time in UTC for people; empty for the zero time.

@@ -29,6 +29,7 @@ import (
 	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
 	"sluice/internal/relay"
+	"sluice/internal/report"
 	"sluice/internal/repository"
 	"sluice/internal/secrets"
 	"sluice/internal/store"
@@ -52,7 +53,8 @@ type site struct {
 	numbers []string          // that are configured
 	tokens  map[string]string // by the name of the API key: admin, reader, narrow (only the number ours), sender
 	pages   *pages.Pages
-	fleet   *fleet.Fleet // of the last serve
+	fleet   *fleet.Fleet    // of the last serve
+	summary *report.Summary // of the archive; nil: there is no archive
 	url     string
 }
 
@@ -87,13 +89,17 @@ func (s *site) serve(keys httpapi.Keys) (*pages.Pages, string) {
 		*backlog.Reader
 	}{holds.New(s.db, shards, log), reader}
 	s.fleet = fleet.New(fleet.Options{Numbers: s.numbers, Rates: reader.ReadAll, Holds: held, Lists: book.CountLists, Observed: observed.New(s.db, shards)})
-	operators := console.New(console.Options{
+	o := console.Options{
 		Holds: held, Fleet: s.fleet,
 		Rates: ratelimit.NewController(s.db, shards, func(string) int { return 80 }),
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
 		Relay: relay.NewTargets(s.db, shards, secrets.New("")), Keys: keys,
 		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,
-	})
+	}
+	if s.summary != nil {
+		o.Reports = archived{*s.summary}
+	}
+	operators := console.New(o)
 	p := pages.New(pages.Options{
 		Console: operators.Handler(), API: s.callers(keys, reader, book), Keys: keys, DB: s.db,
 		Left: func(ctx context.Context) <-chan struct{} { return ctx.Done() },

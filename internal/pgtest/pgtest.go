@@ -6,11 +6,13 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -144,6 +146,26 @@ func (s *Server) Restart() {
 			s.t.Fatalf("postgres at %s: %v", s.Addr, err)
 		}
 	}
+}
+
+// KillHard ends all processes of the server by SIGKILL, as when a machine runs out of memory.
+func (s *Server) KillHard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pid := s.cmd.Process.Pid
+	s.cmd.Process.Signal(syscall.SIGSTOP) // so that it starts no further process
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		s.t.Errorf("list the processes of postgres: %v", err)
+	}
+	for child := range strings.FieldsSeq(string(children)) {
+		if n, err := strconv.Atoi(child); err == nil {
+			syscall.Kill(n, syscall.SIGKILL)
+		}
+	}
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
+	s.cmd = nil
 }
 
 // Kill ends the server at once, without its usual end: what was committed stays.
