@@ -143,7 +143,7 @@ func TestPrometheusReadsTheRules(t *testing.T) {
 	if got := words(documents(t, prometheusDir+"/prometheus.yml")[0], "rule_files"); !slices.Equal(got, []string{"alerts.yml", "rules.yml"}) {
 		t.Errorf("Prometheus reads the rules %q", got)
 	}
-	services, _ := compose(t)
+	services := compose(t)
 	var mounted []string
 	for _, c := range list(services["prometheus"], "configs") {
 		mounted = append(mounted, text(c, "target"))

@@ -2,7 +2,6 @@ package deploytest
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -13,17 +12,16 @@ import (
 
 const composeFile = "docker-compose.yml"
 
-// compose returns the services by name, and the whole file.
-func compose(t *testing.T) (services map[string]any, file any) {
+// compose returns the services by name.
+func compose(t *testing.T) map[string]any {
 	t.Helper()
-	file = documents(t, composeFile)[0]
-	services, _ = at(file, "services").(map[string]any)
-	for _, name := range []string{"redis", "producer", "worker", "webhook", "simulator", "prometheus"} {
+	services, _ := at(documents(t, composeFile)[0], "services").(map[string]any)
+	for _, name := range []string{"redis", "producer", "worker", "webhook", "simulator", "prometheus", "alertmanager", "grafana"} {
 		if services[name] == nil {
 			t.Fatalf("no service %s", name)
 		}
 	}
-	return services, file
+	return services
 }
 
 func composeConfig(t *testing.T) loaded {
@@ -36,7 +34,7 @@ func composeConfig(t *testing.T) loaded {
 }
 
 func TestComposeRedisKeepsThePromises(t *testing.T) {
-	services, _ := compose(t)
+	services := compose(t)
 	redisServer(t, words(services["redis"], "command"))
 	if words(services["redis"], "healthcheck.test") == nil {
 		t.Error("Redis has no health check, and the programs wait for it")
@@ -47,7 +45,7 @@ func TestComposeRedisKeepsThePromises(t *testing.T) {
 }
 
 func TestComposePrograms(t *testing.T) {
-	services, _ := compose(t)
+	services := compose(t)
 	c := composeConfig(t)
 	ops := map[string]string{"producer": c.producer.Ops, "worker": c.worker.Ops, "webhook": c.webhook.Ops}
 	for name, address := range ops {
@@ -91,7 +89,7 @@ func TestComposePrograms(t *testing.T) {
 }
 
 func TestComposeSimulator(t *testing.T) {
-	services, _ := compose(t)
+	services := compose(t)
 	c := composeConfig(t)
 	want := []string{
 		"/sluice", "simulate", "--listen", ":8070",
@@ -106,32 +104,12 @@ func TestComposeSimulator(t *testing.T) {
 	}
 }
 
-// The tool itself is asked whether it knows what compose and the probes call it with.
-func TestToolKnowsItsFlags(t *testing.T) {
-	services, _ := compose(t)
-	tool := program(t, "sluice")
-	for _, line := range [][]string{
-		words(services["simulator"], "command"),
-		words(services["producer"], "healthcheck.test")[1:],
-	} {
-		out, err := exec.CommandContext(t.Context(), tool, append(line[1:2:2], "--help")...).CombinedOutput()
-		if err != nil {
-			t.Errorf("%q: %v\n%s", line, err, out)
-		}
-		for _, word := range line[2:] {
-			if strings.HasPrefix(word, "--") && !strings.Contains(string(out), word+"=") {
-				t.Errorf("sluice %s has no %s:\n%s", line[1], word, out)
-			}
-		}
-	}
-}
-
 // Each program gets the secrets that its part of the configuration names, and no other.
 func TestComposeSecrets(t *testing.T) {
-	services, file := compose(t)
+	services := compose(t)
 	want := map[string][]string{
 		"producer": {"secrets_key"}, "worker": {"access_token", "marker_key", "secrets_key"}, "webhook": {"app_secret", "verify_token"},
-		"simulator": {"access_token", "app_secret"}, "redis": nil, "prometheus": nil,
+		"simulator": {"access_token", "app_secret"}, "redis": nil, "prometheus": nil, "alertmanager": nil, "grafana": nil,
 	}
 	for name, secrets := range want {
 		got := words(services[name], "secrets")
@@ -140,10 +118,13 @@ func TestComposeSecrets(t *testing.T) {
 			t.Errorf("%s gets the secrets %q, want %q", name, got, secrets)
 		}
 	}
-	all, _ := at(file, "secrets").(map[string]any)
-	for name, s := range all {
-		value := read(t, text(s, "file"))
-		if !strings.HasPrefix(value, "demo-only-") {
+	all := project(t, nil).Secrets
+	for name, secret := range all {
+		value, err := os.ReadFile(secret.File)
+		if err != nil {
+			t.Error(err)
+		}
+		if !strings.HasPrefix(string(value), "demo-only-") {
 			t.Errorf("secret %s does not say that it is for the demo only", name)
 		}
 	}
@@ -152,31 +133,8 @@ func TestComposeSecrets(t *testing.T) {
 	}
 }
 
-func TestComposeFilesAndVolumesExist(t *testing.T) {
-	services, file := compose(t)
-	configs, _ := at(file, "configs").(map[string]any)
-	for name, c := range configs {
-		if _, err := os.Stat(filepath.Join(root, text(c, "file"))); err != nil {
-			t.Errorf("config %s: %v", name, err)
-		}
-	}
-	for name, s := range services {
-		for _, c := range list(s, "configs") {
-			if configs[text(c, "source")] == nil {
-				t.Errorf("%s: config %s is nowhere", name, text(c, "source"))
-			}
-		}
-		for _, v := range words(s, "volumes") {
-			volume, _, _ := strings.Cut(v, ":")
-			if volumes, _ := at(file, "volumes").(map[string]any); volumes[volume] == nil {
-				t.Errorf("%s: volume %s is nowhere", name, volume)
-			}
-		}
-	}
-}
-
 func TestPrometheusFindsThePrograms(t *testing.T) {
-	services, _ := compose(t)
+	services := compose(t)
 	c := composeConfig(t)
 	ports := map[string]int{
 		"producer": port(t, c.producer.Ops), "worker": port(t, c.worker.Ops),

@@ -1,6 +1,7 @@
 package deploytest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ var licences = []struct{ name, phrase string }{
 	{"0BSD", "Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted."},
 	{"ISC", "Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted, provided"},
 	{"MPL-2.0", "Mozilla Public License Version 2.0"},
+	{"BSL-1.0", "Boost Software License - Version 1.0"},
+	{"Unlicense", "This is free and unencumbered software released into the public domain."},
 }
 
 // licenceFile matches the names of files with a licence or a notice.
@@ -73,7 +76,9 @@ func TestNotice(t *testing.T) {
 	b.WriteString("Sluice\nCopyright The Sluice authors\n\nThe programs of Sluice contain the parts below. The texts that their licences and notices ask for follow.\n" +
 		"The text of Apache-2.0 is in LICENSE. `make docs` writes this file.\n\n")
 	b.WriteString(strings.Join(list, ""))
-	for _, text := range slices.SortedFunc(maps.Keys(users), func(a, b string) int { return slices.Compare(users[a], users[b]) }) {
+	for _, text := range slices.SortedFunc(maps.Keys(users), func(a, b string) int {
+		return cmp.Or(slices.Compare(users[a], users[b]), strings.Compare(a, b))
+	}) {
 		fmt.Fprintf(&b, "\n%s\n%s:\n\n%s\n", strings.Repeat("-", 80), strings.Join(users[text], "\n"), text)
 	}
 	golden.File(t, filepath.Join(root, "NOTICE"), []byte(b.String()))
@@ -82,9 +87,9 @@ func TestNotice(t *testing.T) {
 // A licence that is not in the table is none.
 func TestLicences(t *testing.T) {
 	for text, want := range map[string][]string{
-		"GNU GENERAL PUBLIC LICENSE Version 3, 29 June 2007":                                                                nil,
-		"Permission is hereby granted, free of charge, to any person\n  obtaining a copy of this software":                  {"MIT"},
-		"Licensed under the Apache License,\nVersion 2.0, and Redistribution and use in source and binary forms":            {"Apache-2.0"},
+		"GNU GENERAL PUBLIC LICENSE Version 3, 29 June 2007":                                                     nil,
+		"Permission is hereby granted, free of charge, to any person\n  obtaining a copy of this software":       {"MIT"},
+		"Licensed under the Apache License,\nVersion 2.0, and Redistribution and use in source and binary forms": {"Apache-2.0"},
 		read(t, "LICENSE"): {"Apache-2.0"},
 	} {
 		if got := licencesIn(text); !slices.Equal(got, want) {

@@ -37,7 +37,7 @@ func TestUserAgent(t *testing.T) {
 		"1.2.3":       "sluice/1.2.3",
 		"v1.2.3-rc.1": "sluice/1.2.3-rc.1",
 		"v0.0.0-20260101120000-abcdef012345+dirty": "sluice/0.0.0-20260101120000-abcdef012345",
-		"(devel)":       "sluice/0.0.0",
+		"(devel)":        "sluice/0.0.0",
 		"v1.2.3\r\nX: y": "sluice/1.2.3",
 	} {
 		if got := (Info{Version: version}).userAgent(); got != want {
