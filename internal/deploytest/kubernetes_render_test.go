@@ -107,7 +107,7 @@ func (all objects) pods() map[string]any {
 	return pods
 }
 
-// Each kustomization uses all files beside it.
+// Each kustomization uses all files of its directory.
 func TestKustomizationsListTheirFolders(t *testing.T) {
 	t.Parallel()
 	found := 0

@@ -122,7 +122,7 @@ func (all commandTable) wrong(text string) (wrong []string, found int) {
 func TestNamedMetricsAndCommandsExist(t *testing.T) {
 	t.Parallel()
 	known, commands := metrics(t), toolCommands(t)
-	files := []string{prometheusDir + "/alerts.yml", "docs/runbook.md", "docs/alerts.md"}
+	files := []string{prometheusDir + "/alerts.yml", "docs/runbook.md", "docs/alerts.md", "docs/kubernetes.md", "docs/hosts.md"}
 	for _, pattern := range []string{"docs/runbooks/*.md", "deploy/grafana/*.json"} {
 		more, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
