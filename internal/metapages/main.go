@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// seenFile has a line for each page that somebody has read: hash of its text, date, address.
+// seenFile has a line for each page that was read: hash of its text, date, address.
 const seenFile = "internal/metapages/seen.txt"
 
 func main() {
