@@ -108,11 +108,11 @@ func fetch(ctx context.Context, url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := text(string(body))
-	if len(text) < 200 {
+	words := text(string(body))
+	if len(words) < 200 {
 		return "", errors.New("the page has no text without a browser")
 	}
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(text))), nil
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(words))), nil
 }
 
 var (
