@@ -89,6 +89,20 @@ docs: ## write the generated pages of docs/ anew
 	@$(FIRST)
 	go generate ./...
 
+SITE = out/site-build
+
+site: ## docs/ as a web site, in out/site; BASE=https://git.example.com/sluice/blob/main links to files of the repository
+	@tools/need node:nodejs npm:npm
+	@rm -rf $(SITE)/docs $(SITE)/.vitepress && mkdir -p $(SITE)
+	@cp -r docs site/. $(SITE)
+	npm ci --prefix $(SITE) --no-audit --no-fund --ignore-scripts
+	BASE='$(BASE)' $(SITE)/node_modules/.bin/vitepress build $(SITE)
+	@echo 'The site is in out/site. To read it: python3 -m http.server -d out/site'
+
+meta-check: ## which pages of Meta's documentation changed since they were read; asks developers.facebook.com; ACCEPT=1 stores that
+	@$(FIRST)
+	go run ./internal/metapages $(if $(ACCEPT),-accept)
+
 runbook-urls: ## out/alerts.yml, the alerts with links to your copy of the runbooks; BASE=https://git.example.com/sluice/blob/main
 	@case '$(BASE)' in http*) ;; *) echo 'runbook-urls: BASE is missing. Run: make runbook-urls BASE=https://git.example.com/sluice/blob/main' >&2; exit 1;; esac
 	@mkdir -p out

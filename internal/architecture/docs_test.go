@@ -249,6 +249,21 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// TestEachPageIsInTheNavigation: the lists of docs/README.md, which are the navigation of the site too, have each page of docs/ once.
+func TestEachPageIsInTheNavigation(t *testing.T) {
+	t.Parallel()
+	var listed []string
+	for _, m := range regexp.MustCompile(`(?m)^- \[[^\]]+\]\(([\w-]+\.md)\): `).FindAllStringSubmatch(page(t, "docs/README.md"), -1) {
+		listed = append(listed, "docs/"+m[1])
+	}
+	slices.Sort(listed)
+	want := slices.DeleteFunc(slices.Clone(pages), func(p string) bool { return path.Dir(p) != "docs" || p == "docs/README.md" })
+	slices.Sort(want)
+	if !slices.Equal(listed, want) {
+		t.Errorf("docs/README.md lists\n%q\nand the pages are\n%q", listed, want)
+	}
+}
+
 var (
 	heading    = regexp.MustCompile(`(?m)^#+ (.+)$`)
 	inAnchor   = regexp.MustCompile(`[^\p{L}\p{N}_ -]+`)

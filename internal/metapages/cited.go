@@ -58,7 +58,7 @@ const head = `# Pages of Meta
 What Sluice knows about Meta's platform, it has from these pages of Meta's documentation. The second column says where each one is cited: the facts to
 check when Meta changes the page. Error codes and their meaning are in [errors.md](errors.md), and limits in [concepts.md](concepts.md#three-limits).
 
-` + "`make meta-check`" + ` fetches the pages and names those whose text changed since somebody last read them (` + "`" + seenFile + "`" + `). It needs access to
+` + "`make meta-check`" + ` fetches the pages and names those whose text changed since they were last read (` + "`" + seenFile + "`" + `). It needs access to
 developers.facebook.com, so CI does not run it. Read the changed pages, correct what is cited here, then run ` + "`make meta-check ACCEPT=1`" + ` and commit.
 
 | page of developers.facebook.com | cited in |

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// seenFile has a line for each page that somebody has read: hash of its text, date, address.
+// seenFile has a line for each page that was read: hash of its text, date, address.
 const seenFile = "internal/metapages/seen.txt"
 
 func main() {
@@ -108,11 +108,11 @@ func fetch(ctx context.Context, url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := text(string(body))
-	if len(text) < 200 {
+	words := text(string(body))
+	if len(words) < 200 {
 		return "", errors.New("the page has no text without a browser")
 	}
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(text))), nil
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(words))), nil
 }
 
 var (

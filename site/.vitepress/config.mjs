@@ -4,16 +4,16 @@ import { join } from "node:path";
 import { defineConfig } from "vitepress";
 import { renderMermaidSVG } from "beautiful-mermaid";
 
-const docs = join(import.meta.dirname, "../../docs");
+// make site copies docs/ beside this folder, so that Vite finds the packages from there.
+const docs = join(import.meta.dirname, "../docs");
 // The address of the files of the repository, for example https://git.example.com/sluice/blob/main.
 const repository = process.env.BASE?.replace(/\/$/, "");
 
 export default defineConfig({
   title: "Sluice",
   description: "WhatsApp messages through Meta's Cloud API: stored durably, sent at the rate limit, followed until they are read.",
-  srcDir: docs,
-  outDir: "../out/site",
-  cacheDir: "../out/site-cache",
+  srcDir: "docs",
+  outDir: "../site",
   rewrites: { "README.md": "index.md" },
   cleanUrls: false,
   themeConfig: {
@@ -29,6 +29,7 @@ export default defineConfig({
     config: (md) => {
       dropComments(md);
       leadOut(md);
+      drawCheckboxes(md);
       drawDiagrams(md);
     },
   },
@@ -80,6 +81,13 @@ function leadOut(md) {
         }
       }
     }
+  });
+}
+
+// drawCheckboxes draws the boxes of a checklist, `- [ ]`, as GitHub does.
+function drawCheckboxes(md) {
+  md.core.ruler.push("draw-checkboxes", ({ tokens }) => {
+    for (const { children } of tokens) if (children?.[0]?.content.startsWith("[ ] ")) children[0].content = "☐" + children[0].content.slice(3);
   });
 }
 
