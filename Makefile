@@ -34,6 +34,12 @@ test: ## all tests with the race detector, against a real Redis and PostgreSQL t
 	@go build -o out/progress ./internal/progress
 	@CGO_ENABLED=1 out/progress go test -race -json ./...
 
+e2e-redis: ## the end-to-end tests on Sentinel and on a Cluster, with TLS and users of few rights; ON=cluster for one of them
+	@tools/need redis-server:redis-server
+	@$(FIRST)
+	@set -e; for kind in $(or $(ON),sentinel cluster); do echo "$$kind"; \
+		SLUICE_E2E_REDIS=$$kind go test -count=1 -skip 'Readme|Trial|Prometheus|Troubles|DoesNotStop' ./internal/e2e; done
+
 # Each as its directory and its name, with a colon between.
 FUZZ = $(shell grep -rEo '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' client internal | sed 's|/[^/]*:func |:|')
 

@@ -60,6 +60,7 @@ type realRedis struct {
 	durability string
 	admin      redis.UniversalClient // may do everything
 	server     *redistest.Server     // nil unless it is single
+	retry      time.Duration         // for which a caller repeats a request: on a busy machine a replica confirms too late
 }
 
 func (k kind) start(t *testing.T) realRedis {
@@ -68,15 +69,15 @@ func (k kind) start(t *testing.T) realRedis {
 	switch k {
 	case sentinel:
 		s := redistest.StartSecureSentinel(t, 1, users)
-		return realRedis{s.SecureURL("sluice"), string(store.Replica), s.Master().Client(), nil}
+		return realRedis{s.SecureURL("sluice"), string(store.Replica), s.Master().Client(), nil, time.Minute}
 	case cluster:
 		c := redistest.StartSecureCluster(t, users)
-		return realRedis{c.SecureURL("sluice"), string(store.Replica), c.Client(), nil}
+		return realRedis{c.SecureURL("sluice"), string(store.Replica), c.Client(), nil, time.Minute}
 	case single:
 		_, rule, _ := strings.Cut(users.Servers, "user sluice ")
 		rule, _, _ = strings.Cut(rule, "\n")
 		s := redistest.Start(t, append([]string{"--user", "sluice"}, strings.Fields(rule)...)...)
-		return realRedis{"redis://sluice:" + redistest.Password + "@" + s.Addr, string(store.Fsync), s.Client(), s}
+		return realRedis{"redis://sluice:" + redistest.Password + "@" + s.Addr, string(store.Fsync), s.Client(), s, 0}
 	}
 	t.Fatalf("%s is no kind of Redis", k)
 	return realRedis{}

@@ -181,7 +181,7 @@ func setupOn(t *testing.T, on kind, rate int, sim graphsim.Options, settings ...
 	w.hooks = "http://" + webhook.Addr() + "/webhooks/whatsapp/main"
 	w.console = "http://" + producer.ConsoleAddr()
 	w.ops = map[string]string{"producer": producer.OpsAddr(), "webhook": webhook.OpsAddr(), "simulator": l.Addr().String()}
-	w.api = client.New("http://"+producer.Addr(), apiKey, client.WithRetryFor(0))
+	w.api = client.New("http://"+producer.Addr(), apiKey, client.WithRetryFor(w.redis.retry))
 
 	sim.Webhook.URL, sim.Webhook.Secret = w.hooks, appSecret
 	w.sim = graphsim.New(sim)

@@ -28,7 +28,8 @@ func StartCluster(t testing.TB) *Cluster {
 	return StartSecureCluster(t, Access{})
 }
 
-// StartSecureCluster is StartCluster with secured servers; with an empty Access they are not.
+// StartSecureCluster is StartCluster with secured servers, which replace a master only after 30 s: no busy machine takes
+// so long. With an empty Access they are not secured.
 func StartSecureCluster(t testing.TB, access Access) *Cluster {
 	t.Helper()
 	settings := access.replicated()
@@ -65,6 +66,13 @@ func StartSecureCluster(t testing.TB, access Access) *Cluster {
 		}
 	}
 	c.AwaitWhole()
+	if access.Servers != "" {
+		for _, one := range clients {
+			if err := one.ConfigSet(ctx, "cluster-node-timeout", patience).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	return c
 }
 

@@ -20,6 +20,9 @@ import (
 // Password is the password of every user of secured servers.
 const Password = "redistest-password"
 
+// patience is after how many milliseconds without an answer a secured master is replaced.
+const patience = "30000"
+
 // Access has the users of secured servers, as lines of ACL files. Its servers speak TLS only, and have the users replica,
 // by which they follow each other, and sentinel, by which Sentinels watch them. Sentinels have a user sentinel too, by which
 // they talk to each other. The tests themselves use a user admin, which is added.

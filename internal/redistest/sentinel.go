@@ -46,7 +46,8 @@ func StartSentinel(t testing.TB, replicas int) *Sentinel {
 	return StartSecureSentinel(t, replicas, Access{})
 }
 
-// StartSecureSentinel is StartSentinel with secured servers and Sentinels; with an empty Access they are not.
+// StartSecureSentinel is StartSentinel with secured servers and Sentinels, which replace a master only after 30 s: no busy
+// machine takes so long. With an empty Access they are not secured.
 func StartSecureSentinel(t testing.TB, replicas int, access Access) *Sentinel {
 	t.Helper()
 	s := &Sentinel{t: t}
@@ -60,7 +61,11 @@ func StartSecureSentinel(t testing.TB, replicas int, access Access) *Sentinel {
 	await(t, "replicas follow", func(ctx context.Context) bool {
 		return strings.Count(master.ask().Info(ctx, "replication").Val(), "state=online") == replicas
 	})
-	config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 5000\n", masterName, host, port)
+	silent := "1000"
+	if access.Servers != "" {
+		silent = patience
+	}
+	config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\nsentinel down-after-milliseconds %[1]s %[4]s\nsentinel failover-timeout %[1]s 5000\n", masterName, host, port, silent)
 	if access.Servers != "" {
 		config += fmt.Sprintf("sentinel auth-user %[1]s sentinel\nsentinel auth-pass %[1]s %[2]s\nsentinel sentinel-user sentinel\nsentinel sentinel-pass %[2]s\n", masterName, Password)
 	}

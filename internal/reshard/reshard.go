@@ -13,6 +13,9 @@ import (
 // together is how many keys one MIGRATE moves, as redis-cli does.
 const together = 10
 
+// answerWithin is how long a MIGRATE may take, on a busy machine too.
+const answerWithin = time.Minute
+
 // Begin lets the master from begin to move a slot to the master to. From then on, commands for keys that from does not
 // have are answered with ASK, and commands for several keys of which it has only some with TRYAGAIN.
 func Begin(ctx context.Context, slot int64, from, to *redis.Client) error {
@@ -39,7 +42,9 @@ func Move(ctx context.Context, slot int64, from, to *redis.Client, pause time.Du
 	if err != nil {
 		return 0, err
 	}
-	command := []any{"migrate", host, port, "", 0, 5000}
+	// A MIGRATE without an answer leaves its keys on both masters, and those of from count until they are gone there: so
+	// REPLACE.
+	command := []any{"migrate", host, port, "", 0, answerWithin.Milliseconds(), "replace"}
 	if o := to.Options(); o.Password != "" {
 		command = append(command, "auth2", o.Username, o.Password)
 	}
@@ -56,7 +61,7 @@ func Move(ctx context.Context, slot int64, from, to *redis.Client, pause time.Du
 		for _, key := range some {
 			move = append(move, key)
 		}
-		if err := from.Do(ctx, move...).Err(); err != nil {
+		if err := from.WithTimeout(2*answerWithin).Do(ctx, move...).Err(); err != nil {
 			return keys, fmt.Errorf("move keys of slot %d: %w", slot, err)
 		}
 		keys += len(some)
