@@ -9,7 +9,7 @@ import (
 	"sluice/internal/postgres"
 )
 
-// Event is a row of the archive for the person whom it is about, or for an authority.
+// Event is a row of the archive, for a person who asks what is stored about them.
 type Event struct {
 	At       time.Time `json:"at"`
 	Kind     string    `json:"kind"`

@@ -108,7 +108,7 @@ func testReports(t *testing.T, w *world) {
 	if _, err := r.Deliveries(t.Context(), january, "week"); err == nil || !strings.Contains(err.Error(), `"week"`) {
 		t.Errorf("by week: %v", err)
 	}
-	want := []report.Failure{{Code: 131026, State: "rejected", Result: "not_delivered", Messages: 1}}
+	want := []report.Undelivered{{Code: 131026, State: "rejected", Result: "not_delivered", Messages: 1}}
 	if got, err := r.Failures(t.Context(), january); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("failures: %+v, %v", got, err)
 	}

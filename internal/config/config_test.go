@@ -43,7 +43,7 @@ func TestFileGivesEverything(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
 		"a.token": "token-a\n", "b.token": "token-b", "app": " new ", "app.old": "old", "verify": "a-verify-token-1",
-		"marker": "0123456789abcdef", "marker.old": "fedcba9876543210", "payload": "payload-key-1234", "payload.old": "payload-key-0123", "redis.password": "p@ss/word", "outbox": "postgres://sluice:pw@db/shop\n",
+		"marker": "0123456789abcdef", "marker.old": "fedcba9876543210", "payload": "payload-key-1234", "payload.old": "payload-key-0123", "redis.password": "p@ss/word", "outbox": "postgres://sluice:pw@db/shop\n", "archive": "postgres://sluice:pw@db/archive\n", "secrets": "secrets-key-1234",
 	} {
 		write(t, dir, name, content)
 	}
@@ -280,7 +280,7 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 	}{
 		{"several at once", tool, append(file("shards: 0\nrat: 1\nredis:\n  durability: always\n"), "--log-level", "loud"), env("GRAPH_API_VERSION", "25"), []string{
 			`s.yaml:1: shards: "0" is not a whole number from 1 to 256`,
-			`s.yaml:2: rat: unknown key; valid keys: api_keys, apps, canary,`,
+			`s.yaml:2: rat: unknown key; valid keys: api_keys, apps, archive, canary,`,
 			`s.yaml:4: redis.durability: "always" is none of fsync, replica, asserted, relaxed`,
 			`--log-level: "loud" is none of debug, info, warn, error`,
 			`GRAPH_API_VERSION (environment): "25" is not a version like v25.0`,

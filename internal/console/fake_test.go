@@ -56,7 +56,7 @@ func (s *fakeStore) Summarize(_ context.Context, f report.Filter) (report.Summar
 	line := []report.Line{{Market: "Germany", Category: "utility", Type: "regular", Messages: 2, Price: 55_000, Amount: 110_000}}
 	return report.Summary{
 		Days: []report.Delivery{{Day: "2026-01-31", Accepted: 2, Delivered: 1, Rate: 0.5}}, Templates: []report.Delivery{{Template: "sale/en_US", Accepted: 2}},
-		Errors:     []report.Failure{{Code: 131026, State: "failed", Reason: "x", Result: "not_delivered", Messages: 1}},
+		Errors:     []report.Undelivered{{Code: 131026, State: "failed", Reason: "x", Result: "not_delivered", Messages: 1}},
 		Statements: []report.Statement{{Account: "1", Currency: "EUR", Lines: line, Unpriced: line, Messages: 4, Total: 110_000}},
 	}, s.err
 }

@@ -20,9 +20,9 @@ func TestReportsPage(t *testing.T) {
 	s := setup(t)
 	contains(t, s.signIn("reader").get("/console/reports"), "There is no archive")
 	s.summary = &report.Summary{
-		Days:      []report.Delivery{{Day: "2026-01-31", Accepted: 1200, Delivered: 1100, Rate: 0.9482, Latency: report.Latency{Submitted50: 0.25}}},
+		Days:      []report.Delivery{{Day: "2026-01-31", Accepted: 1200, Delivered: 1100, Rate: 0.9482, Latency: report.Latency{Submitted50: 0.3}}},
 		Templates: []report.Delivery{{Template: hostile, Accepted: 7}, {Accepted: 5}},
-		Errors:    []report.Failure{{Code: 131026, State: "failed", Result: "not_delivered", Messages: 60}},
+		Errors:    []report.Undelivered{{Code: 131026, State: "failed", Result: "not_delivered", Messages: 60}},
 		Statements: []report.Statement{{
 			Account: "9001", Currency: "EUR", Messages: 1101, Total: 60_500_000,
 			Lines:    []report.Line{{Market: "Germany", Category: "utility", Type: "regular", Messages: 1100, Price: 55_000, Amount: 60_500_000}},

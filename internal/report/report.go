@@ -169,8 +169,8 @@ func fill(values []*float64, to ...*float64) {
 	}
 }
 
-// Failure is how many messages ended undelivered with the same code and reason.
-type Failure struct {
+// Undelivered is how many messages ended undelivered with the same code and reason.
+type Undelivered struct {
 	Code     int    `json:"code" doc:"Meta's error code; 0: none."`
 	State    string `json:"state" doc:"The state in which they ended."`
 	Reason   string `json:"reason,omitempty" doc:"Why."`
@@ -179,11 +179,11 @@ type Failure struct {
 }
 
 // Failures returns why messages were not delivered, the most frequent first.
-func (r *Reader) Failures(ctx context.Context, f Filter) (all []Failure, err error) {
+func (r *Reader) Failures(ctx context.Context, f Filter) (all []Undelivered, err error) {
 	sql := messages + `SELECT coalesce(code, 0), state, coalesce(reason, ''), result, count(*) FROM messages WHERE result <> 'delivered' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3`
-	all = []Failure{}
+	all = []Undelivered{}
 	err = r.read(ctx, sql, f.args(), func(row pgx.CollectableRow) error {
-		var one Failure
+		var one Undelivered
 		if err := row.Scan(&one.Code, &one.State, &one.Reason, &one.Result, &one.Messages); err != nil {
 			return err
 		}

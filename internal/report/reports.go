@@ -28,12 +28,12 @@ func Open(url, pricesFile string) (*Reports, error) {
 
 // Summary is what the console shows of some days.
 type Summary struct {
-	From       time.Time   `json:"from" doc:"Begin of the first day, UTC."`
-	Until      time.Time   `json:"until" doc:"End of the last day, UTC."`
-	Days       []Delivery  `json:"days" doc:"What became of the messages of each day on which Sluice accepted messages."`
-	Templates  []Delivery  `json:"templates" doc:"The same by template, those with the most messages first."`
-	Errors     []Failure   `json:"errors" doc:"Why messages were not delivered, the most frequent first."`
-	Statements []Statement `json:"statements" doc:"What Meta charges, by account."`
+	From       time.Time     `json:"from" doc:"Begin of the first day, UTC."`
+	Until      time.Time     `json:"until" doc:"End of the last day, UTC."`
+	Days       []Delivery    `json:"days" doc:"What became of the messages of each day on which Sluice accepted messages."`
+	Templates  []Delivery    `json:"templates" doc:"The same by template, those with the most messages first."`
+	Errors     []Undelivered `json:"errors" doc:"Why messages were not delivered, the most frequent first."`
+	Statements []Statement   `json:"statements" doc:"What Meta charges, by account."`
 }
 
 // Summarize reads everything about the messages of a filter.
