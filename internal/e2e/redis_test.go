@@ -15,6 +15,7 @@ import (
 	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -65,7 +66,7 @@ type realRedis struct {
 
 func (k kind) start(t *testing.T) realRedis {
 	t.Helper()
-	users := redistest.Access{Servers: users(t, "redis-users.acl"), Sentinels: users(t, "sentinel-users.acl")}
+	users := access(t)
 	switch k {
 	case sentinel:
 		s := redistest.StartSecureSentinel(t, 1, users)
@@ -81,6 +82,11 @@ func (k kind) start(t *testing.T) realRedis {
 	}
 	t.Fatalf("%s is no kind of Redis", k)
 	return realRedis{}
+}
+
+func access(t *testing.T) redistest.Access {
+	t.Helper()
+	return redistest.Access{Servers: users(t, "redis-users.acl"), Sentinels: users(t, "sentinel-users.acl")}
 }
 
 // users returns the lines of an ACL file as docs/operations.md shows it.
@@ -148,6 +154,28 @@ func TestUserOfRedis(t *testing.T) {
 			t.Errorf("%s: %v, want NOPERM", command, err)
 		}
 	}
+}
+
+// TestUsersAtAFailover: the rights of the users are enough for a failover. Then a replica is the master, the former master
+// follows it, and the programs can write.
+func TestUsersAtAFailover(t *testing.T) {
+	t.Parallel()
+	s := redistest.StartSecureSentinel(t, 1, access(t))
+	db, err := store.Open(t.Context(), s.SecureURL("sluice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	old := s.Master()
+	if err := s.Sentinels[0].Client().Do(t.Context(), "sentinel", "failover", "sluice").Err(); err != nil {
+		t.Fatal(err)
+	}
+	s.Await(old)
+	former := old.Client()
+	poll.Until(t, "the former master follows", func() bool {
+		return strings.Contains(former.Info(t.Context(), "replication").Val(), "master_link_status:up")
+	})
+	poll.Until(t, "the new master accepts a write", func() bool { return db.Set(t.Context(), "sluice:x", 1, 0).Err() == nil })
 }
 
 // TestKeysOfANumberShareASlot: on a Cluster every key of a number is in one slot, and the numbers are spread over the
