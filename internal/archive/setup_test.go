@@ -46,7 +46,7 @@ type world struct {
 func newWorld(t testing.TB, pg *pgtest.Server) *world {
 	t.Helper()
 	w := &world{t: t, url: pg.Database()}
-	db, err := store.New(t.Context(), redistest.Start(t, "--appendfsync", "no").Client())
+	db, err := store.New(t.Context(), redistest.Start(t, "--appendfsync", "no", "--maxmemory", "4gb").Client())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ var keys = []Key{
 	{"state", "State of the message after the change."},
 	{"step", "The step that did not come: accepted, attempting, submitted, sent or delivered."},
 	{"stream", "Key of an event stream in Redis."},
-	{"table", "Table of the outbox in PostgreSQL."},
+	{"table", "Table in PostgreSQL."},
 	{"target", "Name of the relay target, or what a hold was on."},
 	{"template", "Template of the message, as name/language."},
 	{"text", "Text of a library."},
