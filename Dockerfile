@@ -13,8 +13,10 @@ COPY internal internal
 ARG VERSION=v0.0.0
 ARG COMMIT=unknown
 ARG DATE=unknown
+# The paths in the executable are those of this stage, the same on every machine: it needs no -trimpath, with which CI
+# would compile all anew.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 go build -trimpath -buildvcs=false -o /out/sluice \
+    CGO_ENABLED=0 go build -buildvcs=false -o /out/sluice \
     -ldflags "-s -w -X sluice/internal/version.number=${VERSION} -X sluice/internal/version.commit=${COMMIT} -X sluice/internal/version.date=${DATE}" ./cmd/sluice \
     && for program in producer worker webhook; do ln -s sluice /out/$program; done \
     && CGO_ENABLED=0 go run -buildvcs=false ./internal/sbom /out/sluice ${VERSION} > /out/sbom.cdx.json \
