@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	// Limits of one read: entries of a stream, and about how many bytes of all streams. The next read follows at once.
-	readMost  = 64
-	readBytes = 4 << 20
+	// Limits of one read: entries of a stream, and about how many bytes of all streams. A slow database must be able to write a batch
+	// within a step. The next read follows at once.
+	readMost  = 32
+	readBytes = 1 << 20
 	// deadAfter is how long a worker may leave an entry without an acknowledgement before another worker reclaims it. It is longer
 	// than a step.
 	deadAfter = 2 * callTimeout
@@ -44,7 +45,7 @@ type group struct {
 }
 
 func newGroup(db *store.DB, shards message.Shards, worker string) *group {
-	g := &group{db: db, shards: shards, worker: worker, count: readMost, dead: deadAfter}
+	g := &group{db: db, shards: shards, worker: worker, count: 1, dead: deadAfter}
 	for _, s := range shards.All() {
 		g.streams = append(g.streams,
 			entry{stream: events.MessageKey(s), shard: s, number: int16(2 * s)},
