@@ -67,11 +67,13 @@ type Archive struct {
 	group   *group
 	metrics *metrics
 
-	conn    *pgx.Conn       // nil: not connected
-	days    map[string]bool // partitions that exist
-	held    []entry         // entries that are read and not acknowledged
-	tidied  time.Time
-	claimed time.Time
+	conn   *pgx.Conn       // nil: not connected
+	days   map[string]bool // partitions that exist
+	held   []entry         // entries that are read and not acknowledged
+	tidied time.Time
+
+	claimed    time.Time     // when entries of dead workers were looked for
+	claimEvery time.Duration // how often they are
 }
 
 // New returns an Archive. It does not connect. Its error does not quote the URL, which can have a password.
@@ -80,7 +82,7 @@ func New(db *store.DB, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Archive{o: o, config: config, group: newGroup(db, o.Shards, o.Worker), metrics: newMetrics(o.Registerer)}, nil
+	return &Archive{o: o, config: config, group: newGroup(db, o.Shards, o.Worker), metrics: newMetrics(o.Registerer), claimEvery: claimEvery}, nil
 }
 
 // Run archives events until ctx ends. It blocks, logs and repeats what fails, and returns nil. What it has read and not
@@ -153,24 +155,20 @@ func (a *Archive) step(ctx context.Context) (int, error) {
 }
 
 // read reads the next entries, and from time to time those of dead workers.
-func (a *Archive) read(ctx context.Context) error {
-	read := a.group.read
-	if time.Since(a.claimed) > claimEvery {
-		read = a.group.claim
-	}
-	found, lost, err := read(ctx)
-	if err != nil {
-		return err
-	}
-	if len(found) == 0 { // nothing to reclaim
-		a.claimed = time.Now()
-		if found, _, err = a.group.read(ctx); err != nil {
+func (a *Archive) read(ctx context.Context) (err error) {
+	if time.Since(a.claimed) > a.claimEvery {
+		found, lost, err := a.group.claim(ctx)
+		if err != nil {
 			return err
 		}
+		a.gaps(lost, "")
+		if a.held = found; len(found) > 0 { // there may be more
+			return nil
+		}
+		a.claimed = time.Now()
 	}
-	a.held = found
-	a.gaps(lost, "")
-	return nil
+	a.held, err = a.group.read(ctx)
+	return err
 }
 
 // gaps notes that Redis dropped entries before they were archived.

@@ -2,5 +2,5 @@ package archive
 
 import "time"
 
-// ReclaimAfter makes an archive reclaim the entries of dead workers after d.
-func (a *Archive) ReclaimAfter(d time.Duration) { a.group.dead = d }
+// ReclaimAfter makes an archive reclaim the entries of dead workers after d, and look for them as often.
+func (a *Archive) ReclaimAfter(d time.Duration) { a.group.dead, a.claimEvery = d, d }

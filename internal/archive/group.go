@@ -73,9 +73,9 @@ func (g *group) make(ctx context.Context) error {
 
 // read returns the next entries that no worker has read. After an error it returns those of the other streams, if there are any:
 // the next read meets the error again.
-func (g *group) read(ctx context.Context) (found []entry, lost int, err error) {
+func (g *group) read(ctx context.Context) (found []entry, err error) {
 	if err := g.make(ctx); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	err = g.pipe(ctx, func(p redis.Pipeliner, s entry) redis.Cmder {
 		return p.XReadGroup(ctx, &redis.XReadGroupArgs{Group: Group, Consumer: g.worker, Streams: []string{s.stream, ">"}, Count: int64(g.count), Block: -1})
@@ -93,7 +93,7 @@ func (g *group) read(ctx context.Context) (found []entry, lost int, err error) {
 	if len(found) > 0 {
 		err = nil
 	}
-	return found, 0, err
+	return found, err
 }
 
 // claim returns entries that a worker has read and not acknowledged, because it died, and how many of them Redis has dropped

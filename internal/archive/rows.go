@@ -86,7 +86,11 @@ func (r *rows) add(v row) {
 	n, _ := strconv.ParseInt(seq, 10, 64)
 	tags := ""
 	if len(v.tags) > 0 {
-		text, _ := json.Marshal(v.tags) // strings: cannot fail
+		cleaned := make([]string, len(v.tags))
+		for i, tag := range v.tags {
+			cleaned[i] = clean(tag)
+		}
+		text, _ := json.Marshal(cleaned) // strings: cannot fail
 		tags = string(text)
 	}
 	r.at, r.seq, r.stream, r.line = append(r.at, time.UnixMilli(at)), append(r.seq, n), append(r.stream, v.entry.number), append(r.line, int16(v.line))
@@ -94,7 +98,7 @@ func (r *rows) add(v row) {
 	r.state, r.result, r.reason = append(r.state, clean(v.state)), append(r.result, v.result), append(r.reason, clean(v.reason))
 	r.attempt, r.code = append(r.attempt, int32(v.attempt)), append(r.code, int64(v.code))
 	r.class, r.typ, r.template = append(r.class, v.class), append(r.typ, clean(v.typ)), append(r.template, clean(v.template))
-	r.ref, r.tags = append(r.ref, clean(v.ref)), append(r.tags, strings.ReplaceAll(tags, `\u0000`, "?"))
+	r.ref, r.tags = append(r.ref, clean(v.ref)), append(r.tags, tags)
 	r.recipient, r.region = append(r.recipient, number(v.recipient)), append(r.region, clean(v.region))
 	r.account, r.metaID = append(r.account, clean(v.account)), append(r.metaID, number(v.metaID))
 	r.category, r.pricingType = append(r.category, clean(v.priced.Category)), append(r.pricingType, clean(v.priced.Type))

@@ -115,6 +115,12 @@ func show(out io.Writer, events <-chan event) {
 					continue
 				}
 				delete(running, e.Package)
+				for at, text := range printed { // of tests that a crash or the time limit of go test ended
+					if at[0] == e.Package {
+						fmt.Fprint(out, text)
+						delete(printed, at)
+					}
+				}
 				if e.Action == "skip" { // it has no tests
 					continue
 				}

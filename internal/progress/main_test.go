@@ -24,6 +24,9 @@ func TestShow(t *testing.T) {
 {"Action":"fail","Package":"b","Test":"TestB"}
 {"Action":"fail","Package":"b","Elapsed":1.2}
 {"Action":"skip","Package":"c"}
+{"Action":"start","Package":"d"}
+{"Action":"output","Package":"d","Test":"TestD","Output":"panic: no reason\n"}
+{"Action":"fail","Package":"d","Elapsed":2}
 not JSON
 `), events)
 			close(events)
@@ -34,8 +37,10 @@ not JSON
 ok   a 20 s
 b is broken
 FAIL b 1 s
+panic: no reason
+FAIL d 2 s
 not JSON
-2 packages tested in 20 s
+3 packages tested in 20 s
 `
 		if out.String() != want {
 			t.Errorf("shown\n%s\nwant\n%s", &out, want)
