@@ -32,6 +32,7 @@ func TestConsole(t *testing.T) {
 	t.Run("sign in", func(t *testing.T) { testSignIn(t, w) })
 	t.Run("keyboard", func(t *testing.T) { testKeyboard(t, w) })
 	t.Run("send", func(t *testing.T) { testSend(t, w) })
+	t.Run("dead stream", func(t *testing.T) { testDeadStream(t, w) })
 	t.Run("hold and release", func(t *testing.T) { testHold(t, w) })
 	t.Run("in doubt", func(t *testing.T) { testInDoubt(t, w) })
 	t.Run("dead letters", func(t *testing.T) { testDeadLetters(t, w) })
@@ -119,6 +120,16 @@ func testHold(t *testing.T, w *world) {
 	b.open("/console/audit")
 	b.shows("table", "price corrected")
 	b.looks("audit")
+}
+
+// A page whose stream is dead, and is not opened again, is loaded again.
+func testDeadStream(t *testing.T, w *world) {
+	b := w.signIn(t, rig.APIKey)
+	b.open("/console/holds")
+	b.until("the page is live", `document.getElementById("live")._htmx?.sse?.reader != null`)
+	b.until("its stream ends", `(s => { window.old = true; s.config.reconnect = false; s.reader.cancel(); return true })(document.getElementById("live")._htmx.sse)`)
+	b.until("it is loaded again", `window.old === undefined`)
+	b.until("it is live again", `document.getElementById("live")._htmx?.sse?.reader != null`)
 }
 
 // A message that is composed in the browser is checked while it is typed. It is sent, is found by its recipient, and its page follows

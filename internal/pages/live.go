@@ -13,7 +13,7 @@ import (
 const (
 	liveEvery   = 2 * time.Second
 	liveCheck   = 10 * time.Second // how often the session of a stream is checked
-	liveQuiet   = 15 * time.Second // a stream without changes gets a comment after this time
+	liveQuiet   = 5 * time.Second  // a stream without changes gets the event alive after this time; static/console.js waits for it
 	liveWrite   = 10 * time.Second // a browser must take a part of a stream within this time
 	liveStreams = 250              // at a time
 	livePages   = 20               // of them of one session
@@ -78,7 +78,7 @@ func (p *Pages) live(pg page) http.HandlerFunc {
 			case !bytes.Equal(text, last):
 				last = text
 			case time.Since(sent) > liveQuiet:
-				text = []byte(": keep-alive\n\n")
+				text = []byte("event: alive\ndata: \n\n")
 			default:
 				text = nil
 			}
