@@ -79,7 +79,7 @@ func TestForeign(t *testing.T) {
 
 // TestRelay makes a short run: all events arrive, and the phases are compared.
 func TestRelay(t *testing.T) {
-	o := options(t, Options{Rate: 100, Duration: time.Second, Rounds: 1})
+	o := options(t, Options{Rate: 100, Duration: 3 * time.Second, Rounds: 1})
 	rows, err := relayedIn(t.Context(), o, []phase{
 		{works, targetWorks, targetWorks, time.Second}, {"fails", targetFails, targetFails, 500 * time.Millisecond}, {works, targetWorks, targetWorks, time.Second},
 	})

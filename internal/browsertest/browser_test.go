@@ -162,12 +162,26 @@ func (b *tab) hidden(selector, text string) {
 	b.until(fmt.Sprintf("%s without %q", selector, text), fmt.Sprintf(`![...document.querySelectorAll(%s)].some(e => e.innerText.includes(%s))`, quote(selector), quote(text)))
 }
 
-// click clicks the button or link with a text.
+// click clicks the button or link with a text, and waits for the page that it leads to.
 func (b *tab) click(text string) {
 	b.t.Helper()
 	find := fmt.Sprintf(`[...document.querySelectorAll("button, a, summary, input[type=submit]")].find(e => (e.innerText || e.value || "").trim() === %s && e.offsetParent)`, quote(text))
 	b.until("there is "+text, find)
-	b.do("click "+text, chromedp.Evaluate[chromedp.Void](find+".click()"))
+	b.act("click "+text, fmt.Sprintf(`(e => { window.left = e.matches("a") || e.type === "submit"; e.click(); return true })(%s)`, find))
+}
+
+// submit submits a form by its button, and waits for the page that answers.
+func (b *tab) submit(form string) {
+	b.t.Helper()
+	b.act("submit "+form, fmt.Sprintf(`(e => { window.left = true; e.requestSubmit(document.querySelector(%s)); return true })(document.getElementById(%s))`, quote("#"+form+" button.do"), quote(form)))
+}
+
+// act evaluates JavaScript that sets window.left if it leads to another page. Then it waits for that page: a step that came
+// too early would act on the old one.
+func (b *tab) act(what, js string) {
+	b.t.Helper()
+	b.do(what, chromedp.Evaluate[chromedp.Void](js))
+	b.until(what+": the next page", `!window.left && document.readyState === "complete"`)
 }
 
 // keys presses keys, one after the other: \t is Tab, and \r is Enter.
@@ -247,9 +261,4 @@ func (b *tab) looks(name string) {
 type violation struct {
 	ID, Help string
 	Nodes    []struct{ HTML, FailureSummary string }
-}
-
-// submit sends the form with an id by its button.
-func submit(form string) chromedp.Action[chromedp.Void] {
-	return chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`document.getElementById(%s).requestSubmit(document.querySelector(%s))`, quote(form), quote("#"+form+" button.do")))
 }

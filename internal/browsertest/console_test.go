@@ -114,7 +114,7 @@ func testHold(t *testing.T, w *world) {
 	}
 	b.click("Release")
 	b.fill("reason", "price corrected")
-	b.do("release", submit("release"))
+	b.submit("release")
 	b.shows("#empty", "Nothing is held")
 	poll.Until(t, "the messages to leave", func() bool { return w.accepted(t) == before+n })
 	b.open("/console/audit")
@@ -147,7 +147,7 @@ func testSend(t *testing.T, w *world) {
 	b.looks("send")
 	b.fill("ref", "order-7")
 	b.fill("reason", "a customer asked")
-	b.do("send", submit("send"))
+	b.submit("send")
 	b.shows("#done", "The message is accepted.")
 	b.until("there is its id", `location.pathname.includes("/messages/")`)
 	w.reaches(t, path.Base(get(b, "address", chromedp.Location())), client.StateRead)
@@ -158,7 +158,7 @@ func testSend(t *testing.T, w *world) {
 	b.open("/console/messages")
 	b.fill("by", "recipient")
 	b.fill("text", "+1 555 010 1234")
-	b.do("find", submit("find"))
+	b.submit("find")
 	b.shows("#messages", "order-7")
 	b.looks("messages")
 	if at := get(b, "address", chromedp.Location()); strings.Contains(at, "1234") {
@@ -219,7 +219,7 @@ func testDeadLetters(t *testing.T, w *world) {
 		}
 	}
 	b.fill("reason", "the code is temporary")
-	b.do("send again", submit("resend"))
+	b.submit("resend")
 	b.shows("#done", fmt.Sprint(n))
 	for _, id := range ids {
 		poll.Until(t, "the second attempt", func() bool { return attempts(id) == 2 })
