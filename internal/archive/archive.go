@@ -147,6 +147,8 @@ func (a *Archive) step(ctx context.Context) (int, error) {
 		return 0, a.failed(causeStorage, err)
 	}
 	a.metrics.up.Set(1)
+	a.gaps(rows.gaps)
+	a.metrics.rows[resultUnreadable].Add(float64(rows.unreadable))
 	a.metrics.rows[resultAdded].Add(float64(added))
 	a.metrics.rows[resultRepeated].Add(float64(rows.len() - added))
 	n := len(a.held)
@@ -161,7 +163,7 @@ func (a *Archive) read(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		a.gaps(lost, "")
+		a.gaps(lost)
 		if a.held = found; len(found) > 0 { // there may be more
 			return nil
 		}
@@ -172,10 +174,10 @@ func (a *Archive) read(ctx context.Context) (err error) {
 }
 
 // gaps notes that Redis dropped entries before they were archived.
-func (a *Archive) gaps(n int, stream string) {
+func (a *Archive) gaps(n int) {
 	if n > 0 {
 		a.metrics.gaps.Add(float64(n))
-		a.o.Log.Error("events were dropped before they were archived", "stream", stream)
+		a.o.Log.Error("events were dropped before they were archived", "gaps", n)
 	}
 }
 
@@ -197,13 +199,13 @@ func (a *Archive) rows(ctx context.Context, entries []entry) (*rows, error) {
 	for _, e := range entries {
 		decoded, err := events.Decode(e.XMessage)
 		if err != nil {
-			a.metrics.rows[resultUnreadable].Inc()
+			all.unreadable++
 			a.o.Log.Error("cannot read event to archive", "stream", e.stream, "entry", e.ID, "err", err)
 		}
 		for line, ev := range decoded {
 			switch {
 			case ev.Gap != nil && ev.Gap.Group == Group:
-				a.gaps(1, e.stream)
+				all.gaps++
 			case ev.Message != nil && (ev.State != nil || ev.Final != nil):
 				if isAcceptance(ev) {
 					accepted[e.shard] = append(accepted[e.shard], ev.Message.ID)

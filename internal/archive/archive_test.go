@@ -60,7 +60,7 @@ func TestKilledDatabase(t *testing.T) {
 	soon := func(a *archive.Archive) { a.ReclaimAfter(time.Second) }
 	first := w.start("one", 100*24*time.Hour, soon)
 	w.start("two", 100*24*time.Hour, soon)
-	eventually(func() bool { return w.query(count) > total/3 })
+	eventually(t, "a third is archived", func() bool { return w.query(count) > total/3 })
 	pg.KillHard()
 	died := time.Now()
 	first()
@@ -69,7 +69,7 @@ func TestKilledDatabase(t *testing.T) {
 	})
 	pg.Restart()
 	down := time.Since(died)
-	eventually(func() bool { return w.query(count) >= total && pending(t, w) == 0 })
+	eventually(t, "all is archived and acknowledged", func() bool { return w.query(count) >= total && pending(t, w) == 0 })
 	took := time.Since(began)
 	if n := w.query(count); n != total {
 		t.Errorf("%d rows of %d events", n, total)
@@ -81,9 +81,14 @@ func TestKilledDatabase(t *testing.T) {
 	t.Logf("%d events in %s (%.0f per second; the database was down for %s), %d bytes for a message", total, took.Round(time.Millisecond), float64(total)/(took-down).Seconds(), down.Round(time.Millisecond), bytes/(total/8))
 }
 
-// eventually is poll.Until without its limit, which is too short for a million events: the limit is that of go test.
-func eventually(ok func() bool) {
+// eventually is poll.Until with another limit, as a million events take longer: shortly before that of go test.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	end, limited := t.Deadline()
 	for !ok() {
+		if limited && time.Until(end) < 10*time.Second {
+			t.Fatalf("not before the time limit of go test: %s", what)
+		}
 		time.Sleep(100 * time.Millisecond) // to count a million rows costs the database time
 	}
 }

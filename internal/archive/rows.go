@@ -22,7 +22,9 @@ type rows struct {
 	category, pricingType                            []string
 	billable                                         []bool
 
-	accepted map[string]int // the row of the acceptance, by id
+	accepted   map[string]int // the row of the acceptance, by id
+	unreadable int            // entries with a part that is no event
+	gaps       int            // how often Redis dropped events before
 }
 
 func (r *rows) len() int { return len(r.at) }

@@ -151,19 +151,15 @@ func (r *run) other(name, addr string, args ...string) *rig.Process {
 }
 
 // killOther kills the producer, the webhook program or the reconciler ("worker").
-func (r *run) killOther(name string) {
-	p := r.others[name]
-	r.step("kill -9 %s %d", name, p.PID())
-	p.Kill()
-	delete(r.others, name)
-	delete(r.goroutine, p)
-}
+func (r *run) killOther(name string) { r.endOther(name, "kill -9", (*rig.Process).Kill) }
 
-// stopOther stops the producer or the webhook program by SIGTERM.
-func (r *run) stopOther(name string) {
+// stopOther stops one of them by SIGTERM.
+func (r *run) stopOther(name string) { r.endOther(name, "SIGTERM to", (*rig.Process).Stop) }
+
+func (r *run) endOther(name, how string, end func(*rig.Process)) {
 	p := r.others[name]
-	r.step("SIGTERM to %s %d", name, p.PID())
-	p.Stop()
+	r.step("%s %s %d", how, name, p.PID())
+	end(p)
 	delete(r.others, name)
 	delete(r.goroutine, p)
 }

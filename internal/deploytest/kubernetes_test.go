@@ -14,7 +14,7 @@ import (
 	"sluice/internal/queue"
 )
 
-// secretKeys are the keys of the secrets that a kustomization makes, or tells people to make.
+// secretKeys are the keys of the secrets that a kustomization makes, or says how to make.
 func secretKeys(t *testing.T, overlay string) map[string][]string {
 	t.Helper()
 	keys := map[string][]string{}

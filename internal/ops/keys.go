@@ -20,6 +20,7 @@ var keys = []Key{
 	{"events", "Number of events."},
 	{"first", "Time of the first event that a consumer can still read."},
 	{"from", "State of the message before the change, or the begin of what was dropped."},
+	{"gaps", "How often events were dropped."},
 	{"group", "Consumer group of an event stream."},
 	{"hold", "Name of the hold in Redis."},
 	{"kept_seconds", "How long events are kept now."},

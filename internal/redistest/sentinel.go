@@ -87,7 +87,7 @@ func StartSecureSentinel(t testing.TB, replicas int, access Access) *Sentinel {
 // URL returns the addresses of the sentinels as one URL.
 func (s *Sentinel) URL() string { return "redis-sentinel://" + addrs(s.Sentinels) + "/" + masterName }
 
-// SecureURL is URL for a user of secured servers, who has the same name at the Sentinels.
+// SecureURL is URL for a user of secured servers that the Sentinels have too.
 func (s *Sentinel) SecureURL(user string) string {
 	return "rediss-sentinel://" + user + ":" + Password + "@" + addrs(s.Sentinels) + "/" + masterName +
 		"?sentinel_user=" + user + "&sentinel_password=" + Password
