@@ -36,11 +36,19 @@ func (c *Client) get(ctx context.Context, token, path string, into any) error {
 
 // getAt also returns the date of the answer; zero: it has none.
 func (c *Client) getAt(ctx context.Context, token, path string, into any) (time.Time, error) {
+	return c.exchange(ctx, http.MethodGet, token, path, nil, into)
+}
+
+// exchange makes a call with a JSON body, which may be nil, and reads its answer as getAt does.
+func (c *Client) exchange(ctx context.Context, method, token, path string, sent io.Reader, into any) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, sent)
 	if err != nil {
 		return time.Time{}, errors.New("graph base URL cannot be used")
+	}
+	if sent != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
@@ -90,6 +98,11 @@ type Number struct {
 	Throughput struct {
 		Level string `json:"level"` // "STANDARD", "HIGH"
 	} `json:"throughput"`
+	Callbacks struct { // where Meta sends its webhooks
+		App     string `json:"application"`
+		Account string `json:"whatsapp_business_account"` // empty: there is no override
+		Number  string `json:"phone_number"`              // the same
+	} `json:"webhook_configuration"`
 	Health struct {
 		CanSend  string `json:"can_send_message"` // "AVAILABLE", "LIMITED", "BLOCKED"
 		Entities []struct {
@@ -121,7 +134,7 @@ func (c *Client) Number(ctx context.Context, number string) (Number, error) {
 	var n Number
 	token, err := c.tokenOf(number)
 	if err == nil {
-		err = c.get(ctx, token, number+"?fields=status,quality_rating,name_status,platform_type,account_mode,is_on_biz_app,throughput,health_status", &n)
+		err = c.get(ctx, token, number+"?fields=status,quality_rating,name_status,platform_type,account_mode,is_on_biz_app,throughput,webhook_configuration,health_status", &n)
 	}
 	return n, err
 }

@@ -42,6 +42,7 @@ type App struct {
 	Unsubscribed bool     `json:"unsubscribed"` // the account sends it no webhooks
 	Fields       []string `json:"fields"`       // the webhook fields that it subscribes to; null: all
 	Callback     string   `json:"callback"`     // an override of the account's callback URL; empty: none
+	Code         string   `json:"signup_code"`  // the code of an Embedded Signup that can be exchanged for the token, once; empty: any code
 }
 
 // Number is one phone number. An empty member is as for a number in good standing.
@@ -59,6 +60,7 @@ type Number struct {
 	OnBizApp         bool   `json:"is_on_biz_app"`                // also used in the WhatsApp Business app: 20 messages per second
 	Throughput       string `json:"throughput"`                   // level; empty: "HIGH" when Rate is above 80, else "STANDARD"
 	Rate             int    `json:"rate"`                         // messages in any second; 0: Options.Rate
+	PIN              string `json:"pin"`                          // of the two-step verification; empty: the next registration sets it
 	Callback         string `json:"callback"`                     // an override of the callback URL for its messages webhooks; empty: none
 	Refuse           int    `json:"refuse"`                       // the Graph error code with which its messages are refused, for example 131057 (maintenance); 0: none
 	Fail             int    `json:"fail"`                         // the code with which its messages are reported as failed; 0: none

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // assets are what calls have made or changed of numbers and of the account, besides messages, media and templates.
@@ -15,6 +16,8 @@ type assets struct {
 	serial  int
 	numbers map[string]*numberAssets
 	flows   []*flow // oldest first
+
+	exchanged []string // codes of Embedded Signup
 }
 
 // numberAssets are what calls have made or changed of one number.
@@ -27,6 +30,8 @@ type numberAssets struct {
 	blocked    []blocked
 	codes      []*qrCode
 	calls      map[string]bool // by id: whether the call is under way
+
+	registrations []time.Time // and deregistrations
 }
 
 func newAssets() *assets { return &assets{numbers: map[string]*numberAssets{}} }

@@ -2,9 +2,6 @@ package graphsim
 
 import (
 	"net/http"
-	"path"
-	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -117,23 +114,6 @@ func (s *Sim) setEncryption(w http.ResponseWriter, r *http.Request) {
 			return nil, required("business_public_key")
 		}
 		n.encryption = map[string]any{"business_public_key": key, "business_public_key_signature_status": "VALID"}
-		return done, nil
-	})(w, r)
-}
-
-var pinForm = regexp.MustCompile(`^\d{6}$`)
-
-// registration answers the calls that register a number and verify it: the path names what they do.
-func (s *Sim) registration(w http.ResponseWriter, r *http.Request) {
-	s.forNumber(scopeManagement, func(_ *numberAssets, _ string, p parameters) (any, *denial) {
-		switch what := path.Base(r.URL.Path); {
-		case what == "register" && !pinForm.MatchString(p.text("pin")):
-			return nil, invalid("Param pin must be 6 characters long.")
-		case what == "request_code" && !slices.Contains([]string{"SMS", "VOICE"}, p.text("code_method")):
-			return nil, required("code_method")
-		case what == "verify_code" && p.text("code") == "":
-			return nil, required("code")
-		}
 		return done, nil
 	})(w, r)
 }

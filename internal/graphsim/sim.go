@@ -165,6 +165,7 @@ func (s *Sim) routes() map[string]http.HandlerFunc {
 		"POST /{version}/{id}/message_templates":   s.createTemplate,
 		"DELETE /{version}/{id}/message_templates": s.deleteTemplate,
 		"GET /{version}/debug_token":               s.debugToken,
+		"GET /{version}/oauth/access_token":        s.exchangeCode,
 		"GET /{version}/message_template_library":  s.templateLibrary,
 		"GET /{version}/{id}/subscriptions":        s.appSubscriptions,
 
@@ -203,7 +204,7 @@ func (s *Sim) routes() map[string]http.HandlerFunc {
 }
 
 // judgesTokens are the paths that check the token of a call themselves, because it may be the app's.
-var judgesTokens = map[string]bool{"GET /{version}/debug_token": true, "GET /{version}/{id}/subscriptions": true}
+var judgesTokens = map[string]bool{"GET /{version}/oauth/access_token": true, "GET /{version}/debug_token": true, "GET /{version}/{id}/subscriptions": true}
 
 // Run delivers webhooks and runs the script until ctx ends, and returns nil
 // then. Undelivered webhooks stay queued for a later Run.

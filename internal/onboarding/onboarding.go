@@ -1,0 +1,303 @@
+// Package onboarding connects a business that ended Meta's Embedded Signup: from the code of the signup to a number that can send.
+// Each step first looks at what Meta has, so a run that was interrupted or failed is repeated as it was.
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/embedded-signup/onboarding-customers-as-a-solution-partner
+package onboarding
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/internal/cloudapi"
+)
+
+// Request says which number to connect. App, Account and Number are required.
+type Request struct {
+	App         string // the name of the app of the signup, under apps
+	Code        string // of the signup, valid for 30 s; empty: there is an access token of the number already
+	Account     string // WhatsApp Business Account id
+	Number      string // phone number id
+	PIN         string // of the two-step verification, six digits: the present one, or a new one if the number has none. Empty: the number is not registered
+	Client      string // whose number it is; empty: nobody's
+	RateLimit   int    // messages per second; 0: what Meta reports
+	AccountHook cloudapi.Callback
+	NumberHook  cloudapi.Callback
+}
+
+// State is what became of a step.
+type State string
+
+// The states of steps.
+const (
+	Done   State = "done"
+	Before State = "before" // nothing was to do: it was done before
+	Failed State = "failed"
+)
+
+// Step is a step that was taken. It holds no secret and no phone number.
+type Step struct {
+	Name  string `json:"name" doc:"token, permissions, account, webhooks, callback, registration, templates or number."`
+	State State  `json:"state" doc:"done, before (it was done before) or failed."`
+	Says  string `json:"says" doc:"What was done or found."`
+	Fix   string `json:"fix,omitempty" doc:"What to do about a failed step. Then repeat the request."`
+}
+
+// Result is the steps in their order, up to the first that failed.
+type Result struct {
+	Ready bool   `json:"ready" doc:"The number can send."`
+	Steps []Step `json:"steps"`
+}
+
+// Graph is Meta's API with one access token.
+type Graph interface {
+	ExchangeCode(ctx context.Context, appID, appSecret, code string) (token string, expires time.Time, err error)
+	Grant(ctx context.Context, number string) (cloudapi.Grant, error)
+	Number(ctx context.Context, number string) (cloudapi.Number, error)
+	NumbersOf(ctx context.Context, number, account string) ([]string, error)
+	Subscribed(ctx context.Context, number, account string) ([]string, error)
+	Subscribe(ctx context.Context, number, account string, to cloudapi.Callback) error
+	SetCallback(ctx context.Context, number string, to cloudapi.Callback) error
+	Register(ctx context.Context, number, pin string) error
+	Close()
+}
+
+// Options are what an Onboarding works with. All are required.
+type Options struct {
+	Graph func(token string) Graph
+	App   func(name string) (id, secret string, ok bool)    // the id of an app at Meta and its app secret
+	Token func(number string) (string, error)               // the access token that is known of a number
+	Save  func(context.Context, Request, string) error      // stores the number with its access token
+	Note  func(ctx context.Context, number, account string) // stores to which account a number belongs
+	Sync  func(ctx context.Context, account string) (templates int, err error)
+}
+
+// Onboarding connects numbers. It is safe for concurrent use.
+type Onboarding struct{ o Options }
+
+// New returns an Onboarding.
+func New(o Options) *Onboarding { return &Onboarding{o} }
+
+// Needed are the permissions that Sluice needs.
+// https://developers.facebook.com/docs/whatsapp/business-management-api/get-started
+var Needed = []string{"whatsapp_business_messaging", "whatsapp_business_management"}
+
+// run is one run of the steps.
+type run struct {
+	o     Options
+	q     Request
+	graph Graph
+	now   cloudapi.Number // what Meta says of the number
+}
+
+// Run takes the steps. It blocks for as long as Meta takes to answer: seconds. Later steps need the earlier ones, so it ends with the first
+// that fails.
+func (b *Onboarding) Run(ctx context.Context, q Request) Result {
+	r := run{o: b.o, q: q}
+	defer func() {
+		if r.graph != nil {
+			r.graph.Close()
+		}
+	}()
+	var out Result
+	for _, s := range []struct {
+		name string
+		take func(context.Context) (State, string, error)
+	}{
+		{"token", r.token}, {"permissions", r.permissions}, {"account", r.account}, {"webhooks", r.webhooks}, {"callback", r.callback},
+		{"registration", r.registration}, {"templates", r.templates}, {"number", r.number},
+	} {
+		state, says, err := s.take(ctx)
+		step := Step{Name: s.name, State: state, Says: says}
+		if err != nil {
+			step.State, step.Says, step.Fix = Failed, err.Error(), fix(err)
+		}
+		out.Steps = append(out.Steps, step)
+		if err != nil {
+			return out
+		}
+	}
+	out.Ready = true
+	return out
+}
+
+// fixed is an error with what to do about it.
+type fixed struct {
+	error
+	fix string
+}
+
+func (f fixed) Unwrap() error { return f.error }
+
+func failed(fix, says string, args ...any) error { return fixed{fmt.Errorf(says, args...), fix} }
+
+// token exchanges the code, unless Meta accepts the access token that is there. The new token is stored at once, because Meta accepts a
+// code only once.
+func (r *run) token(ctx context.Context) (State, string, error) {
+	if have, err := r.o.Token(r.q.Number); err == nil && have != "" {
+		r.graph = r.o.Graph(have)
+		grant, err := r.graph.Grant(ctx, r.q.Number)
+		if err != nil {
+			return "", "", err
+		}
+		if grant.Valid {
+			return Before, "Meta accepts the access token of the number", nil
+		}
+		r.graph.Close()
+	}
+	id, secret, ok := r.o.App(r.q.App)
+	switch {
+	case r.q.Code == "":
+		return "", "", failed("open the Embedded Signup, and send its code within 30 s", "there is no code, and no valid access token of the number")
+	case !ok:
+		return "", "", failed("add the app with its app secret and its id at Meta (app_id)", "no app %s with an id at Meta is configured", r.q.App)
+	}
+	r.graph = r.o.Graph("")
+	token, expires, err := r.graph.ExchangeCode(ctx, id, secret, r.q.Code)
+	if err != nil {
+		return "", "", err
+	}
+	if err := r.o.Save(ctx, r.q, token); err != nil {
+		return "", "", fmt.Errorf("store the access token: %w", err)
+	}
+	r.graph.Close()
+	r.graph = r.o.Graph(token)
+	if expires.IsZero() {
+		return Done, "the code was exchanged for an access token that does not expire", nil
+	}
+	return Done, "the code was exchanged for an access token that expires on " + expires.UTC().Format(time.DateOnly), nil
+}
+
+func (r *run) permissions(ctx context.Context) (State, string, error) {
+	grant, err := r.graph.Grant(ctx, r.q.Number)
+	if err != nil {
+		return "", "", err
+	}
+	lacks := slices.DeleteFunc(slices.Clone(Needed), func(scope string) bool { return slices.Contains(grant.Scopes, scope) })
+	if len(lacks) > 0 {
+		return "", "", failed("give the configuration of the signup both permissions, and let the customer repeat it", "the access token lacks %s", strings.Join(lacks, " and "))
+	}
+	return Before, strings.Join(Needed, ", "), nil
+}
+
+func (r *run) account(ctx context.Context) (State, string, error) {
+	numbers, err := r.graph.NumbersOf(ctx, r.q.Number, r.q.Account)
+	if err != nil {
+		return "", "", err
+	}
+	if !slices.Contains(numbers, r.q.Number) {
+		return "", "", failed("compare waba_id and phone_number_id with the answer of the signup", "account %s does not have the phone number id %s", r.q.Account, r.q.Number)
+	}
+	r.o.Note(ctx, r.q.Number, r.q.Account)
+	return Before, "account " + r.q.Account + " has the number", nil
+}
+
+// webhooks subscribes the app to the account. Without a callback an existing subscription stays as it is.
+func (r *run) webhooks(ctx context.Context) (State, string, error) {
+	id, _, _ := r.o.App(r.q.App)
+	apps, err := r.graph.Subscribed(ctx, r.q.Number, r.q.Account)
+	if err != nil {
+		return "", "", err
+	}
+	if slices.Contains(apps, id) && r.q.AccountHook.URL == "" {
+		return Before, "the app gets the webhooks of the account", nil
+	}
+	if err := r.graph.Subscribe(ctx, r.q.Number, r.q.Account, r.q.AccountHook); err != nil {
+		return "", "", err
+	}
+	return Done, "the app gets the webhooks of the account" + at(r.q.AccountHook), nil
+}
+
+func (r *run) callback(ctx context.Context) (State, string, error) {
+	var err error
+	if r.now, err = r.graph.Number(ctx, r.q.Number); err != nil {
+		return "", "", err
+	}
+	switch r.q.NumberHook.URL {
+	case "":
+		return Before, "the number has no callback of its own to set", nil
+	case r.now.Callbacks.Number:
+		return Before, "the webhooks of the number go" + at(r.q.NumberHook), nil
+	}
+	if err := r.graph.SetCallback(ctx, r.q.Number, r.q.NumberHook); err != nil {
+		return "", "", err
+	}
+	return Done, "the webhooks of the number go" + at(r.q.NumberHook), nil
+}
+
+func at(hook cloudapi.Callback) string {
+	if hook.URL == "" {
+		return ""
+	}
+	return " to " + hook.URL
+}
+
+// registration registers the number, unless it is registered: Meta accepts only ten registrations in 72 hours.
+func (r *run) registration(ctx context.Context) (State, string, error) {
+	if connected(r.now) {
+		return Before, "the number is registered for the Cloud API", nil
+	}
+	if r.q.PIN == "" {
+		return "", "", failed("send the PIN of the number, six digits: the present one, or a new one if it has none", "the number is not registered, and there is no PIN to register it")
+	}
+	if err := r.graph.Register(ctx, r.q.Number, r.q.PIN); err != nil {
+		return "", "", err
+	}
+	return Done, "the number was registered for the Cloud API", nil
+}
+
+// connected reports whether a number can send. Meta may flag a number that still sends.
+func connected(n cloudapi.Number) bool {
+	return n.Platform == "CLOUD_API" && (n.Status == "CONNECTED" || n.Status == "FLAGGED")
+}
+
+func (r *run) templates(ctx context.Context) (State, string, error) {
+	n, err := r.o.Sync(ctx, r.q.Account)
+	if err != nil {
+		return "", "", err
+	}
+	return Done, fmt.Sprintf("%d templates were read", n), nil
+}
+
+func (r *run) number(ctx context.Context) (State, string, error) {
+	n, err := r.graph.Number(ctx, r.q.Number)
+	if err != nil {
+		return "", "", err
+	}
+	if !connected(n) || n.Health.CanSend == "BLOCKED" {
+		return "", "", failed("run sluice doctor: it names the reason and the fix", "Meta says %s, and that sending is %s", n.Status, cmp.Or(n.Health.CanSend, "unknown"))
+	}
+	return Done, "the number can send", nil
+}
+
+// advice says what to do about the codes of Meta's answers to these calls.
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes
+var advice = map[int]string{
+	100:    "compare the values with the answer of the signup. A code is valid for 30 s and once: open the signup again",
+	190:    "the access token is not valid: open the Embedded Signup again, and send its code",
+	200:    "the access token lacks a permission for the account: let the customer repeat the signup",
+	133000: "an earlier deregistration failed: deregister the number, then repeat",
+	133005: "the PIN is wrong: send the present one, or let the owner of the number change it in the WhatsApp Manager",
+	133006: "verify the number first: request a code, and send it",
+	133008: "the PIN was wrong too often: wait as long as Meta says, then repeat with the right one",
+	133009: "the PIN was entered too fast: wait as long as Meta says, then repeat",
+	133015: "the number was deleted a moment ago: wait 5 minutes, then repeat",
+	133016: "Meta accepts ten registrations of a number in 72 hours: wait until then. More tries do not help",
+}
+
+// fix returns what to do about an error.
+func fix(err error) string {
+	if f, ok := errors.AsType[fixed](err); ok {
+		return f.fix
+	}
+	if refused, ok := errors.AsType[*cloudapi.Refusal](err); ok {
+		if e, known := cloudapi.Lookup(refused.Code); known && advice[refused.Code] == "" {
+			return e.Advice
+		}
+		return cmp.Or(advice[refused.Code], "look the code up in Meta's list of error codes")
+	}
+	return "repeat the request: what is done stays done"
+}
