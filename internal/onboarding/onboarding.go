@@ -18,6 +18,7 @@ import (
 // Request says which number to connect. App, Account and Number are required.
 type Request struct {
 	App         string // the name of the app of the signup, under apps
+	AppID       string // Meta's id of it; empty: the code cannot be exchanged
 	Code        string // of the signup, valid for 30 s; empty: there is an access token of the number already
 	Account     string // WhatsApp Business Account id
 	Number      string // phone number id
@@ -68,7 +69,7 @@ type Graph interface {
 // Options are what an Onboarding works with. All are required.
 type Options struct {
 	Graph func(token string) Graph
-	App   func(name string) (id, secret string, ok bool)    // the id of an app at Meta and its app secret
+	App   func(name string) (secret string, ok bool)        // the app secret of an app
 	Token func(number string) (string, error)               // the access token that is known of a number
 	Save  func(context.Context, Request, string) error      // stores the number with its access token
 	Note  func(ctx context.Context, number, account string) // stores to which account a number belongs
@@ -90,6 +91,7 @@ type run struct {
 	o     Options
 	q     Request
 	graph Graph
+	app   string          // Meta's id of the app of the access token
 	now   cloudapi.Number // what Meta says of the number
 }
 
@@ -148,15 +150,17 @@ func (r *run) token(ctx context.Context) (State, string, error) {
 		}
 		r.graph.Close()
 	}
-	id, secret, ok := r.o.App(r.q.App)
+	secret, ok := r.o.App(r.q.App)
 	switch {
 	case r.q.Code == "":
 		return "", "", failed("open the Embedded Signup, and send its code within 30 s", "there is no code, and no valid access token of the number")
 	case !ok:
-		return "", "", failed("add the app with its app secret and its id at Meta (app_id)", "no app %s with an id at Meta is configured", r.q.App)
+		return "", "", failed("add the app with its app secret (sluice apps add), or correct the name", "no app %s is configured", r.q.App)
+	case r.q.AppID == "":
+		return "", "", failed("send app_id: Meta's id of the app, with which the signup was opened", "there is no id of the app, which Meta needs to exchange the code")
 	}
 	r.graph = r.o.Graph("")
-	token, expires, err := r.graph.ExchangeCode(ctx, id, secret, r.q.Code)
+	token, expires, err := r.graph.ExchangeCode(ctx, r.q.AppID, secret, r.q.Code)
 	if err != nil {
 		return "", "", err
 	}
@@ -180,6 +184,7 @@ func (r *run) permissions(ctx context.Context) (State, string, error) {
 	if len(lacks) > 0 {
 		return "", "", failed("give the configuration of the signup both permissions, and let the customer repeat it", "the access token lacks %s", strings.Join(lacks, " and "))
 	}
+	r.app = grant.App
 	return Before, strings.Join(Needed, ", "), nil
 }
 
@@ -197,12 +202,11 @@ func (r *run) account(ctx context.Context) (State, string, error) {
 
 // webhooks subscribes the app to the account. Without a callback an existing subscription stays as it is.
 func (r *run) webhooks(ctx context.Context) (State, string, error) {
-	id, _, _ := r.o.App(r.q.App)
 	apps, err := r.graph.Subscribed(ctx, r.q.Number, r.q.Account)
 	if err != nil {
 		return "", "", err
 	}
-	if slices.Contains(apps, id) && r.q.AccountHook.URL == "" {
+	if slices.Contains(apps, r.app) && r.q.AccountHook.URL == "" {
 		return Before, "the app gets the webhooks of the account", nil
 	}
 	if err := r.graph.Subscribe(ctx, r.q.Number, r.q.Account, r.q.AccountHook); err != nil {

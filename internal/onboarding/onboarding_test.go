@@ -55,7 +55,7 @@ func (w *world) run(ctx context.Context, q onboarding.Request) onboarding.Result
 		Graph: func(token string) onboarding.Graph {
 			return cloudapi.NewClient(cloudapi.Options{BaseURL: w.base, Token: func(string) (string, error) { w.wait(); return token, nil }})
 		},
-		App: func(name string) (string, string, bool) { return app, secret, name == "main" },
+		App: func(name string) (string, bool) { return secret, name == "main" },
 		Token: func(string) (string, error) {
 			if w.token == "" {
 				return "", errors.New("no token")
@@ -73,7 +73,7 @@ func (w *world) run(ctx context.Context, q onboarding.Request) onboarding.Result
 }
 
 func request() onboarding.Request {
-	return onboarding.Request{App: "main", Code: "the-code", Account: account, Number: number, PIN: "123456"}
+	return onboarding.Request{App: "main", AppID: app, Code: "the-code", Account: account, Number: number, PIN: "123456"}
 }
 
 func states(r onboarding.Result) (all []string) {
@@ -139,7 +139,8 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 		"a used code":       {func(w *world, q *onboarding.Request) { w.run(t.Context(), *q); w.token = "" }, "token", "open the signup again"},
 		"another code":      {func(_ *world, q *onboarding.Request) { q.Code = "another-code" }, "token", "open the signup again"},
 		"no code, no token": {func(_ *world, q *onboarding.Request) { q.Code = "" }, "token", "within 30 s"},
-		"an unknown app":    {func(_ *world, q *onboarding.Request) { q.App = "other" }, "token", "app_id"},
+		"an unknown app":    {func(_ *world, q *onboarding.Request) { q.App = "other" }, "token", "sluice apps add"},
+		"no id of the app":  {func(_ *world, q *onboarding.Request) { q.AppID = "" }, "token", "send app_id"},
 		"another account":   {func(_ *world, q *onboarding.Request) { q.Account = "1" }, "account", "answer of the signup"},
 		"another number":    {func(_ *world, q *onboarding.Request) { q.Number = "106540352242999" }, "account", "answer of the signup"},
 		"no PIN":            {func(_ *world, q *onboarding.Request) { q.PIN = "" }, "registration", "six digits"},
