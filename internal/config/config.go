@@ -61,6 +61,12 @@ type Number struct {
 	TemplateClasses []TemplateClass // for messages whose caller names no class; the first match counts
 }
 
+// Client is a tenant of the installation: numbers and API keys belong to it.
+type Client struct {
+	Name string
+	Note string // for operators
+}
+
 // TemplateClass is the class of the templates whose names match.
 type TemplateClass struct {
 	Name  string // of the template; * stands for any characters

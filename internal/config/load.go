@@ -214,10 +214,22 @@ func (l *loader) flags(settings []setting, args []string) map[string]string {
 	return given
 }
 
+// Mistake is something in the configuration that is wrong.
+type Mistake struct {
+	Place string // the setting, or the file with line and member
+	Err   error
+}
+
+// Error returns the place and the mistake.
+func (m Mistake) Error() string { return m.Place + ": " + m.Err.Error() }
+
+// Unwrap returns Err.
+func (m Mistake) Unwrap() error { return m.Err }
+
 // fail adds a mistake and its place, unless err is nil.
 func (l *loader) fail(place string, err error) {
 	if err != nil {
-		l.errs = append(l.errs, fmt.Errorf("%s: %w", place, err))
+		l.errs = append(l.errs, Mistake{place, err})
 	}
 }
 
