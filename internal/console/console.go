@@ -63,6 +63,7 @@ type Options struct {
 	Relay       relayTargets
 	Fleet       numbers
 	Directory   entries
+	Onboarding  onboarder
 	Accounts    func(ctx context.Context) (map[string]string, error) // the WhatsApp Business Accounts that are known, by phone number id
 	Rates       rates
 	Reports     reports                               // of the archive; nil: there is no archive
@@ -91,9 +92,9 @@ func New(o Options) *Console {
 	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, entry-set, entry-remove, reencrypt.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, entry-set, entry-remove, reencrypt, onboard, registration.",
 	}, []string{"action"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbEntrySet, message.VerbEntryRemove, message.VerbReencrypt} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbEntrySet, message.VerbEntryRemove, message.VerbReencrypt, message.VerbOnboard, message.VerbRegistration} {
 		orders.WithLabelValues(verb)
 	}
 	if o.Explain == nil {

@@ -138,11 +138,14 @@ func (s *Sim) changeNode(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	hook, _ := p["webhook_configuration"].(map[string]any)
+	known := s.standing.Load().Numbers != nil // else every number exists, and none has settings
 	switch {
 	case p["pin"] != nil && !pinForm.MatchString(p.text("pin")):
 		s.deny(w, invalid("Param pin must be 6 characters long."))
 		return
-	case hook != nil && s.standing.Load().Numbers != nil: // else every number exists, and none has settings
+	case p["pin"] != nil && known:
+		s.change(func(a *Account) error { a.number(number.ID).PIN = p.text("pin"); return nil })
+	case hook != nil && known:
 		callback, _ := hook["override_callback_uri"].(string)
 		if err := s.change(func(a *Account) error { a.number(number.ID).Callback = callback; return nil }); err != nil {
 			s.refuse(w, 1, err.Error())

@@ -8,7 +8,7 @@ import (
 // AuditEntry is an entry of the audit log: an action of an operator, with the reason.
 type AuditEntry struct {
 	At     time.Time `json:"at,omitzero" doc:"When, by the store's clock."`
-	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove, relay-drop, entry-set, entry-remove or reencrypt."`
+	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove, relay-drop, entry-set, entry-remove, reencrypt, onboard or registration."`
 	On     string    `json:"on" doc:"The id of the message, or the name of what is held."`
 	Actor  string    `json:"actor" doc:"The name that the operator gave."`
 	Key    string    `json:"key,omitempty" doc:"The name of the API key of the request."`
@@ -34,6 +34,9 @@ const (
 	VerbEntrySet    = "entry-set"    // a number, an app, an API key or a client added or changed
 	VerbEntryRemove = "entry-remove" // one of them removed
 	VerbReencrypt   = "reencrypt"    // all stored secrets encrypted with the first secrets key
+
+	VerbOnboard      = "onboard"      // a number connected after an Embedded Signup
+	VerbRegistration = "registration" // a number registered, deregistered or verified at Meta, or its PIN set
 )
 
 // ReservedActor reports whether an actor belongs to Sluice: it begins with "sluice", in upper or lower case. Sluice releases the

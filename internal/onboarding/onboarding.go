@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/directory"
 )
 
 // Request says which number to connect. App, Account and Number are required.
@@ -27,6 +28,7 @@ type Request struct {
 	RateLimit   int    // messages per second; 0: what Meta reports
 	AccountHook cloudapi.Callback
 	NumberHook  cloudapi.Callback
+	Change      directory.Change // who connects it, and why
 }
 
 // State is what became of a step.
@@ -41,7 +43,7 @@ const (
 
 // Step is a step that was taken. It holds no secret and no phone number.
 type Step struct {
-	Name  string `json:"name" doc:"token, permissions, account, webhooks, callback, registration, templates or number."`
+	Name  string `json:"name" doc:"token, permissions, account, webhooks, callback, registration, templates or number; or the name of the action."`
 	State State  `json:"state" doc:"done, before (it was done before) or failed."`
 	Says  string `json:"says" doc:"What was done or found."`
 	Fix   string `json:"fix,omitempty" doc:"What to do about a failed step. Then repeat the request."`
@@ -63,6 +65,10 @@ type Graph interface {
 	Subscribe(ctx context.Context, number, account string, to cloudapi.Callback) error
 	SetCallback(ctx context.Context, number string, to cloudapi.Callback) error
 	Register(ctx context.Context, number, pin string) error
+	Deregister(ctx context.Context, number string) error
+	RequestCode(ctx context.Context, number, method, language string) error
+	VerifyCode(ctx context.Context, number, code string) error
+	SetPIN(ctx context.Context, number, pin string) error
 	Close()
 }
 
@@ -164,7 +170,7 @@ func (r *run) token(ctx context.Context) (State, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	if err := r.o.Save(ctx, r.q, token); err != nil {
+	if err := r.o.Save(context.WithoutCancel(ctx), r.q, token); err != nil {
 		return "", "", fmt.Errorf("store the access token: %w", err)
 	}
 	r.graph.Close()

@@ -51,6 +51,10 @@ func atMeta() graphsim.Account {
 
 // run runs the steps as a process that may end at any call.
 func (w *world) run(ctx context.Context, q onboarding.Request) onboarding.Result {
+	return w.onboarding().Run(ctx, q)
+}
+
+func (w *world) onboarding() *onboarding.Onboarding {
 	return onboarding.New(onboarding.Options{
 		Graph: func(token string) onboarding.Graph {
 			return cloudapi.NewClient(cloudapi.Options{BaseURL: w.base, Token: func(string) (string, error) { w.wait(); return token, nil }})
@@ -69,7 +73,7 @@ func (w *world) run(ctx context.Context, q onboarding.Request) onboarding.Result
 		},
 		Note: func(context.Context, string, string) {},
 		Sync: func(ctx context.Context, _ string) (int, error) { w.wait(); return 3, ctx.Err() },
-	}).Run(ctx, q)
+	})
 }
 
 func request() onboarding.Request {
@@ -187,5 +191,34 @@ func (w *world) account(change func(*graphsim.Account)) {
 	change(&a)
 	if err := w.sim.SetAccount(a); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// TestRegistration: a number that must be verified first, step by step.
+func TestRegistration(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.token = "the-business-token"
+	w.account(func(a *graphsim.Account) { a.Numbers[0].CodeVerification, a.Numbers[0].PIN = "NOT_VERIFIED", "" })
+	for _, c := range []struct {
+		do    onboarding.Registration
+		state onboarding.State
+		fix   string
+	}{
+		{onboarding.Registration{Action: onboarding.Register, PIN: "123456"}, onboarding.Failed, "request a code"},
+		{onboarding.Registration{Action: onboarding.RequestCode, Method: "SMS", Language: "en_US"}, onboarding.Done, ""},
+		{onboarding.Registration{Action: onboarding.VerifyCode, Code: "987654"}, onboarding.Done, ""},
+		{onboarding.Registration{Action: onboarding.Register}, onboarding.Failed, "six digits"},
+		{onboarding.Registration{Action: onboarding.Register, PIN: "123456"}, onboarding.Done, ""},
+		{onboarding.Registration{Action: onboarding.Register, PIN: "123456"}, onboarding.Before, ""},
+		{onboarding.Registration{Action: onboarding.SetPIN, PIN: "222222"}, onboarding.Done, ""},
+		{onboarding.Registration{Action: onboarding.Deregister}, onboarding.Done, ""},
+		{onboarding.Registration{Action: onboarding.Register, PIN: "123456"}, onboarding.Failed, "PIN is wrong"},
+		{onboarding.Registration{Action: onboarding.Register, PIN: "222222"}, onboarding.Done, ""},
+		{onboarding.Registration{Action: "other"}, onboarding.Failed, "set-pin"},
+	} {
+		if got := w.onboarding().Change(t.Context(), number, c.do); got.State != c.state || !strings.Contains(got.Fix, c.fix) {
+			t.Errorf("%+v: %+v", c.do, got)
+		}
 	}
 }
