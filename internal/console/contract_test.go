@@ -76,6 +76,8 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"exportDirectory":         {"/v1/directory/export", ""},
 		"importDirectory":         {"/v1/directory/import", `{"document":"clients: []",` + signed + `}`},
 		"reencryptDirectory":      {"/v1/directory/reencrypt", `{` + signed + `}`},
+		"onboard":                 {"/v1/onboarding", `{"app":"main","waba_id":"10",` + number + `,` + signed + `}`},
+		"changeRegistration":      {"/v1/numbers/" + ours + "/registration", `{"action":"deregister",` + signed + `}`},
 		"setRate":                 {"/v1/numbers/" + ours + "/rate", `{"rate":5,` + signed + `}`},
 	}
 	var slow sync.WaitGroup
@@ -141,8 +143,8 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			if strings.Contains(pattern, "/relay/") && method == "POST" {
 				call(strings.Replace(g.path, "/crm/", "/nosuch/", 1), "wide", body(), nil)
 			}
-			if name == "setRate" {
-				call("/v1/numbers/"+theirs+"9/rate", "wide", body(), nil)
+			if name == "setRate" || name == "changeRegistration" {
+				call(strings.Replace(g.path, ours, theirs+"9", 1), "wide", body(), nil)
 			}
 			if strings.Contains(pattern, "{id}") {
 				for _, id := range []string{queued, awaiting, message.NewID(ours, "nosuch")} {

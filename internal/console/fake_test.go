@@ -154,14 +154,15 @@ type testConsole struct {
 	store *fakeStore
 	fleet *fakeFleet
 
-	directory *fakeDirectory
-	c         *console.Console
-	keys      map[string]string // tokens by scope, and "wide" for all numbers
+	directory  *fakeDirectory
+	onboarding *fakeOnboarding
+	c          *console.Console
+	keys       map[string]string // tokens by scope, and "wide" for all numbers
 }
 
 func setup(t *testing.T) *testConsole {
 	t.Helper()
-	d := &testConsole{store: &fakeStore{open: map[string]message.Open{}}, keys: map[string]string{}}
+	d := &testConsole{onboarding: &fakeOnboarding{}, store: &fakeStore{open: map[string]message.Open{}}, keys: map[string]string{}}
 	var keys httpapi.Keys
 	add := func(name, scope, number string) {
 		d.keys[name] = httpapi.NewToken()
@@ -173,7 +174,7 @@ func setup(t *testing.T) *testConsole {
 	add("wide", httpapi.ScopeAdmin, httpapi.AllNumbers)
 	d.fleet, d.directory = &fakeFleet{fakeStore: d.store}, &fakeDirectory{fakeStore: d.store}
 	d.c = console.New(console.Options{
-		Fleet: d.fleet, Rates: rateSetter{d.fleet}, Directory: d.directory,
+		Fleet: d.fleet, Rates: rateSetter{d.fleet}, Directory: d.directory, Onboarding: d.onboarding,
 		Accounts: func(context.Context) (map[string]string, error) {
 			return map[string]string{ours: "11", theirs: "22", "1": "33"}, d.store.err
 		},
