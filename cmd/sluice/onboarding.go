@@ -98,7 +98,9 @@ type numbersRegisterCmd struct {
 }
 
 // Run registers the number.
-func (n numbersRegisterCmd) Run(ctx context.Context) error { return n.withPIN(ctx, onboarding.Register, n.PINFile) }
+func (n numbersRegisterCmd) Run(ctx context.Context) error {
+	return n.withPIN(ctx, onboarding.Register, n.PINFile)
+}
 
 func (f registrationFlags) withPIN(ctx context.Context, action string, file secretFile) error {
 	pin, err := file.read()
@@ -114,12 +116,16 @@ type numbersSetPINCmd struct {
 }
 
 // Run sets the PIN.
-func (n numbersSetPINCmd) Run(ctx context.Context) error { return n.withPIN(ctx, onboarding.SetPIN, n.PINFile) }
+func (n numbersSetPINCmd) Run(ctx context.Context) error {
+	return n.withPIN(ctx, onboarding.SetPIN, n.PINFile)
+}
 
 type numbersDeregisterCmd struct{ registrationFlags }
 
 // Run ends the registration.
-func (n numbersDeregisterCmd) Run(ctx context.Context) error { return n.act(ctx, onboarding.Deregister, nil) }
+func (n numbersDeregisterCmd) Run(ctx context.Context) error {
+	return n.act(ctx, onboarding.Deregister, nil)
+}
 
 type numbersRequestCodeCmd struct {
 	registrationFlags

@@ -92,9 +92,12 @@ func New(o Options) *Console {
 	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, entry-set, entry-remove, reencrypt, onboard, registration.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, the kind of an entry of the directory with -set or -remove, number-drain, number-cancel, import, reencrypt, onboard, registration.",
 	}, []string{"action"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbEntrySet, message.VerbEntryRemove, message.VerbReencrypt, message.VerbOnboard, message.VerbRegistration} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbOnboard, message.VerbRegistration} {
+		orders.WithLabelValues(verb)
+	}
+	for _, verb := range directoryVerbs() {
 		orders.WithLabelValues(verb)
 	}
 	if o.Explain == nil {

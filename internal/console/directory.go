@@ -182,6 +182,15 @@ type reencryptResult struct {
 // maxImport is the maximum size of the body of an import, in bytes.
 const maxImport = 4 << 20
 
+// directoryVerbs returns the values of the label action of changes of the directory.
+func directoryVerbs() []string {
+	all := []string{"number-" + directory.BacklogDrain, "number-" + directory.BacklogCancel, "import", message.VerbReencrypt}
+	for _, kind := range []directory.Kind{directory.KindNumber, directory.KindApp, directory.KindKey, directory.KindClient} {
+		all = append(all, string(kind)+"-set", string(kind)+"-remove")
+	}
+	return all
+}
+
 func (o order) change(revision int64, key httpapi.Key) directory.Change {
 	return directory.Change{Revision: revision, Actor: o.Actor, Key: key.Name, Reason: o.Reason}
 }
@@ -192,7 +201,7 @@ func (c *Console) refusedEntry(operation string, err error) httpapi.Refusal {
 		var refused httpapi.Refusal
 		for _, m := range invalid.Mistakes[:min(len(invalid.Mistakes), 20)] {
 			p := httpapi.Problem(m.Place, "entry_invalid")
-			p.Detail = "The value " + m.Err.Error() + "."
+			p.Detail = m.Error() + "."
 			refused = append(refused, p)
 		}
 		return refused
@@ -288,7 +297,7 @@ func (c *Console) put(ctx context.Context, e directory.Entry, given directory.Se
 	if err != nil {
 		return nil, c.refusedEntry("store entry", err)
 	}
-	c.orders.WithLabelValues(message.VerbEntrySet).Inc()
+	c.orders.WithLabelValues(string(e.Kind()) + "-set").Inc()
 	return entryStored{revision, made}, nil
 }
 
@@ -310,7 +319,7 @@ func (c *Console) removeEntry(kind directory.Kind) http.HandlerFunc {
 		if err := c.o.Directory.Remove(ctx, kind, name, ask.change(ask.revision(), key)); err != nil {
 			return nil, c.refusedEntry("remove entry", err)
 		}
-		c.orders.WithLabelValues(message.VerbEntryRemove).Inc()
+		c.orders.WithLabelValues(string(kind) + "-remove").Inc()
 		return removeResult{true}, nil
 	})
 }
@@ -338,7 +347,11 @@ func (c *Console) removeNumber(ctx context.Context, w http.ResponseWriter, r *ht
 	if err != nil {
 		return nil, c.refusedEntry("remove number", err)
 	}
-	c.orders.WithLabelValues(message.VerbEntryRemove).Inc()
+	verb := "number-remove"
+	if !removed {
+		verb = "number-" + ask.Backlog
+	}
+	c.orders.WithLabelValues(verb).Inc()
 	return removeResult{removed}, nil
 }
 
@@ -385,7 +398,7 @@ func (c *Console) rotateApp(ctx context.Context, w http.ResponseWriter, r *http.
 	if err != nil {
 		return nil, c.refusedEntry("rotate app secret", err)
 	}
-	c.orders.WithLabelValues(message.VerbEntrySet).Inc()
+	c.orders.WithLabelValues("app-set").Inc()
 	return entryStored{Revision: revision}, nil
 }
 
@@ -466,7 +479,7 @@ func (c *Console) importDirectory(ctx context.Context, w http.ResponseWriter, r 
 	if err != nil {
 		return nil, c.refusedEntry("import directory", err)
 	}
-	c.orders.WithLabelValues(message.VerbEntrySet).Inc()
+	c.orders.WithLabelValues("import").Inc()
 	return done, nil
 }
 

@@ -155,7 +155,7 @@ func TestDirectoryRefusals(t *testing.T) {
 		status          int
 		want            string // path, code, detail
 	}{
-		{"wide", "/v1/numbers", number + `,"rate_limit":-1,`, invalid, 422, "rate_limit entry_invalid The value must be 1 to 10000."},
+		{"wide", "/v1/numbers", number + `,"rate_limit":-1,`, invalid, 422, "rate_limit entry_invalid rate_limit: must be 1 to 10000."},
 		{"wide", "/v1/numbers", number + `,"access_token":"x",`, fmt.Errorf("put: %w", secrets.ErrNoKey), 422, "secrets_key_missing"},
 		{"wide", "/v1/numbers", number + `,"revision":2,`, nil, 409, "entry_changed"},
 		{"wide", "/v1/numbers", number + `,"token":"x",`, nil, 422, "token field_unknown"},

@@ -8,7 +8,7 @@ import (
 // AuditEntry is an entry of the audit log: an action of an operator, with the reason.
 type AuditEntry struct {
 	At     time.Time `json:"at,omitzero" doc:"When, by the store's clock."`
-	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove, relay-drop, entry-set, entry-remove, reencrypt, onboard or registration."`
+	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove, relay-drop, the kind of an entry with -set or -remove (number-set), number-drain, number-cancel, reencrypt, onboard or registration."`
 	On     string    `json:"on" doc:"The id of the message, or the name of what is held."`
 	Actor  string    `json:"actor" doc:"The name that the operator gave."`
 	Key    string    `json:"key,omitempty" doc:"The name of the API key of the request."`
@@ -31,9 +31,7 @@ const (
 	VerbRelayRemove = "relay-remove" // a relay target removed
 	VerbRelayDrop   = "relay-drop"   // the dead letters of a relay target dropped
 
-	VerbEntrySet    = "entry-set"    // a number, an app, an API key or a client added or changed
-	VerbEntryRemove = "entry-remove" // one of them removed
-	VerbReencrypt   = "reencrypt"    // all stored secrets encrypted with the first secrets key
+	VerbReencrypt = "reencrypt" // the stored secrets encrypted with another key
 
 	VerbOnboard      = "onboard"      // a number connected after an Embedded Signup
 	VerbRegistration = "registration" // a number registered, deregistered or verified at Meta, or its PIN set
