@@ -24,7 +24,7 @@ type Request struct {
 	Account     string // WhatsApp Business Account id
 	Number      string // phone number id
 	PIN         string // of the two-step verification, six digits: the present one, or a new one if the number has none. Empty: the number is not registered
-	Client      string // whose number it is; empty: nobody's
+	Client      string // the client that the number belongs to; empty: none
 	RateLimit   int    // messages per second; 0: what Meta reports
 	AccountHook cloudapi.Callback
 	NumberHook  cloudapi.Callback
