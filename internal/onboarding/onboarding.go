@@ -75,11 +75,11 @@ type Graph interface {
 // Options are what an Onboarding works with. All are required.
 type Options struct {
 	Graph func(token string) Graph
-	App   func(name string) (secret string, ok bool)        // the app secret of an app
-	Token func(number string) (string, error)               // the access token that is known of a number
-	Save  func(context.Context, Request, string) error      // stores the number with its access token
-	Note  func(ctx context.Context, number, account string) // stores to which account a number belongs
-	Sync  func(ctx context.Context, account string) (templates int, err error)
+	App   func(name string) (secret string, ok bool)               // the app secret of an app
+	Token func(ctx context.Context, number string) (string, error) // the access token that is known of a number
+	Save  func(context.Context, Request, string) error             // stores the number with its access token
+	Note  func(ctx context.Context, number, account string) error  // stores to which account a number belongs
+	Want  func(ctx context.Context, account string) error          // lets the workers read the templates of an account
 }
 
 // Onboarding connects numbers. It is safe for concurrent use.
@@ -145,7 +145,7 @@ func failed(fix, says string, args ...any) error { return fixed{fmt.Errorf(says,
 // token exchanges the code, unless Meta accepts the access token that is there. The new token is stored at once, because Meta accepts a
 // code only once.
 func (r *run) token(ctx context.Context) (State, string, error) {
-	if have, err := r.o.Token(r.q.Number); err == nil && have != "" {
+	if have, err := r.o.Token(ctx, r.q.Number); err == nil && have != "" {
 		r.graph = r.o.Graph(have)
 		grant, err := r.graph.Grant(ctx, r.q.Number)
 		if err != nil {
@@ -202,7 +202,9 @@ func (r *run) account(ctx context.Context) (State, string, error) {
 	if !slices.Contains(numbers, r.q.Number) {
 		return "", "", failed("compare waba_id and phone_number_id with the answer of the signup", "account %s does not have the phone number id %s", r.q.Account, r.q.Number)
 	}
-	r.o.Note(ctx, r.q.Number, r.q.Account)
+	if err := r.o.Note(ctx, r.q.Number, r.q.Account); err != nil {
+		return "", "", err
+	}
 	return Before, "account " + r.q.Account + " has the number", nil
 }
 
@@ -265,11 +267,10 @@ func connected(n cloudapi.Number) bool {
 }
 
 func (r *run) templates(ctx context.Context) (State, string, error) {
-	n, err := r.o.Sync(ctx, r.q.Account)
-	if err != nil {
-		return "", "", err
+	if err := r.o.Want(ctx, r.q.Account); err != nil {
+		return "", "", fmt.Errorf("order the templates: %w", err)
 	}
-	return Done, fmt.Sprintf("%d templates were read", n), nil
+	return Done, "the workers read the templates of the account", nil
 }
 
 func (r *run) number(ctx context.Context) (State, string, error) {

@@ -60,7 +60,7 @@ func (w *world) onboarding() *onboarding.Onboarding {
 			return cloudapi.NewClient(cloudapi.Options{BaseURL: w.base, Token: func(string) (string, error) { w.wait(); return token, nil }})
 		},
 		App: func(name string) (string, bool) { return secret, name == "main" },
-		Token: func(string) (string, error) {
+		Token: func(context.Context, string) (string, error) {
 			if w.token == "" {
 				return "", errors.New("no token")
 			}
@@ -71,8 +71,8 @@ func (w *world) onboarding() *onboarding.Onboarding {
 			w.saves++
 			return nil
 		},
-		Note: func(context.Context, string, string) {},
-		Sync: func(ctx context.Context, _ string) (int, error) { w.wait(); return 3, ctx.Err() },
+		Note: func(context.Context, string, string) error { return nil },
+		Want: func(ctx context.Context, _ string) error { w.wait(); return ctx.Err() },
 	})
 }
 

@@ -32,7 +32,7 @@ func (b *Onboarding) Change(ctx context.Context, number string, do Registration)
 }
 
 func (b *Onboarding) change(ctx context.Context, number string, do Registration) (State, string, error) {
-	token, err := b.o.Token(number)
+	token, err := b.o.Token(ctx, number)
 	if err != nil {
 		return "", "", failed("set the access token of the number", "%w", err)
 	}

@@ -1,0 +1,59 @@
+package app
+
+import (
+	"context"
+	"slices"
+
+	"sluice/internal/cloudapi"
+	"sluice/internal/config"
+	"sluice/internal/directory"
+	"sluice/internal/onboarding"
+)
+
+// accountOwner stores to which WhatsApp Business Account a number belongs.
+type accountOwner interface {
+	Note(ctx context.Context, number, account string) error
+}
+
+// onboarding returns what connects numbers after an Embedded Signup. want lets the workers read the templates of an account.
+func (p *Program) onboarding(c config.Graph, accounts accountOwner, want func(ctx context.Context, account string) error) *onboarding.Onboarding {
+	return onboarding.New(onboarding.Options{
+		Graph: func(token string) onboarding.Graph {
+			return cloudapi.NewClient(cloudapi.Options{BaseURL: c.BaseURL, Version: c.Version, Token: func(string) (string, error) { return token, nil }})
+		},
+		App: func(name string) (string, bool) {
+			a, ok := p.directory.App(name)
+			return string(a.Secret), ok
+		},
+		Token: func(ctx context.Context, number string) (string, error) {
+			if err := p.directory.Load(ctx); err != nil { // another producer may have stored it a moment ago
+				return "", err
+			}
+			return p.directory.Token(number)
+		},
+		Save: p.saveNumber,
+		Note: accounts.Note,
+		Want: want,
+	})
+}
+
+// saveNumber stores a number with its access token. What is stored of the number already stays.
+func (p *Program) saveNumber(ctx context.Context, q onboarding.Request, token string) error {
+	all, err := p.entries.List(ctx)
+	if err != nil {
+		return err
+	}
+	n := directory.Number{PhoneNumberID: q.Number}
+	if i := slices.IndexFunc(all.Numbers, func(n directory.Number) bool { return n.PhoneNumberID == q.Number }); i >= 0 {
+		n = all.Numbers[i]
+	}
+	if q.Client != "" {
+		n.Client = q.Client
+	}
+	if q.RateLimit > 0 {
+		n.RateLimit = q.RateLimit
+	}
+	q.Change.Revision = n.Revision
+	_, err = p.entries.Put(ctx, n, directory.Secrets{directory.SecretAccessToken: config.Secret(token)}, q.Change)
+	return err
+}
