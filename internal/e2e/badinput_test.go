@@ -122,11 +122,7 @@ const markerKey = "bad-input-marker-key-0123456789"
 // is stored.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	onEach(t, badInput)
-}
-
-func badInput(t *testing.T, on kind) {
-	s := newSite(t, on)
+	s := newSite(t, suite())
 	t.Run("refused", s.refuses)
 	if n := s.count(t, "sluice:*:m:*"); n != 0 {
 		t.Errorf("%d messages were kept of what was refused", n)

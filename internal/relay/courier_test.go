@@ -43,7 +43,7 @@ func (f *fakeTail) fail(err error) {
 func newFakeTail(ctx context.Context, key string, rate int, last time.Duration) *fakeTail {
 	f := &fakeTail{key: key, start: time.Now(), rate: rate, last: last, wake: make(chan struct{})}
 	go func() {
-		for {
+		for time.Since(f.start) < last+time.Second { // then nothing changes any more
 			select {
 			case <-ctx.Done():
 				return
