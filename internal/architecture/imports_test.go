@@ -45,6 +45,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/reshard", ""},
 	{"internal/pgtest", "ports"},
 	{"internal/nodetest", ""},
+	{"internal/buildtest", ""},
 	{"internal/golden", ""},
 	{"internal/poll", ""},
 	{"internal/progress", ""},

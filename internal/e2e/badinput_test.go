@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/store"
 )
 
@@ -234,15 +234,7 @@ func (s *site) try(t *testing.T, id string, end message.Move) {
 // until waits until is returns true.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	for !holds() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("not within 10 s: %s", what)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	poll.Until(t, what, holds)
 }
 
 // withoutRedis: while Redis is nearly full, new messages are refused, and repeats and webhooks are accepted. While
