@@ -88,7 +88,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/sendtrace", ""},
 	{"internal/webhook", "message cloudapi tracing"},
 	{"internal/graphsim", "jsondoc message content retry cloudapi"},
-	{"internal/doctor", "message secrets config store events ledger holds backlog cloudapi holdpolicy relay outbox"},
+	{"internal/doctor", "message secrets config store events ledger holds backlog cloudapi holdpolicy relay outbox archive"},
 	{"internal/program", "ops store"},
 	{"internal/app", "version message record signature retry secrets config ops store program audit httpapi intake console pages fleet feed send reconcile events ledger holds observed ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy relay outbox archive report tokenwatch throughput templates sendtrace tracing webhook client canary"},
 	{"internal/demo", "message config ops store client events graphsim app"},
