@@ -123,6 +123,9 @@ func TestComposeServicesRun(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	tool := program(t, "sluice")
+	if err := os.Symlink(tool, filepath.Join(dir, "sluice")); err != nil {
+		t.Fatal(err)
+	}
 	secrets, err := filepath.Abs(filepath.Join(root, "deploy/compose/secrets"))
 	if err != nil {
 		t.Fatal(err)
