@@ -18,10 +18,10 @@ import (
 // The commands about the entries of the directory: numbers, apps, API keys and clients. A set reads the entry, changes what its flags
 // name, and sends it back with its revision: if another operator changed it meanwhile, the console refuses.
 
-// secretFile is a file with a secret, or - for standard input. A secret is never an argument: other users of the machine see these.
-type secretFile string
+// secretArg is a file with a secret, or - for standard input. A secret is never an argument: other users of the machine see these.
+type secretArg string
 
-func (f secretFile) read() (string, error) {
+func (f secretArg) read() (string, error) {
 	if f == "" {
 		return "", nil
 	}
@@ -68,7 +68,9 @@ func (k kind) read(ctx context.Context, f consoleFlags, id string) (map[string]a
 }
 
 // members are flags that change members of an entry: those that were given.
-type members interface{ members() (map[string]any, error) }
+type members interface {
+	members() (map[string]any, error)
+}
 
 // put adds an entry, or changes the one that is there.
 func (k kind) put(ctx context.Context, f consoleFlags, s signature, id string, add bool, flags members) error {
