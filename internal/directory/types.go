@@ -30,6 +30,7 @@ type Entry interface {
 	Kind() Kind
 	// ID returns what distinguishes the entry from others of its kind.
 	ID() string
+	state() State
 }
 
 // The names of secrets: of a number, and of an app.
@@ -62,6 +63,8 @@ type State struct {
 	UpdatedAt time.Time             `json:"updated_at,omitzero" doc:"When the stored entry was changed last."`
 	Secrets   map[string]SecretInfo `json:"secrets,omitempty" doc:"The stored secrets, by name. Sluice never returns a secret itself."`
 }
+
+func (s State) state() State { return s }
 
 // Number is a number that Sluice sends from.
 type Number struct {
