@@ -84,7 +84,9 @@ func TestClientIsAddedWhileSending(t *testing.T) {
 	}
 	w.settled([]string{sent.ID}, 30*time.Second, func(r client.Record) bool { return r.State == client.StateRead })
 
-	var log struct{ Entries []struct{ Action, Target string } }
+	var log struct {
+		Entries []struct{ Action, Target string }
+	}
 	if err := console.Call(t.Context(), "GET", "/v1/audit", nil, &log); err != nil {
 		t.Fatal(err)
 	}
