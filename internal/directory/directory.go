@@ -51,7 +51,7 @@ func (d *Directory) Load(ctx context.Context) error {
 	d.replace(c)
 	for _, e := range d.store.o.File.entries().list() {
 		if one := c.entries[e.Kind()][e.ID()]; one.removed {
-			d.log.Warn("an entry of the configuration file is not used, because an operator removed it at run time", "kind", string(e.Kind()), "id", e.ID())
+			d.log.Warn("an entry of the configuration file is not used, because an operator removed it at run time", "entry", string(e.Kind())+" "+e.ID())
 		}
 	}
 	return nil
@@ -99,8 +99,7 @@ func (d *Directory) replace(c contents) {
 	next := d.snapshot(c, old)
 	d.now.Store(next)
 	changes := next.since(old)
-	d.log.Info("numbers, apps, API keys and clients read", "revision", c.revision, "numbers", len(next.ids), "apps", len(next.apps), "api_keys", len(next.keys),
-		"added", len(changes.Added), "changed", len(changes.Changed), "removed", len(changes.Removed))
+	d.log.Info("numbers, apps, API keys and clients read", "revision", c.revision, "numbers", len(next.ids))
 	d.mu.Lock()
 	subscribers := slices.Clone(d.subscribers)
 	d.mu.Unlock()
@@ -280,7 +279,7 @@ func (d *Directory) snapshot(c contents, old *snapshot) *snapshot {
 			}
 			parsed, mistakes := parse(one.entry, f.Classes)
 			if len(mistakes) > 0 {
-				d.log.Error("a stored entry is invalid, it is not used", "kind", string(kind), "id", id, "err", &InvalidError{mistakes})
+				d.log.Error("a stored entry is invalid, it is not used", "entry", string(kind)+" "+id, "err", &InvalidError{mistakes})
 				continue
 			}
 			secrets := d.open(kind, id, one.document)
@@ -336,7 +335,7 @@ func (d *Directory) open(kind Kind, id string, of document) map[string]opened {
 		value, err := d.store.o.Box.Decrypt(purpose(kind, id, name), secret.Text)
 		if err != nil {
 			err = fmt.Errorf("%s of the %s %s: %w", name, kind, id, err)
-			d.log.Error("cannot decrypt a stored secret, it is not used", "kind", string(kind), "id", id, "secret", name, "err", err)
+			d.log.Error("cannot decrypt a stored secret, it is not used", "entry", string(kind)+" "+id, "err", err)
 		}
 		all[name] = opened{config.Secret(value), err}
 	}
@@ -395,4 +394,3 @@ func (next *snapshot) since(old *snapshot) (c Changes) {
 	}
 	return c
 }
-

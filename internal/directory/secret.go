@@ -13,7 +13,9 @@ var secretsOf = map[Kind][]string{
 }
 
 // purpose is what a secret is encrypted for: in another entry it cannot be decrypted.
-func purpose(kind Kind, id, name string) string { return "directory " + string(kind) + " " + id + " " + name }
+func purpose(kind Kind, id, name string) string {
+	return "directory " + string(kind) + " " + id + " " + name
+}
 
 // seal encrypts a secret.
 func (s *Store) seal(kind Kind, id, name, secret string, now time.Time) (sealed, error) {

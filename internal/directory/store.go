@@ -76,8 +76,10 @@ type StoreOptions struct {
 	DB   *store.DB
 	Box  secrets.Box // encrypts the secrets; without a key, secrets are refused
 	File File
-	// Unfinished returns how many messages of a number are not final. nil: RemoveNumber returns an error.
+	// Unfinished returns how many messages of a number are not final. RemoveNumber needs it.
 	Unfinished func(ctx context.Context, number string) (int, error)
+	// Reencrypt encrypts the secrets of other packages again, and returns how many there are. nil: there are none.
+	Reencrypt func(ctx context.Context) (int, error)
 }
 
 // Store changes the stored entries. It is safe for concurrent use.
@@ -94,8 +96,8 @@ func NewStore(o StoreOptions) *Store {
 // CanEncrypt reports whether there is a key to encrypt secrets.
 func (s *Store) CanEncrypt() bool { return s.o.Box.HasKey() }
 
-// change1 is a change of one entry, for the script.
-type change1 struct {
+// oneChange is a change of one entry, for the script.
+type oneChange struct {
 	kind     Kind
 	id       string
 	expected int64 // revision
@@ -105,7 +107,7 @@ type change1 struct {
 
 // apply makes changes, all or none, durably, and returns the new revision. Its error is a *ConflictError if an entry has another
 // revision than expected.
-func (s *Store) apply(ctx context.Context, c Change, changes ...change1) (int64, error) {
+func (s *Store) apply(ctx context.Context, c Change, changes ...oneChange) (int64, error) {
 	var args []any
 	for _, one := range changes {
 		text := []byte("-")
@@ -197,6 +199,17 @@ func (c contents) found(k Kind, id string) *stored {
 	return nil
 }
 
+// expected returns the revision that an entry must have when a change is made.
+func (c contents) expected(k Kind, id string, revision int64) int64 {
+	if revision != AnyRevision {
+		return revision
+	}
+	if one := c.found(k, id); one != nil {
+		return one.revision
+	}
+	return 0
+}
+
 // List reads all entries from Redis, and adds those of the file that no stored entry replaces.
 func (s *Store) List(ctx context.Context) (Entries, error) {
 	c, err := s.load(ctx)
@@ -210,41 +223,33 @@ func (s *Store) List(ctx context.Context) (Entries, error) {
 // same script. It returns the new revision of the entry. Its error is an *InvalidError, a *ConflictError, or wraps secrets.ErrNoKey
 // if there are secrets and no key.
 func (s *Store) Put(ctx context.Context, e Entry, given Secrets, c Change) (int64, error) {
-	stored, err := s.load(ctx)
+	in, err := s.load(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if n, ok := e.(Number); ok {
-		n.Leaving = "" // a change ends the removal
-		e = n
-	}
-	mistakes := append(s.mistakes(e), checkSecrets(e.Kind(), given)...)
-	if len(mistakes) == 0 {
-		mistakes = s.o.File.merge(stored).refer(e)
+	parsed, mistakes := parse(e, s.o.File.Classes)
+	if mistakes = append(mistakes, checkSecrets(e.Kind(), given)...); len(mistakes) == 0 {
+		e = indexOf(parsed).list()[0] // in one form, and not leaving any more
+		mistakes = s.o.File.merge(in).refer(e)
 	}
 	if len(mistakes) > 0 {
 		return 0, &InvalidError{mistakes}
 	}
-	one, err := s.put(stored, e, given, time.Now())
+	one, err := s.put(in, e, given, time.Now())
 	if err != nil {
 		return 0, err
 	}
-	one.expected = c.Revision
+	one.expected = in.expected(e.Kind(), e.ID(), c.Revision)
 	return s.apply(ctx, c, one)
 }
 
-func (s *Store) mistakes(e Entry) []config.Mistake {
-	_, mistakes := parse(e, s.o.File.Classes)
-	return mistakes
-}
-
 // put returns the change that stores a checked entry.
-func (s *Store) put(in contents, e Entry, given Secrets, now time.Time) (change1, error) {
+func (s *Store) put(in contents, e Entry, given Secrets, now time.Time) (oneChange, error) {
 	text, err := json.Marshal(bare(e))
 	if err != nil {
-		return change1{}, err
+		return oneChange{}, err
 	}
-	one := change1{kind: e.Kind(), id: e.ID(), document: &document{text, map[string]sealed{}}, verb: string(e.Kind()) + "-set", on: e.ID()}
+	one := oneChange{kind: e.Kind(), id: e.ID(), document: &document{text, map[string]sealed{}}, verb: string(e.Kind()) + "-set", on: e.ID()}
 	if old := in.found(e.Kind(), e.ID()); old != nil {
 		for name, secret := range old.Secrets {
 			one.document.Secrets[name] = secret
@@ -259,7 +264,7 @@ func (s *Store) put(in contents, e Entry, given Secrets, now time.Time) (change1
 		if secret == "" {
 			delete(one.document.Secrets, name)
 		} else if one.document.Secrets[name], err = s.seal(e.Kind(), e.ID(), name, string(secret), now); err != nil {
-			return change1{}, err
+			return oneChange{}, err
 		}
 	}
 	return one, nil
@@ -308,7 +313,7 @@ func (s *Store) Remove(ctx context.Context, kind Kind, id string, c Change) erro
 			return &InvalidError{[]config.Mistake{{Place: "client " + id, Err: fmt.Errorf("%s still belongs to it: remove the client from it first", strings.Join(own, ", "))}}}
 		}
 	}
-	_, err = s.apply(ctx, c, change1{kind: kind, id: id, expected: c.Revision, verb: string(kind) + "-remove", on: id})
+	_, err = s.apply(ctx, c, oneChange{kind: kind, id: id, expected: in.expected(kind, id, c.Revision), verb: string(kind) + "-remove", on: id})
 	return err
 }
 
@@ -333,7 +338,7 @@ func (s *Store) RemoveNumber(ctx context.Context, id, backlog string, c Change) 
 		if err != nil {
 			return false, err
 		}
-		one.expected, one.verb = c.Revision, "number-"+backlog
+		one.expected, one.verb = in.expected(KindNumber, id, c.Revision), "number-"+backlog
 		_, err = s.apply(ctx, c, one)
 		return false, err
 	}
@@ -348,7 +353,7 @@ func (s *Store) RemoveNumber(ctx context.Context, id, backlog string, c Change) 
 	return err == nil, err
 }
 
-// Reencrypt encrypts all stored secrets with the first key of the box, and returns how many there are. Then the second key can be
+// Reencrypt encrypts all stored secrets with the first key of the box, those of relay targets too, and returns how many there are. Then the second key can be
 // removed. The Revision of c is ignored. If operators change entries at the same time, its error can be a *ConflictError: repeat it.
 func (s *Store) Reencrypt(ctx context.Context, c Change) (int, error) {
 	in, err := s.load(ctx)
@@ -356,7 +361,7 @@ func (s *Store) Reencrypt(ctx context.Context, c Change) (int, error) {
 		return 0, err
 	}
 	total := 0
-	var changes []change1
+	var changes []oneChange
 	for _, kind := range kinds {
 		for id, one := range in.entries[kind] {
 			if len(one.Secrets) == 0 {
@@ -375,13 +380,18 @@ func (s *Store) Reencrypt(ctx context.Context, c Change) (int, error) {
 				next.Secrets[name] = again
 				total++
 			}
-			changes = append(changes, change1{kind: kind, id: id, expected: one.revision, document: &next})
+			changes = append(changes, oneChange{kind: kind, id: id, expected: one.revision, document: &next})
 		}
 	}
-	if len(changes) == 0 {
-		return 0, nil
+	if len(changes) > 0 {
+		changes[0].verb, changes[0].on = message.VerbReencrypt, fmt.Sprintf("%d secrets of numbers and apps", total)
+		if _, err = s.apply(ctx, c, changes...); err != nil {
+			return 0, err
+		}
 	}
-	changes[0].verb, changes[0].on = message.VerbReencrypt, fmt.Sprintf("%d secrets", total)
-	_, err = s.apply(ctx, c, changes...)
-	return total, err
+	if s.o.Reencrypt != nil {
+		more, err := s.o.Reencrypt(ctx)
+		return total + more, err
+	}
+	return total, nil
 }

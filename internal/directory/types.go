@@ -158,7 +158,7 @@ type Entries struct {
 	Clients  []Client `json:"clients,omitempty"`
 }
 
-// AnyRevision in a Change accepts any revision of the entry.
+// AnyRevision in a Change stands for the revision that the entry has when the change begins.
 const AnyRevision = -1
 
 // Change is who changes an entry, and why. It becomes an entry of the audit log.

@@ -74,7 +74,7 @@ func (s *Store) Import(ctx context.Context, name string, text []byte, c Change) 
 		return Imported{}, &InvalidError{mistakes}
 	}
 	var done Imported
-	var changes []change1
+	var changes []oneChange
 	for _, e := range news {
 		one, err := s.put(in, e, nil, time.Time{})
 		if err != nil {

@@ -124,7 +124,7 @@ func (f fixture) asked(id string) map[string]any {
 	f.t.Helper()
 	in := intake.New(intake.Options{
 		Acceptor: noAcceptor{}, Reader: f.ledger(), Numbers: func(string) bool { return true },
-		Keys: httpapi.Keys{{Name: "test", Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{httpapi.AllNumbers}}},
+		Keys: httpapi.FixedKeys(httpapi.Key{Name: "test", Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{httpapi.AllNumbers}}),
 	})
 	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/v1/messages/"+id, nil)
 	r.Header.Set("Authorization", "Bearer "+token)

@@ -51,7 +51,7 @@ func newWorldAt(c redis.UniversalClient) *world {
 	}
 	return &world{
 		db: db, stream: events.New(db, testShards, events.Options{}), records: map[string]Record{},
-		targets: NewTargets(db, testShards, secrets.New("0123456789abcdef")),
+		targets: NewTargets(db, testShards, secrets.New("0123456789abcdef", "")),
 	}
 }
 
