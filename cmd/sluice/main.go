@@ -44,6 +44,12 @@ type cli struct {
 	AwaitingStatus awaitingStatusCmd `cmd:"" name:"awaiting-status" help:"List messages that Meta accepted more than 15 minutes ago and sent no status for."`
 	Replay         replayCmd         `cmd:"" help:"Send the dead letters of one number again. Without --confirm it only counts them. To select by template or tag, use resend --state dead."`
 	Resend         resendCmd         `cmd:"" help:"Send messages again that ended undelivered: failed, rejected, expired or dead. Without --confirm it only counts them."`
+	Numbers        numbersCmd        `cmd:"" help:"List, add, change and remove numbers, and replace their access tokens, while all programs run."`
+	Accounts       accountsCmd       `cmd:"" help:"List the WhatsApp Business Accounts of the numbers."`
+	Apps           appsCmd           `cmd:"" help:"List, add, change and remove apps, and replace their app secrets, while all programs run."`
+	Keys           keysCmd           `cmd:"" help:"List, add, change, replace and remove API keys while all programs run."`
+	Clients        clientsCmd        `cmd:"" help:"List, add, change and remove clients: those for whose numbers and API keys Sluice sends."`
+	Directory      directoryCmd      `cmd:"" help:"Export and import numbers, apps, API keys and clients, and encrypt their secrets with a new key."`
 	Relay          relayCmd          `cmd:"" help:"List, set, hold and replay relay targets: URLs to which events are forwarded."`
 	Report         reportCmd         `cmd:"" help:"Reports from the archive: delivery, errors, cost."`
 	Archive        archiveCmd        `cmd:"" help:"Export or delete what the archive has about a recipient."`

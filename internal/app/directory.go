@@ -50,6 +50,14 @@ func (p *Program) keys(others ...httpapi.Key) httpapi.Keys {
 		all := others[:len(others):len(others)]
 		for _, k := range p.directory.Keys() {
 			all = append(all, httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked, Expires: k.Expires})
+			if k.PreviousSHA256 != [32]byte{} {
+				previous := all[len(all)-1]
+				previous.Hash = hex.EncodeToString(k.PreviousSHA256[:])
+				if !k.PreviousExpires.IsZero() && (k.Expires.IsZero() || k.PreviousExpires.Before(k.Expires)) {
+					previous.Expires = k.PreviousExpires
+				}
+				all = append(all, previous)
+			}
 		}
 		now.Store(&all)
 	}

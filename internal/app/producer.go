@@ -133,6 +133,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: keys, Numbers: p.directory.Known,
 		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), box),
 		Fleet:       state,
+		Directory:   p.entries,
+		Accounts:    accounts.All,
 		Rates:       ratelimit.NewController(p.DB, message.Shards(c.Shards), configuredRate(p.directory)),
 		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	}

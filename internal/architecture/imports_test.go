@@ -75,7 +75,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/fleet", "message httpapi ledger holds observed backlog"},
 	{"internal/postgres", ""},
 	{"internal/report", "postgres"},
-	{"internal/console", "message httpapi fleet report"},
+	{"internal/console", "message secrets config directory httpapi fleet report"},
 	{"internal/migrate", "message record store events ledger queue"},
 	{"internal/cloudapi", "version jsondoc message content tracing"},
 	{"internal/holdpolicy", "message send cloudapi"},

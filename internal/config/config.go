@@ -154,6 +154,9 @@ type APIKey struct {
 	Revoked bool      // requests with the key are refused
 	Expires time.Time // from then on requests with the key are refused; zero: never
 	Client  string    // the name of the client that the key belongs to; empty: none
+
+	PreviousSHA256  [32]byte  // of the key before, which is accepted too; zero: there is none
+	PreviousExpires time.Time // from then on requests with it are refused; zero: as Expires
 }
 
 // The scopes of API keys.

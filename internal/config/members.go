@@ -111,7 +111,15 @@ func (d *document) ofAPIKey(one *APIKey) []member {
 		},
 		{
 			key: "expires", read: d.scalar(moment(&one.Expires)),
-			doc: "From this time on, requests with the key are refused with the code `api_key_expired`, for example `2027-01-31T00:00:00Z`. To change a key without a gap, list the old and the new key.",
+			doc: "From this time on, requests with the key are refused with the code `api_key_expired`, for example `2027-01-31T00:00:00Z`. To change a key without a gap, keep the old one for a time with `previous_sha256`.",
+		},
+		{
+			key: "previous_sha256", read: d.scalar(digest(&one.PreviousSHA256)),
+			doc: "SHA-256 of the previous key in hex. Sluice accepts it too while callers change the key.",
+		},
+		{
+			key: "previous_expires", read: d.scalar(moment(&one.PreviousExpires)),
+			doc: "From this time on, requests with the previous key are refused. Without it: when you remove `previous_sha256`.",
 		},
 		{
 			key: "client", read: d.scalar(name(&one.Client)),

@@ -62,6 +62,8 @@ type Options struct {
 	Audit       auditStore
 	Relay       relayTargets
 	Fleet       numbers
+	Directory   entries
+	Accounts    func(ctx context.Context) (map[string]string, error) // the WhatsApp Business Accounts that are known, by phone number id
 	Rates       rates
 	Reports     reports                               // of the archive; nil: there is no archive
 	Keys        httpapi.Keys                          // keys with httpapi.ScopeConsole may read, those with httpapi.ScopeAdmin may act
@@ -89,9 +91,12 @@ func New(o Options) *Console {
 	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, the kind of an entry of the directory with -set or -remove, number-drain, number-cancel, import, reencrypt.",
 	}, []string{"action"})
 	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop} {
+		orders.WithLabelValues(verb)
+	}
+	for _, verb := range directoryVerbs() {
 		orders.WithLabelValues(verb)
 	}
 	if o.Explain == nil {

@@ -5,10 +5,12 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"sluice/internal/described"
+	"sluice/internal/directory"
 	"sluice/internal/message"
 )
 
@@ -55,8 +57,29 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"getDescription":          {"/openapi.json", ""},
 		"readOverview":            {"/v1/overview", ""},
 		"readNumber":              {"/v1/numbers/" + ours, ""},
+		"listNumbers":             {"/v1/numbers", ""},
+		"listApps":                {"/v1/apps", ""},
+		"listAPIKeys":             {"/v1/api-keys", ""},
+		"listClients":             {"/v1/clients", ""},
+		"listAccounts":            {"/v1/accounts", ""},
+		"setNumber":               {"/v1/numbers", `{` + number + `,"revision":3,"access_token":"x",` + signed + `}`},
+		"setApp":                  {"/v1/apps", `{"name":"main","revision":3,"secret":"x",` + signed + `}`},
+		"setAPIKey":               {"/v1/api-keys", `{"name":"shop","revision":3,` + signed + `}`},
+		"setClient":               {"/v1/clients", `{"name":"acme","revision":3,` + signed + `}`},
+		"rotateNumber":            {"/v1/numbers/" + ours + "/rotate", `{"access_token":"x",` + signed + `}`},
+		"rotateApp":               {"/v1/apps/main/rotate", `{"secret":"x",` + signed + `}`},
+		"rotateAPIKey":            {"/v1/api-keys/shop/rotate", `{` + signed + `}`},
+		"removeNumber":            {"/v1/numbers/" + ours + "/remove", `{"revision":3,` + signed + `}`},
+		"removeApp":               {"/v1/apps/main/remove", `{"revision":3,` + signed + `}`},
+		"removeAPIKey":            {"/v1/api-keys/shop/remove", `{"revision":3,` + signed + `}`},
+		"removeClient":            {"/v1/clients/acme/remove", `{"revision":3,` + signed + `}`},
+		"exportDirectory":         {"/v1/directory/export", ""},
+		"importDirectory":         {"/v1/directory/import", `{"document":"clients: []",` + signed + `}`},
+		"reencryptDirectory":      {"/v1/directory/reencrypt", `{` + signed + `}`},
 		"setRate":                 {"/v1/numbers/" + ours + "/rate", `{"rate":5,` + signed + `}`},
 	}
+	var slow sync.WaitGroup
+	tooSlow := make(chan func(), len(good))
 	for name, g := range good {
 		pattern, method := a.Find(name)
 		call := func(path, key string, body io.Reader, change func(http.Header)) {
@@ -98,9 +121,23 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			call(g.path, "admin", strings.NewReader("{}"), nil)
 			call(g.path, "admin", body(), func(h http.Header) { h.Del("Content-Type") })
 			call(g.path, "admin", strings.NewReader(`{"actor":"`+strings.Repeat("x", 64<<10)+`"}`), nil)
-			slow, drip := io.Pipe()
-			call(g.path, "admin", slow, nil)
-			drip.Close()
+			if name == "importDirectory" {
+				call(g.path, "admin", strings.NewReader(`{"actor":"`+strings.Repeat("x", 4<<20)+`"}`), nil)
+			}
+			if isEntry := strings.Contains(g.body, `"revision":3`) || strings.HasSuffix(pattern, "/rotate") || name == "importDirectory"; isEntry {
+				d.directory.refuse = &directory.ConflictError{}
+				call(g.path, "wide", body(), nil)
+				d.directory.refuse = nil
+				for _, name := range []string{"/main/", "/shop/", "/acme/", "/" + ours + "/"} {
+					call(strings.Replace(g.path, name, "/nosuch/", 1), "wide", body(), nil)
+				}
+			}
+			slow.Go(func() { // each waits for the read timeout, so they wait together
+				body, drip := io.Pipe()
+				defer drip.Close()
+				status, header, text := d.do(t, "admin", method, g.path, body, nil)
+				tooSlow <- func() { a.Check(name, status, header, text) }
+			})
 			if strings.Contains(pattern, "/relay/") && method == "POST" {
 				call(strings.Replace(g.path, "/crm/", "/nosuch/", 1), "wide", body(), nil)
 			}
@@ -118,6 +155,11 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		d.store.err = errors.New("away")
 		call(g.path, "wide", body(), nil)
 		d.store.err = nil
+	}
+	slow.Wait()
+	close(tooSlow)
+	for check := range tooSlow {
+		check()
 	}
 	a.Done()
 }

@@ -153,8 +153,10 @@ type testConsole struct {
 	*httptest.Server
 	store *fakeStore
 	fleet *fakeFleet
-	c     *console.Console
-	keys  map[string]string // tokens by scope, and "wide" for all numbers
+
+	directory *fakeDirectory
+	c         *console.Console
+	keys      map[string]string // tokens by scope, and "wide" for all numbers
 }
 
 func setup(t *testing.T) *testConsole {
@@ -169,9 +171,12 @@ func setup(t *testing.T) *testConsole {
 		add(scope, scope, ours)
 	}
 	add("wide", httpapi.ScopeAdmin, httpapi.AllNumbers)
-	d.fleet = &fakeFleet{fakeStore: d.store}
+	d.fleet, d.directory = &fakeFleet{fakeStore: d.store}, &fakeDirectory{fakeStore: d.store}
 	d.c = console.New(console.Options{
-		Fleet: d.fleet, Rates: rateSetter{d.fleet},
+		Fleet: d.fleet, Rates: rateSetter{d.fleet}, Directory: d.directory,
+		Accounts: func(context.Context) (map[string]string, error) {
+			return map[string]string{ours: "11", theirs: "22", "1": "33"}, d.store.err
+		},
 		Holds: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: httpapi.FixedKeys(keys...),
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },

@@ -180,7 +180,11 @@ func indexOf(c config.Entries) index {
 		x.put(App{Name: a.Name, PreviousExpires: a.PreviousExpires})
 	}
 	for _, k := range c.APIKeys {
-		x.put(APIKey{Name: k.Name, SHA256: hex.EncodeToString(k.SHA256[:]), Numbers: k.Numbers, Scopes: k.Scopes, Revoked: k.Revoked, Expires: k.Expires, Client: k.Client})
+		one := APIKey{Name: k.Name, SHA256: hex.EncodeToString(k.SHA256[:]), Numbers: k.Numbers, Scopes: k.Scopes, Revoked: k.Revoked, Expires: k.Expires, Client: k.Client, PreviousExpires: k.PreviousExpires}
+		if k.PreviousSHA256 != [32]byte{} {
+			one.PreviousSHA256 = hex.EncodeToString(k.PreviousSHA256[:])
+		}
+		x.put(one)
 	}
 	for _, c := range c.Clients {
 		x.put(Client{Name: c.Name, Note: c.Note})

@@ -106,12 +106,15 @@ type App struct {
 // APIKey is what a caller with an API key may do. Only the hash of the key is stored.
 type APIKey struct {
 	Name    string    `json:"name" doc:"1 to 32 of a-z, 0-9 and -."`
-	SHA256  string    `json:"sha256" doc:"SHA-256 of the key in hex."`
+	SHA256  string    `json:"sha256,omitempty" doc:"SHA-256 of the key in hex."`
 	Numbers []string  `json:"phone_number_ids" doc:"Phone number ids that the key may use; *: all."`
 	Scopes  []string  `json:"scopes" doc:"What the key may do."`
 	Revoked bool      `json:"revoked,omitempty" doc:"Requests with the key are refused."`
 	Expires time.Time `json:"expires,omitzero" doc:"From this time on requests with the key are refused."`
 	Client  string    `json:"client,omitempty" doc:"Name of the client that the key belongs to. The key may use only numbers of this client; * means all of them."`
+
+	PreviousSHA256  string    `json:"previous_sha256,omitempty" doc:"SHA-256 of the previous key, which is accepted too while callers change it."`
+	PreviousExpires time.Time `json:"previous_expires,omitzero" doc:"From this time on the previous key is refused."`
 	State
 }
 

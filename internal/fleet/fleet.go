@@ -88,37 +88,37 @@ type State struct {
 
 // Number is how one number is doing.
 type Number struct {
-	ID         string        `json:"phone_number_id" doc:"Meta's id of the phone number."`
-	Attention  Attention     `json:"attention,omitempty" doc:"act: a person must act now. look: a person should look at it today. Absent: nothing."`
-	Why        string        `json:"why,omitempty" doc:"Why it needs attention."`
-	Speed      string        `json:"speed" doc:"What decides how fast the number sends now, in one sentence."`
-	Rate       float64       `json:"rate" doc:"The effective rate: messages per second that the number sends at most now."`
-	Limit      float64       `json:"limit" doc:"The rate limit in messages per second: as configured, as Meta says, or as an operator set it."`
-	Configured int           `json:"configured" doc:"The configured rate limit, in messages per second."`
-	SetRate    int           `json:"set_rate,omitempty" doc:"The rate limit that an operator set in place of the configured one."`
-	RampUntil  time.Time     `json:"ramp_until,omitzero" doc:"The rate increases to set_rate until this time."`
-	RefusedAt  int           `json:"refused_at,omitempty" doc:"The rate at which Meta last refused a message because the number was too fast."`
-	PauseUntil time.Time     `json:"pause_until,omitzero" doc:"Nothing is sent before this time, because Meta refused messages."`
-	Attempts   float64       `json:"attempts_per_second" doc:"Attempts per second that ended in the last minute, as this producer saw it."`
-	Throttled  float64       `json:"throttled_per_second" doc:"Requests per second that Meta refused in the last minute because the number was too fast."`
-	Waiting    int           `json:"waiting" doc:"Messages that wait for a send slot or for the end of a hold."`
-	Later      int           `json:"later" doc:"Messages that wait for their time: scheduled ones, retries, and those whose recipient is at Meta's pair limit."`
-	Active     int           `json:"active" doc:"Messages that workers have fetched."`
-	Held       int           `json:"held_messages" doc:"Messages that holds keep from being sent."`
-	ETA        float64       `json:"eta_seconds" doc:"How long until the waiting messages are sent, at the effective rate. While the number is held: after the end of the hold."`
-	Classes    []Class       `json:"classes" doc:"What waits by class, the most urgent first. Classes without messages are left out."`
-	HeldAll    bool          `json:"held" doc:"Whether all messages of the number are held."`
-	Holds      []NumberHold  `json:"holds" doc:"The holds that concern the number."`
-	InDoubt    int           `json:"in_doubt" doc:"Messages in doubt. Of this and the following lists up to 1,000 messages in each shard are counted."`
-	Parked     int           `json:"parked" doc:"Messages that wait for an operator's decision."`
-	Dead       int           `json:"dead_letters" doc:"Dead letters."`
-	Meta       observed.Meta `json:"meta" doc:"What Meta says of the number, as workers read it. A value that is absent is unknown."`
-	Awaiting   int           `json:"awaiting_status" doc:"Messages that Meta accepted more than 15 minutes ago and sent no status for."`
-	Partial    bool          `json:"counts_incomplete,omitempty" doc:"true: a list of messages in doubt, parked, dead or awaiting a status is so long that this number can have more of them than it says. The sums of GET /v1/overview for an API key for all numbers are exact."`
+	ID         string         `json:"phone_number_id" doc:"Meta's id of the phone number."`
+	Attention  Attention      `json:"attention,omitempty" doc:"act: a person must act now. look: a person should look at it today. Absent: nothing."`
+	Why        string         `json:"why,omitempty" doc:"Why it needs attention."`
+	Speed      string         `json:"speed" doc:"What decides how fast the number sends now, in one sentence."`
+	Rate       float64        `json:"rate" doc:"The effective rate: messages per second that the number sends at most now."`
+	Limit      float64        `json:"limit" doc:"The rate limit in messages per second: as configured, as Meta says, or as an operator set it."`
+	Configured int            `json:"configured" doc:"The configured rate limit, in messages per second."`
+	SetRate    int            `json:"set_rate,omitempty" doc:"The rate limit that an operator set in place of the configured one."`
+	RampUntil  time.Time      `json:"ramp_until,omitzero" doc:"The rate increases to set_rate until this time."`
+	RefusedAt  int            `json:"refused_at,omitempty" doc:"The rate at which Meta last refused a message because the number was too fast."`
+	PauseUntil time.Time      `json:"pause_until,omitzero" doc:"Nothing is sent before this time, because Meta refused messages."`
+	Attempts   float64        `json:"attempts_per_second" doc:"Attempts per second that ended in the last minute, as this producer saw it."`
+	Throttled  float64        `json:"throttled_per_second" doc:"Requests per second that Meta refused in the last minute because the number was too fast."`
+	Waiting    int            `json:"waiting" doc:"Messages that wait for a send slot or for the end of a hold."`
+	Later      int            `json:"later" doc:"Messages that wait for their time: scheduled ones, retries, and those whose recipient is at Meta's pair limit."`
+	Active     int            `json:"active" doc:"Messages that workers have fetched."`
+	Held       int            `json:"held_messages" doc:"Messages that holds keep from being sent."`
+	ETA        float64        `json:"eta_seconds" doc:"How long until the waiting messages are sent, at the effective rate. While the number is held: after the end of the hold."`
+	Classes    []WaitingClass `json:"classes" doc:"What waits by class, the most urgent first. Classes without messages are left out."`
+	HeldAll    bool           `json:"held" doc:"Whether all messages of the number are held."`
+	Holds      []NumberHold   `json:"holds" doc:"The holds that concern the number."`
+	InDoubt    int            `json:"in_doubt" doc:"Messages in doubt. Of this and the following lists up to 1,000 messages in each shard are counted."`
+	Parked     int            `json:"parked" doc:"Messages that wait for an operator's decision."`
+	Dead       int            `json:"dead_letters" doc:"Dead letters."`
+	Meta       observed.Meta  `json:"meta" doc:"What Meta says of the number, as workers read it. A value that is absent is unknown."`
+	Awaiting   int            `json:"awaiting_status" doc:"Messages that Meta accepted more than 15 minutes ago and sent no status for."`
+	Partial    bool           `json:"counts_incomplete,omitempty" doc:"true: a list of messages in doubt, parked, dead or awaiting a status is so long that this number can have more of them than it says. The sums of GET /v1/overview for an API key for all numbers are exact."`
 }
 
-// Class is what waits in one class of a number.
-type Class struct {
+// WaitingClass is what waits in one class of a number.
+type WaitingClass struct {
 	Class   message.Class `json:"class" doc:"The class."`
 	Waiting int           `json:"waiting" doc:"Messages that wait for a send slot or for the end of a hold on the number."`
 	Later   int           `json:"later" doc:"Messages that wait for their time."`
@@ -191,7 +191,7 @@ func (f *Fleet) read(ctx context.Context, numbers []string) (State, error) {
 func join(r backlog.Number, list []message.Hold, byHold []int, held int, lists ledger.ListCounts) Number {
 	n := Number{
 		ID: r.Number, Rate: r.Rate, Limit: r.Goal(), Configured: r.Configured, SetRate: r.Ordered, RampUntil: r.Ramp, RefusedAt: r.Ceiling, PauseUntil: r.Pause,
-		Held: held, ETA: r.ETAAll().Seconds(), HeldAll: holds.KeepAll(list, r.Number), Classes: []Class{}, Holds: []NumberHold{},
+		Held: held, ETA: r.ETAAll().Seconds(), HeldAll: holds.KeepAll(list, r.Number), Classes: []WaitingClass{}, Holds: []NumberHold{},
 		InDoubt: lists.InDoubt, Parked: lists.Parked, Dead: lists.Dead, Awaiting: lists.Awaiting,
 	}
 	for _, w := range r.Waiting {
@@ -199,7 +199,7 @@ func join(r backlog.Number, list []message.Hold, byHold []int, held int, lists l
 		n.Later += w.Delayed
 		n.Active += w.Active
 		if w.Pending+w.Delayed+w.Active > 0 || w.Paused {
-			n.Classes = append(n.Classes, Class{w.Class, w.Pending, w.Delayed, w.Age().Seconds(), r.ETA(w.Class).Seconds(), w.Paused})
+			n.Classes = append(n.Classes, WaitingClass{w.Class, w.Pending, w.Delayed, w.Age().Seconds(), r.ETA(w.Class).Seconds(), w.Paused})
 		}
 	}
 	if n.HeldAll {

@@ -124,9 +124,9 @@ func attention(n Number, idle time.Duration, now time.Time) (Attention, string) 
 }
 
 // old reports whether the oldest message of a class waits for longer than its budget.
-func old(c Class) bool { return c.Oldest > ageBudgets[c.Class].Seconds() }
+func old(c WaitingClass) bool { return c.Oldest > ageBudgets[c.Class].Seconds() }
 
-func tooOld(c Class) string {
+func tooOld(c WaitingClass) string {
 	return fmt.Sprintf("The oldest %s message has waited for more than %s.", c.Class, ageBudgets[c.Class])
 }
 
@@ -169,7 +169,7 @@ func Headline(all []Number) string {
 
 // speed says in one sentence what decides how fast a number sends now.
 func speed(n Number, now time.Time) string {
-	paused := slices.IndexFunc(n.Classes, func(c Class) bool { return c.Paused && c.Waiting > 0 })
+	paused := slices.IndexFunc(n.Classes, func(c WaitingClass) bool { return c.Paused && c.Waiting > 0 })
 	switch {
 	case n.HeldAll:
 		h := n.Holds[slices.IndexFunc(n.Holds, func(h NumberHold) bool { return h.Template == "" && h.Tag == "" })]

@@ -26,7 +26,7 @@ func TestAttentionAndSpeed(t *testing.T) {
 	hold := func(h httpapi.Hold) NumberHold { return NumberHold{h, &seven} }
 	whole := hold(httpapi.Hold{Number: "7", Actor: "sluice", Reason: "Access token expired.", Code: 190})
 	busy := func(o *Number) {
-		o.Waiting, o.Active, o.Attempts, o.Classes = 900, 5, 79, []Class{{Class: message.Utility, Waiting: 900, Oldest: 60}}
+		o.Waiting, o.Active, o.Attempts, o.Classes = 900, 5, 79, []WaitingClass{{Class: message.Utility, Waiting: 900, Oldest: 60}}
 	}
 	for name, c := range map[string]struct {
 		number Number

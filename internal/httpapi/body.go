@@ -52,10 +52,15 @@ func CheckMedia(h http.Header, media ...string) Refusal {
 // It refuses members that the struct does not have; the case of names matters. It treats null like absent.
 // An optional string must not be empty, because an empty string is probably a mistake of the caller.
 func ReadJSON(w http.ResponseWriter, r *http.Request, into any) Refusal {
+	return ReadLargeJSON(w, r, maxBody, into)
+}
+
+// ReadLargeJSON is ReadJSON for a body of up to most bytes.
+func ReadLargeJSON(w http.ResponseWriter, r *http.Request, most int64, into any) Refusal {
 	if refused := CheckMedia(r.Header, "application/json"); refused != nil {
 		return refused
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if err != nil {
 		return Unread(err)
 	}

@@ -16,7 +16,9 @@ import (
 
 	"sluice/internal/audit"
 	"sluice/internal/backlog"
+	"sluice/internal/config"
 	"sluice/internal/console"
+	"sluice/internal/directory"
 	"sluice/internal/fleet"
 	"sluice/internal/holds"
 	"sluice/internal/httpapi"
@@ -92,7 +94,12 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 	o := console.Options{
 		Holds: held, Fleet: s.fleet,
 		Rates: ratelimit.NewController(s.db, shards, func(string) int { return 80 }),
-		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
+		Directory: directory.NewStore(directory.StoreOptions{
+			DB: s.db, Box: secrets.New("a key of the tests", ""), File: directory.File{Numbers: []config.Number{{ID: ours}, {ID: theirs}}},
+			Unfinished: func(context.Context, string) (int, error) { return 0, nil },
+		}),
+		Accounts: func(context.Context) (map[string]string, error) { return nil, nil },
+		Lists:    book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
 		Relay: relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: keys,
 		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,
 	}

@@ -1,0 +1,389 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"sluice/internal/directory"
+)
+
+// numbersCmd has the commands about numbers.
+type numbersCmd struct {
+	List   numbersListCmd   `cmd:"" help:"List the numbers with their settings and where they come from."`
+	Add    numbersAddCmd    `cmd:"" help:"Add a number while all programs run."`
+	Set    numbersSetCmd    `cmd:"" help:"Change settings of a number while all programs run. What no flag names stays. Settings of classes: use directory import."`
+	Rotate numbersRotateCmd `cmd:"" help:"Replace the access token of a number. The next attempt uses the new one."`
+	Remove numbersRemoveCmd `cmd:"" help:"Remove a number. With messages that are not final, --backlog says what becomes of them."`
+}
+
+type numbersListCmd struct{ consoleFlags }
+
+// Run lists the numbers.
+func (n numbersListCmd) Run(ctx context.Context) error {
+	return n.ask(ctx, "GET", "/v1/numbers", nil, read(func(t table, a struct{ Numbers []directory.Number }) {
+		t.row("PHONE NUMBER ID", "NUMBER", "CLIENT", "RATE LIMIT", "FROM", "STORED SECRETS", "LEAVING")
+		for _, one := range a.Numbers {
+			limit := "as Meta says"
+			if one.RateLimit > 0 {
+				limit = fmt.Sprint(one.RateLimit)
+			}
+			t.row(one.PhoneNumberID, orDash(one.Display), orDash(one.Client), limit, source(one.State), fingerprints(one.State), orDash(one.Leaving))
+		}
+	}))
+}
+
+// numberFlags are the settings of a number.
+type numberFlags struct {
+	Display         *string   `name:"display-number" help:"The phone number itself, like +15551234567." placeholder:"NUMBER"`
+	RateLimit       *int      `help:"Messages per second, 1 to 10000. 0: as Meta says." placeholder:"N"`
+	UnknownTypes    *string   `help:"pass or refuse: messages of a type that this version of Sluice does not know." placeholder:"POLICY"`
+	Client          *string   `help:"Name of the client that the number belongs to." placeholder:"NAME"`
+	AccessTokenFile secretArg `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
+	TokenFile       *string   `help:"Path of a file with the access token that each worker reads. Use it in place of --access-token-file." placeholder:"PATH"`
+}
+
+func (f numberFlags) members() (map[string]any, error) {
+	token, err := f.AccessTokenFile.read()
+	return given(map[string]any{"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "token_file": f.TokenFile, "access_token": secretOf(token)}), err
+}
+
+// given returns the members whose flags were given. A flag that is given and empty removes the member.
+func given(all map[string]any) map[string]any {
+	out := map[string]any{}
+	for name, value := range all {
+		switch v := value.(type) {
+		case *string:
+			if v == nil {
+				continue
+			}
+			if out[name] = *v; *v == "" {
+				out[name] = nil
+			}
+		case *int:
+			if v != nil {
+				out[name] = *v
+			}
+		case *bool:
+			if v != nil {
+				out[name] = *v
+			}
+		case []string:
+			if v != nil {
+				out[name] = v
+			}
+		}
+	}
+	return out
+}
+
+// secretOf returns a secret as a flag; nil: it was not given.
+func secretOf(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// numberArg is the argument of commands about one number.
+type numberArg struct {
+	ID string `arg:"" name:"phone-number-id" help:"Meta's phone number id."`
+}
+
+type numbersAddCmd struct {
+	numberArg
+	numberFlags
+	signature
+	consoleFlags
+}
+
+// Run adds a number.
+func (n numbersAddCmd) Run(ctx context.Context) error {
+	return kindNumber.put(ctx, n.consoleFlags, n.signature, n.ID, true, n.numberFlags)
+}
+
+type numbersSetCmd numbersAddCmd
+
+// Run changes a number.
+func (n numbersSetCmd) Run(ctx context.Context) error {
+	return kindNumber.put(ctx, n.consoleFlags, n.signature, n.ID, false, n.numberFlags)
+}
+
+type numbersRotateCmd struct {
+	numberArg
+	AccessTokenFile secretArg `required:"" help:"File with the new access token, or - for standard input." placeholder:"FILE"`
+	signature
+	consoleFlags
+}
+
+// Run replaces the access token.
+func (n numbersRotateCmd) Run(ctx context.Context) error {
+	token, err := n.AccessTokenFile.read()
+	if err != nil {
+		return err
+	}
+	return kindNumber.order(ctx, n.consoleFlags, n.signature, n.ID, "rotate", map[string]any{"access_token": token}, showStored)
+}
+
+type numbersRemoveCmd struct {
+	numberArg
+	Backlog *string `help:"refuse, the default: do not remove the number. drain: send the messages, then remove it. cancel: cancel the messages, then remove it." placeholder:"CHOICE"`
+	signature
+	consoleFlags
+}
+
+// Run removes a number.
+func (n numbersRemoveCmd) Run(ctx context.Context) error {
+	return kindNumber.order(ctx, n.consoleFlags, n.signature, n.ID, "remove", map[string]any{"backlog": n.Backlog}, showRemoved)
+}
+
+// nameArg is the argument of commands about one app, API key or client.
+type nameArg struct {
+	Name string `arg:"" help:"The name, 1 to 32 of a-z, 0-9 and -."`
+}
+
+// appsCmd has the commands about apps.
+type appsCmd struct {
+	List   appsListCmd   `cmd:"" help:"List the apps and where they come from."`
+	Add    appsAddCmd    `cmd:"" help:"Add an app while all programs run: its webhooks come to /webhooks/whatsapp/<name>."`
+	Set    appsSetCmd    `cmd:"" help:"Change the verify token of an app, or its app secret at once. To change the app secret without refusing webhooks, use rotate."`
+	Rotate appsRotateCmd `cmd:"" help:"Replace the app secret of an app. Webhooks that the previous one signs are accepted for a time."`
+	Remove appsRemoveCmd `cmd:"" help:"Remove an app: its webhooks are refused."`
+}
+
+type appsListCmd struct{ consoleFlags }
+
+// Run lists the apps.
+func (a appsListCmd) Run(ctx context.Context) error {
+	return a.ask(ctx, "GET", "/v1/apps", nil, read(func(t table, a struct{ Apps []directory.App }) {
+		t.row("APP", "FROM", "STORED SECRETS", "PREVIOUS SECRET ENDS")
+		for _, one := range a.Apps {
+			t.row(one.Name, source(one.State), fingerprints(one.State), clock(one.PreviousExpires, "-"))
+		}
+	}))
+}
+
+// appFlags are the secrets of an app.
+type appFlags struct {
+	SecretFile      secretArg `help:"File with the app secret, or - for standard input." placeholder:"FILE"`
+	VerifyTokenFile secretArg `help:"File with the verify token of the webhook handshake, or - for standard input." placeholder:"FILE"`
+}
+
+func (f appFlags) members() (map[string]any, error) {
+	secret, err := f.SecretFile.read()
+	if err != nil {
+		return nil, err
+	}
+	verify, err := f.VerifyTokenFile.read()
+	return given(map[string]any{"secret": secretOf(secret), "verify_token": secretOf(verify)}), err
+}
+
+type appsAddCmd struct {
+	nameArg
+	appFlags
+	signature
+	consoleFlags
+}
+
+// Run adds an app.
+func (a appsAddCmd) Run(ctx context.Context) error {
+	return kindApp.put(ctx, a.consoleFlags, a.signature, a.Name, true, a.appFlags)
+}
+
+type appsSetCmd appsAddCmd
+
+// Run changes an app.
+func (a appsSetCmd) Run(ctx context.Context) error {
+	return kindApp.put(ctx, a.consoleFlags, a.signature, a.Name, false, a.appFlags)
+}
+
+// previousFlag is how long a replaced secret works.
+type previousFlag struct {
+	PreviousFor *string `help:"How long the previous secret is accepted too. Default: 24h." placeholder:"TIME"`
+}
+
+type appsRotateCmd struct {
+	nameArg
+	SecretFile secretArg `required:"" help:"File with the new app secret, or - for standard input." placeholder:"FILE"`
+	previousFlag
+	signature
+	consoleFlags
+}
+
+// Run replaces the app secret.
+func (a appsRotateCmd) Run(ctx context.Context) error {
+	secret, err := a.SecretFile.read()
+	if err != nil {
+		return err
+	}
+	return kindApp.order(ctx, a.consoleFlags, a.signature, a.Name, "rotate", map[string]any{"secret": secret, "previous_for": a.PreviousFor}, showStored)
+}
+
+type appsRemoveCmd struct {
+	nameArg
+	signature
+	consoleFlags
+}
+
+// Run removes an app.
+func (a appsRemoveCmd) Run(ctx context.Context) error {
+	return kindApp.order(ctx, a.consoleFlags, a.signature, a.Name, "remove", map[string]any{}, showRemoved)
+}
+
+// keysCmd has the commands about API keys.
+type keysCmd struct {
+	List   keysListCmd   `cmd:"" help:"List the API keys with their rights and where they come from."`
+	Add    keysAddCmd    `cmd:"" help:"Add an API key while all programs run. Sluice makes the key and prints it once, unless --sha256 is given."`
+	Set    keysSetCmd    `cmd:"" help:"Change the rights of an API key. What no flag names stays."`
+	Rotate keysRotateCmd `cmd:"" help:"Give an API key a new secret. The previous one works for a time."`
+	Remove keysRemoveCmd `cmd:"" help:"Remove an API key: requests with it are refused."`
+}
+
+type keysListCmd struct{ consoleFlags }
+
+// Run lists the API keys.
+func (k keysListCmd) Run(ctx context.Context) error {
+	return k.ask(ctx, "GET", "/v1/api-keys", nil, read(func(t table, a struct {
+		APIKeys []directory.APIKey `json:"api_keys"`
+	},
+	) {
+		t.row("API KEY", "CLIENT", "PHONE NUMBER IDS", "SCOPES", "EXPIRES", "FROM", "SHA-256", "PREVIOUS KEY ENDS")
+		for _, one := range a.APIKeys {
+			expires := clock(one.Expires, "-")
+			if one.Revoked {
+				expires = "revoked"
+			}
+			t.row(one.Name, orDash(one.Client), strings.Join(one.Numbers, ","), strings.Join(one.Scopes, ","), expires, source(one.State), short(one.SHA256), clock(one.PreviousExpires, "-"))
+		}
+	}))
+}
+
+// keyFlags are the rights of an API key.
+type keyFlags struct {
+	Numbers []string `name:"phone-number-id" help:"A phone number id that the key may use; *: all. Give it several times for several." placeholder:"ID"`
+	Scopes  []string `name:"scope" help:"What the key may do: messages:send, messages:read, messages:cancel, account:write, events:read, console:read, admin. Give it several times for several." placeholder:"SCOPE"`
+	Client  *string  `help:"Name of the client that the key belongs to." placeholder:"NAME"`
+	Expires *string  `help:"From this time on the key is refused, like 2027-01-31T00:00:00Z. Empty: never." placeholder:"TIME"`
+	SHA256  *string  `name:"sha256" help:"SHA-256 of the key in hex, for a key that you made." placeholder:"HEX"`
+}
+
+func (f keyFlags) members() (map[string]any, error) {
+	all := given(map[string]any{"phone_number_ids": f.Numbers, "scopes": f.Scopes, "client": f.Client, "sha256": f.SHA256})
+	if f.Expires == nil {
+		return all, nil
+	}
+	at, err := expiry(*f.Expires)
+	all["expires"] = at
+	return all, err
+}
+
+type keysAddCmd struct {
+	nameArg
+	keyFlags
+	signature
+	consoleFlags
+}
+
+// Run adds an API key.
+func (k keysAddCmd) Run(ctx context.Context) error {
+	return kindKey.put(ctx, k.consoleFlags, k.signature, k.Name, true, k.keyFlags)
+}
+
+type keysSetCmd struct {
+	nameArg
+	keyFlags
+	Revoked *bool `negatable:"" help:"Refuse requests with the key as revoked. --no-revoked: accept them again."`
+	signature
+	consoleFlags
+}
+
+// Run changes an API key.
+func (k keysSetCmd) Run(ctx context.Context) error {
+	return kindKey.put(ctx, k.consoleFlags, k.signature, k.Name, false, k)
+}
+
+func (k keysSetCmd) members() (map[string]any, error) {
+	all, err := k.keyFlags.members()
+	if k.Revoked != nil && err == nil {
+		all["revoked"] = *k.Revoked
+	}
+	return all, err
+}
+
+type keysRotateCmd struct {
+	nameArg
+	SHA256 *string `name:"sha256" help:"SHA-256 of the new key in hex. Without it Sluice makes the key and prints it once." placeholder:"HEX"`
+	previousFlag
+	signature
+	consoleFlags
+}
+
+// Run gives an API key a new secret.
+func (k keysRotateCmd) Run(ctx context.Context) error {
+	return kindKey.order(ctx, k.consoleFlags, k.signature, k.Name, "rotate", map[string]any{"sha256": k.SHA256, "previous_for": k.PreviousFor}, showStored)
+}
+
+type keysRemoveCmd struct {
+	nameArg
+	signature
+	consoleFlags
+}
+
+// Run removes an API key.
+func (k keysRemoveCmd) Run(ctx context.Context) error {
+	return kindKey.order(ctx, k.consoleFlags, k.signature, k.Name, "remove", map[string]any{}, showRemoved)
+}
+
+// clientsCmd has the commands about clients.
+type clientsCmd struct {
+	List   clientsListCmd   `cmd:"" help:"List the clients: those for whose numbers and API keys Sluice sends."`
+	Add    clientsAddCmd    `cmd:"" help:"Add a client."`
+	Set    clientsSetCmd    `cmd:"" help:"Change the note of a client."`
+	Remove clientsRemoveCmd `cmd:"" help:"Remove a client that has no numbers and no API keys any more."`
+}
+
+type clientsListCmd struct{ consoleFlags }
+
+// Run lists the clients.
+func (c clientsListCmd) Run(ctx context.Context) error {
+	return c.ask(ctx, "GET", "/v1/clients", nil, read(func(t table, a struct{ Clients []directory.Client }) {
+		t.row("CLIENT", "FROM", "NOTE")
+		for _, one := range a.Clients {
+			t.row(one.Name, source(one.State), orDash(one.Note))
+		}
+	}))
+}
+
+type clientsAddCmd struct {
+	nameArg
+	Note *string `help:"A note for operators, up to 500 characters." placeholder:"TEXT"`
+	signature
+	consoleFlags
+}
+
+// Run adds a client.
+func (c clientsAddCmd) Run(ctx context.Context) error {
+	return kindClient.put(ctx, c.consoleFlags, c.signature, c.Name, true, c)
+}
+
+func (c clientsAddCmd) members() (map[string]any, error) {
+	return given(map[string]any{"note": c.Note}), nil
+}
+
+type clientsSetCmd clientsAddCmd
+
+// Run changes a client.
+func (c clientsSetCmd) Run(ctx context.Context) error {
+	return kindClient.put(ctx, c.consoleFlags, c.signature, c.Name, false, clientsAddCmd(c))
+}
+
+type clientsRemoveCmd struct {
+	nameArg
+	signature
+	consoleFlags
+}
+
+// Run removes a client.
+func (c clientsRemoveCmd) Run(ctx context.Context) error {
+	return kindClient.order(ctx, c.consoleFlags, c.signature, c.Name, "remove", map[string]any{}, showRemoved)
+}

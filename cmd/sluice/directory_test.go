@@ -1,0 +1,121 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestDirectoryCommands: what the commands about numbers, apps, API keys and clients ask for, and what they print.
+func TestDirectoryCommands(t *testing.T) {
+	const number, stored = "106540352242922", `{"revision":4}`
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("the-secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	why := []string{"--reason", "new", "--actor", "anna"}
+	const who = `"reason":"new"`
+	entry := `{"phone_number_id":"` + number + `","client":"acme","rate_limit":80,"source":"stored","revision":9007199254740993}`
+	for name, tt := range map[string]struct {
+		args    []string
+		answers []string
+		asks    []string
+		prints  []string
+	}{
+		"list": {
+			[]string{"numbers", "list"},
+			[]string{`{"numbers":[` + entry + `,{"phone_number_id":"7","source":"file","leaving":"drain","secrets":{"access_token":{"fingerprint":"0a1b2c3d","set_at":"2026-01-31T15:04:05Z"}}}]}`},
+			[]string{"GET /v1/numbers "},
+			[]string{"stored, revision 9007199254740993", "as Meta says", "access_token 0a1b2c3d", "drain"},
+		},
+		"add": {
+			append([]string{"numbers", "add", number, "--client", "acme", "--access-token-file", secret}, why...),
+			[]string{stored},
+			[]string{`POST /v1/numbers {"access_token":"the-secret","actor":"anna","client":"acme","phone_number_id":"` + number + `",` + who + `}`},
+			[]string{"Stored as revision 4."},
+		},
+		"set": {
+			append([]string{"numbers", "set", number, "--rate-limit", "20", "--client", ""}, why...),
+			[]string{`{"numbers":[` + entry + `]}`, stored},
+			[]string{"GET /v1/numbers?phone_number_id=" + number + " ", `POST /v1/numbers {"actor":"anna","client":null,"phone_number_id":"` + number + `","rate_limit":20,` + who + `,"revision":9007199254740993,"source":"stored"}`},
+			[]string{"Stored as revision 4."},
+		},
+		"rotate a token": {
+			append([]string{"numbers", "rotate", number, "--access-token-file", secret}, why...),
+			[]string{stored},
+			[]string{"POST /v1/numbers/" + number + `/rotate {"access_token":"the-secret","actor":"anna",` + who + `}`},
+			nil,
+		},
+		"drain": {
+			append([]string{"numbers", "remove", number, "--backlog", "drain"}, why...),
+			[]string{`{"removed":false}`},
+			[]string{"POST /v1/numbers/" + number + `/remove {"actor":"anna","backlog":"drain",` + who + `}`},
+			[]string{"Workers remove it when its last message is final."},
+		},
+		"accounts": {[]string{"accounts", "list"}, []string{`{"accounts":[{"waba_id":"11","phone_number_ids":["1","2"]}]}`}, []string{"GET /v1/accounts "}, []string{"11", "1, 2"}},
+		"add an app": {
+			append([]string{"apps", "add", "main", "--secret-file", secret, "--verify-token-file", secret}, why...),
+			[]string{stored},
+			[]string{`POST /v1/apps {"actor":"anna","name":"main",` + who + `,"secret":"the-secret","verify_token":"the-secret"}`},
+			nil,
+		},
+		"rotate an app secret": {
+			append([]string{"apps", "rotate", "main", "--secret-file", secret, "--previous-for", "48h"}, why...),
+			[]string{stored},
+			[]string{`POST /v1/apps/main/rotate {"actor":"anna","previous_for":"48h",` + who + `,"secret":"the-secret"}`},
+			nil,
+		},
+		"list apps": {[]string{"apps", "list"}, []string{`{"apps":[{"name":"main","source":"file"}]}`}, []string{"GET /v1/apps "}, []string{"main  file"}},
+		"add a key": {
+			append([]string{"keys", "add", "shop", "--phone-number-id", number, "--scope", "messages:send", "--scope", "messages:read", "--expires", "2027-01-31T00:00:00Z"}, why...),
+			[]string{`{"revision":4,"key":"sk_made"}`},
+			[]string{`POST /v1/api-keys {"actor":"anna","expires":"2027-01-31T00:00:00Z","name":"shop","phone_number_ids":["` + number + `"],` + who + `,"scopes":["messages:send","messages:read"]}`},
+			[]string{"key:  sk_made", "cannot be read again"},
+		},
+		"revoke a key": {
+			append([]string{"keys", "set", "shop", "--revoked"}, why...),
+			[]string{`{"api_keys":[{"name":"shop","sha256":"ab","revision":2}]}`, stored},
+			[]string{"GET /v1/api-keys?name=shop ", `POST /v1/api-keys {"actor":"anna","name":"shop",` + who + `,"revision":2,"revoked":true,"sha256":"ab"}`},
+			nil,
+		},
+		"rotate a key": {
+			append([]string{"keys", "rotate", "shop"}, why...),
+			[]string{`{"revision":5,"key":"sk_next"}`},
+			[]string{`POST /v1/api-keys/shop/rotate {"actor":"anna",` + who + `}`},
+			[]string{"sk_next"},
+		},
+		"list keys":       {[]string{"keys", "list"}, []string{`{"api_keys":[{"name":"shop","sha256":"abcdefabcdef","scopes":["admin"],"revoked":true}]}`}, []string{"GET /v1/api-keys "}, []string{"abcdefab ", "revoked"}},
+		"remove a key":    {append([]string{"keys", "remove", "shop"}, why...), []string{`{"removed":true}`}, []string{`POST /v1/api-keys/shop/remove {"actor":"anna",` + who + `}`}, []string{"Removed."}},
+		"add a client":    {append([]string{"clients", "add", "acme", "--note", "4711"}, why...), []string{stored}, []string{`POST /v1/clients {"actor":"anna","name":"acme","note":"4711",` + who + `}`}, nil},
+		"remove a client": {append([]string{"clients", "remove", "acme"}, why...), []string{`{"removed":true}`}, []string{`POST /v1/clients/acme/remove {"actor":"anna",` + who + `}`}, nil},
+		"list clients":    {[]string{"clients", "list", "--json"}, []string{`{"clients":[]}`}, []string{"GET /v1/clients "}, []string{`{"clients":[]}`}},
+		"export":          {[]string{"directory", "export"}, []string{`{"document":"clients:\n  - {name: acme}\n"}`}, []string{"GET /v1/directory/export "}, []string{"clients:\n  - {name: acme}\n"}},
+		"import": {
+			append([]string{"directory", "import", secret}, why...),
+			[]string{`{"added":["client acme"],"unchanged":["app main"]}`},
+			[]string{`POST /v1/directory/import {"actor":"anna","document":"the-secret\n",` + who + `}`},
+			[]string{"added      client acme", "unchanged  app main"},
+		},
+		"reencrypt": {append([]string{"directory", "reencrypt"}, why...), []string{`{"secrets":5}`}, []string{`POST /v1/directory/reencrypt {"actor":"anna",` + who + `}`}, []string{"All 5 stored secrets"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked, printed, code := sluice(t, tt.args, tt.answers...)
+			if code != 0 || !slices.Equal(asked, tt.asks) {
+				t.Errorf("asked %q, want %q; exit code %d", asked, tt.asks, code)
+			}
+			for _, want := range tt.prints {
+				if !strings.Contains(printed, want) {
+					t.Errorf("printed\n%s\nwithout %q", printed, want)
+				}
+			}
+		})
+	}
+	if asked, _, code := sluice(t, append([]string{"clients", "set", "nosuch"}, why...), `{"clients":[]}`); code != 1 || len(asked) != 1 {
+		t.Errorf("a change of what is not there: exit code %d, asked %q", code, asked)
+	}
+	if asked, _, code := sluice(t, append([]string{"numbers", "rotate", number, "--access-token-file", os.DevNull}, why...), stored); code != 1 || len(asked) != 0 {
+		t.Errorf("an empty secret: exit code %d, asked %q", code, asked)
+	}
+}
