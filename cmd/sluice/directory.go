@@ -18,10 +18,10 @@ import (
 // The commands about the entries of the directory: numbers, apps, API keys and clients. A set reads the entry, changes what its flags
 // name, and sends it back with its revision: if another operator changed it meanwhile, the console refuses.
 
-// secretFile is a file with a secret, or - for standard input. A secret is never an argument: other users of the machine see these.
-type secretFile string
+// secretArg is a file with a secret, or - for standard input. A secret is never an argument: other users of the machine see these.
+type secretArg string
 
-func (f secretFile) read() (string, error) {
+func (f secretArg) read() (string, error) {
 	if f == "" {
 		return "", nil
 	}

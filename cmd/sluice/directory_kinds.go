@@ -41,12 +41,12 @@ func (n numbersListCmd) Run(ctx context.Context) error {
 
 // numberFlags are the settings of a number.
 type numberFlags struct {
-	Display         *string    `name:"display-number" help:"The phone number itself, like +15551234567." placeholder:"NUMBER"`
-	RateLimit       *int       `help:"Messages per second, 1 to 10000. 0: as Meta says." placeholder:"N"`
-	UnknownTypes    *string    `help:"pass or refuse: messages of a type that this version of Sluice does not know." placeholder:"POLICY"`
-	Client          *string    `help:"Name of the client that the number belongs to." placeholder:"NAME"`
-	AccessTokenFile secretFile `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
-	TokenFile       *string    `help:"Path of a file with the access token that each worker reads. Use it in place of --access-token-file." placeholder:"PATH"`
+	Display         *string   `name:"display-number" help:"The phone number itself, like +15551234567." placeholder:"NUMBER"`
+	RateLimit       *int      `help:"Messages per second, 1 to 10000. 0: as Meta says." placeholder:"N"`
+	UnknownTypes    *string   `help:"pass or refuse: messages of a type that this version of Sluice does not know." placeholder:"POLICY"`
+	Client          *string   `help:"Name of the client that the number belongs to." placeholder:"NAME"`
+	AccessTokenFile secretArg `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
+	TokenFile       *string   `help:"Path of a file with the access token that each worker reads. Use it in place of --access-token-file." placeholder:"PATH"`
 }
 
 func (f numberFlags) members() (map[string]any, error) {
@@ -117,7 +117,7 @@ func (n numbersSetCmd) Run(ctx context.Context) error {
 
 type numbersRotateCmd struct {
 	numberArg
-	AccessTokenFile secretFile `required:"" help:"File with the new access token, or - for standard input." placeholder:"FILE"`
+	AccessTokenFile secretArg `required:"" help:"File with the new access token, or - for standard input." placeholder:"FILE"`
 	signature
 	consoleFlags
 }
@@ -171,8 +171,8 @@ func (a appsListCmd) Run(ctx context.Context) error {
 
 // appFlags are the secrets of an app.
 type appFlags struct {
-	SecretFile      secretFile `help:"File with the app secret, or - for standard input." placeholder:"FILE"`
-	VerifyTokenFile secretFile `help:"File with the verify token of the webhook handshake, or - for standard input." placeholder:"FILE"`
+	SecretFile      secretArg `help:"File with the app secret, or - for standard input." placeholder:"FILE"`
+	VerifyTokenFile secretArg `help:"File with the verify token of the webhook handshake, or - for standard input." placeholder:"FILE"`
 }
 
 func (f appFlags) members() (map[string]any, error) {
@@ -210,7 +210,7 @@ type previousFlag struct {
 
 type appsRotateCmd struct {
 	nameArg
-	SecretFile secretFile `required:"" help:"File with the new app secret, or - for standard input." placeholder:"FILE"`
+	SecretFile secretArg `required:"" help:"File with the new app secret, or - for standard input." placeholder:"FILE"`
 	previousFlag
 	signature
 	consoleFlags

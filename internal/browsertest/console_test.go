@@ -17,7 +17,7 @@ import (
 // signIn opens the console and signs in.
 func (w *world) signIn(t *testing.T, key string) *tab {
 	t.Helper()
-	b := openTab(t, w.console)
+	b := w.openTab(t)
 	b.open("/")
 	b.fill("actor", "Anna")
 	b.fill("key", key)
@@ -38,13 +38,14 @@ func TestConsole(t *testing.T) {
 	t.Run("dead letters", func(t *testing.T) { testDeadLetters(t, w) })
 	t.Run("failed", func(t *testing.T) { testFailed(t, w) })
 	t.Run("relay", func(t *testing.T) { testRelay(t, w) })
+	t.Run("directory", func(t *testing.T) { testDirectory(t, w) })
 	t.Run("overview and number", func(t *testing.T) { testOverview(t, w) }) // with what the others left
 	t.Run("reports", func(t *testing.T) { testReports(t, w) })
 }
 
 // A browser without a session gets the sign-in page, a wrong key is refused, and a session ends with the sign-out.
 func testSignIn(t *testing.T, w *world) {
-	b := openTab(t, w.console)
+	b := w.openTab(t)
 	b.open("/console/holds")
 	b.shows("h1", "Sign in")
 	b.looks("sign-in")
@@ -64,7 +65,7 @@ func testSignIn(t *testing.T, w *world) {
 
 // Everything can be reached and done with the keyboard: sign in, open a page, set a hold.
 func testKeyboard(t *testing.T, w *world) {
-	b := openTab(t, w.console)
+	b := w.openTab(t)
 	b.open("/console/")
 	b.keys("\t")
 	b.until("the first stop is the link to the content", `document.activeElement.className === "skip"`)
@@ -250,6 +251,29 @@ func testRelay(t *testing.T, w *world) {
 	b.shows("h1", "Page not found")
 	b.looks("not-found")
 	b.forget() // the browser says that the answer is a 404
+}
+
+// A client is added, and a number of the file gets it. A key that only reads sees both, and no form.
+func testDirectory(t *testing.T, w *world) {
+	b := w.signIn(t, rig.APIKey)
+	b.open("/console/directory?kind=clients")
+	b.fill("id", "acme")
+	b.fill("note", "contract 4711")
+	b.fill("reason", "new client")
+	b.submit("set")
+	b.shows("#entries", "contract 4711")
+	b.open("/console/directory?set=" + w.numbers[2])
+	b.shows("#set-title", w.numbers[2])
+	b.fill("client", "acme")
+	b.fill("reason", "it is theirs")
+	b.submit("set")
+	b.shows("#entries", "acme")
+	b.looks("directory")
+	viewer := w.signIn(t, readOnlyKey)
+	viewer.open("/console/directory")
+	viewer.shows("#entries", "acme")
+	viewer.hidden("a, button", "Change")
+	viewer.hidden("button", "Add")
 }
 
 // The overview says in words what needs a person, and leads to the page of a number, with its charts.

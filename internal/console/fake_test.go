@@ -163,7 +163,7 @@ type testConsole struct {
 func setup(t *testing.T) *testConsole {
 	t.Helper()
 	d := &testConsole{onboarding: &fakeOnboarding{}, store: &fakeStore{open: map[string]message.Open{}}, keys: map[string]string{}}
-	var keys httpapi.Keys
+	var keys []httpapi.Key
 	add := func(name, scope, number string) {
 		d.keys[name] = httpapi.NewToken()
 		keys = append(keys, httpapi.Key{Name: "key-" + name, Hash: httpapi.HashToken(d.keys[name]), Scopes: []string{scope}, Numbers: []string{number}})
@@ -178,7 +178,7 @@ func setup(t *testing.T) *testConsole {
 		Accounts: func(context.Context) (map[string]string, error) {
 			return map[string]string{ours: "11", theirs: "22", "1": "33"}, d.store.err
 		},
-		Holds: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: keys,
+		Holds: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: httpapi.FixedKeys(keys...),
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },
 		Explain:     func(int) (title, advice string) { return "Undeliverable", "Ask for another number." },

@@ -30,6 +30,7 @@ type Entry interface {
 	Kind() Kind
 	// ID returns what distinguishes the entry from others of its kind.
 	ID() string
+	state() State
 }
 
 // The names of secrets: of a number, and of an app.
@@ -62,6 +63,8 @@ type State struct {
 	UpdatedAt time.Time             `json:"updated_at,omitzero" doc:"When the stored entry was changed last."`
 	Secrets   map[string]SecretInfo `json:"secrets,omitempty" doc:"The stored secrets, by name. Sluice never returns a secret itself."`
 }
+
+func (s State) state() State { return s }
 
 // Number is a number that Sluice sends from.
 type Number struct {
@@ -115,7 +118,7 @@ type APIKey struct {
 	State
 }
 
-// Client is somebody for whom messages are sent: a tenant of the installation.
+// Client is a tenant of the installation: numbers and API keys can belong to it.
 type Client struct {
 	Name string `json:"name" doc:"1 to 32 of a-z, 0-9 and -."`
 	Note string `json:"note,omitempty" doc:"A note for operators, up to 500 characters."`
@@ -155,7 +158,7 @@ type Entries struct {
 	Clients  []Client `json:"clients,omitempty"`
 }
 
-// AnyRevision in a Change accepts any revision of the entry.
+// AnyRevision in a Change stands for the revision that the entry has when the change begins.
 const AnyRevision = -1
 
 // Change is who changes an entry, and why. It becomes an entry of the audit log.
@@ -185,7 +188,7 @@ type ConflictError struct {
 
 // Error returns what failed, why, and what to do.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("the %s %s was changed by somebody else (its revision is %d). Read it again and repeat the change", e.Kind, e.ID, e.Current)
+	return fmt.Sprintf("the %s %s was changed by another operator (its revision is %d). Read it again and repeat the change", e.Kind, e.ID, e.Current)
 }
 
 // InvalidError means that entries are invalid. Nothing was stored.

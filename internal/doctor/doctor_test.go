@@ -238,7 +238,7 @@ const secretsKey = "doctor-secrets-key"
 // relayTarget adds a relay target.
 func (w *world) relayTarget(name, secret string) {
 	w.t.Helper()
-	targets := relay.NewTargets(w.db(), message.DefaultShards, secrets.New(secretsKey))
+	targets := relay.NewTargets(w.db(), message.DefaultShards, secrets.New(secretsKey, ""))
 	if _, err := targets.Set(w.t.Context(), message.RelayTarget{Name: name, URL: "https://crm.example.com/"}, secret); err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,8 +1,12 @@
 package graphsim
 
 import (
+	"bytes"
+	"mime/multipart"
+	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +14,33 @@ import (
 	"sluice/internal/cloudapi"
 	"sluice/internal/content"
 )
+
+// TestUploadIsTooLarge: what is larger than the largest upload is refused before it has been read. To read 100 MB takes the race
+// detector half a minute.
+func TestUploadIsTooLarge(t *testing.T) {
+	t.Parallel()
+	sim := New(Options{})
+	if sim.media.most != maxMedia {
+		t.Errorf("an upload may have %d bytes", sim.media.most)
+	}
+	sim.media.most = 1 << 10
+	var form bytes.Buffer
+	w := multipart.NewWriter(&form)
+	part, err := w.CreateFormFile("file", "a.pdf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	part.Write(make([]byte, 2<<10))
+	w.Close()
+	r := httptest.NewRequest("POST", "/v25.0/106540352242922/media", &form)
+	r.Header.Set("Authorization", "Bearer token")
+	r.Header.Set("Content-Type", w.FormDataContentType())
+	answer := httptest.NewRecorder()
+	sim.Handler().ServeHTTP(answer, r)
+	if text := answer.Body.String(); answer.Code != 400 || !strings.Contains(text, "larger than 100 MB") || !strings.Contains(text, "131053") {
+		t.Errorf("%d %s", answer.Code, text)
+	}
+}
 
 func TestWindow(t *testing.T) {
 	t.Parallel()

@@ -61,7 +61,7 @@ func (s *Sim) upload(w http.ResponseWriter, r *http.Request) {
 		s.deny(w, d)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxMedia)
+	r.Body = http.MaxBytesReader(w, r.Body, s.media.most)
 	f, product, err := readUpload(r)
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		s.refuse(w, 131053, "The file is larger than 100 MB.")

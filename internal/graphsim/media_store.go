@@ -16,6 +16,7 @@ type file struct {
 
 // mediaStore keeps uploaded media.
 type mediaStore struct {
+	most   int64 // bytes of an upload, with the rest of the form
 	mu     sync.Mutex
 	files  map[string]*file
 	order  []string // ids, oldest first
@@ -23,7 +24,7 @@ type mediaStore struct {
 	serial int
 }
 
-func newMediaStore() *mediaStore { return &mediaStore{files: map[string]*file{}} }
+func newMediaStore() *mediaStore { return &mediaStore{most: maxMedia, files: map[string]*file{}} }
 
 // add keeps a file and gives it its id.
 func (m *mediaStore) add(f *file) string {

@@ -59,6 +59,7 @@ func all() []page {
 		sendPage(),
 		holdsPage(),
 		relayPage(),
+		directoryPage(),
 		reportsPage(),
 		auditPage(),
 	}

@@ -45,7 +45,7 @@ type store interface {
 type Options struct {
 	Graph   graph
 	Store   store
-	Numbers []string                 // the configured phone number ids
+	Numbers func() []string          // the configured phone number ids
 	Ready   func(number string) bool // reports whether there is an access token of a number to ask Meta with
 	Log     *slog.Logger
 }
@@ -110,7 +110,7 @@ func (t *Templates) Accounts(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	asked := map[string]<-chan struct{}{} // Meta answers about all of them at the same time
-	for _, n := range t.o.Numbers {
+	for _, n := range t.o.Numbers() {
 		if of[n] != "" || len(asked) == maxAccounts {
 			continue
 		}

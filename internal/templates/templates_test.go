@@ -95,7 +95,7 @@ func setup(t *testing.T, test func(t *testing.T, m *meta, all *templates.Templat
 		}
 		var log bytes.Buffer
 		all := templates.New(templates.Options{
-			Graph: m, Store: m, Numbers: []string{"1", "2", "3", "4"}, Ready: func(n string) bool { return n != "4" },
+			Graph: m, Store: m, Numbers: func() []string { return []string{"1", "2", "3", "4"} }, Ready: func(n string) bool { return n != "4" },
 			Log: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		test(t, m, all, &log)
@@ -282,7 +282,7 @@ func TestManyTemplates(t *testing.T) {
 // BenchmarkClass measures the class of a template that is known, which every message of it needs.
 func BenchmarkClass(b *testing.B) {
 	m := &meta{stored: map[string]string{"3": "901"}, classes: map[string]map[string]message.Class{"901 order": {"en": message.Marketing}}}
-	all := templates.New(templates.Options{Graph: m, Store: m, Numbers: []string{"3"}, Ready: func(string) bool { return true }})
+	all := templates.New(templates.Options{Graph: m, Store: m, Numbers: func() []string { return []string{"3"} }, Ready: func(string) bool { return true }})
 	all.Wait(b.Context(), "3", "order", "en")
 	b.ReportAllocs()
 	for b.Loop() {
