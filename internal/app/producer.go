@@ -46,7 +46,7 @@ func Producer(ctx context.Context, args []string, getenv func(string) string) (*
 // NewProducer builds the producer, which turns an HTTP request into a record and a task.
 func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Program, error) {
 	box := secrets.New(string(c.SecretsKey), string(c.SecondSecrets))
-	p, err := newProgram(ctx, "producer", c.Common, entries{directory.File{Tokens: c.Tokens, APIKeys: c.APIKeys}, box, []directory.Kind{directory.KindNumber}}, log)
+	p, err := newProgram(ctx, "producer", c.Common, entries{directory.File{Tokens: c.Tokens, APIKeys: c.APIKeys}, box, []directory.Kind{directory.KindNumber, directory.KindApp}}, log)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +134,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), box),
 		Fleet:       state,
 		Directory:   p.entries,
+		Onboarding:  p.onboarding(c.Graph, accounts, func(context.Context, string) error { return nil }),
 		Accounts:    accounts.All,
 		Rates:       ratelimit.NewController(p.DB, message.Shards(c.Shards), configuredRate(p.directory)),
 		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,

@@ -39,6 +39,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/tracing", "retry"},
 	{"internal/store", "message retry redisurl"},
 	{"internal/audit", "message store"},
+	{"internal/onboarding", "directory cloudapi"},
 	{"internal/directory", "message config secrets store audit"},
 	{"internal/dashboards", ""},
 	{"internal/ports", ""},
@@ -75,7 +76,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/fleet", "message httpapi ledger holds observed backlog"},
 	{"internal/postgres", ""},
 	{"internal/report", "postgres"},
-	{"internal/console", "message secrets config directory httpapi fleet report"},
+	{"internal/console", "message secrets config directory onboarding httpapi fleet report"},
 	{"internal/migrate", "message record store events ledger queue"},
 	{"internal/cloudapi", "version jsondoc message content tracing"},
 	{"internal/holdpolicy", "message send cloudapi"},
@@ -91,7 +92,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/graphsim", "jsondoc message content retry cloudapi"},
 	{"internal/doctor", "message secrets config store directory events ledger holds backlog cloudapi holdpolicy relay outbox archive"},
 	{"internal/program", "ops store"},
-	{"internal/app", "version message record signature retry secrets config ops store program audit directory httpapi intake console pages fleet feed send reconcile events ledger holds observed ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy relay outbox archive report tokenwatch throughput templates sendtrace tracing webhook client canary"},
+	{"internal/app", "version message record signature retry secrets config ops store program audit directory onboarding httpapi intake console pages fleet feed send reconcile events ledger holds observed ratelimit queue dispatch backlog admission repository gauges cloudapi holdpolicy relay outbox archive report tokenwatch throughput templates sendtrace tracing webhook client canary"},
 	{"internal/demo", "message config ops store client events graphsim app"},
 	{"internal/rig", "ops ports client graphsim app"},
 	{"internal/bench", "message content config secrets store ports client events admission cloudapi graphsim rig relay"},
@@ -100,7 +101,7 @@ var packages = []struct{ name, imports string }{
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
 	{"examples/go", "client"},
-	{"cmd/sluice", "version app message record secrets config ops store directory httpapi client canary events ledger holds backlog fleet migrate holdpolicy outbox archive report graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "version app message record secrets config ops store directory onboarding httpapi client canary events ledger holds backlog fleet migrate holdpolicy outbox archive report graphsim doctor demo rig bench chaos"},
 }
 
 // public is the package that programs of others import. It imports none of ours, so that it exposes none of their types.

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"time"
 
-	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
@@ -75,11 +74,11 @@ func (q onboardRequest) check() (refused httpapi.Refusal) {
 	return refused
 }
 
-func (t *callback) meta() cloudapi.Callback {
+func (t *callback) meta() onboarding.Callback {
 	if t == nil {
-		return cloudapi.Callback{}
+		return onboarding.Callback{}
 	}
-	return cloudapi.Callback{URL: t.URL, VerifyToken: string(t.VerifyToken)}
+	return onboarding.Callback{URL: t.URL, VerifyToken: string(t.VerifyToken)}
 }
 
 func (c *Console) onboard(_ context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {

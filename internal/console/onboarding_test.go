@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/cloudapi"
 	"sluice/internal/onboarding"
 )
 
@@ -36,7 +35,7 @@ func TestOnboard(t *testing.T) {
 	}
 	got := d.onboarding.asked
 	if got.App != "main" || got.AppID != "67" || got.Code != "AQBx" || got.Account != "10" || got.Number != "106" || got.PIN != "123456" || got.Client != "acme" || got.RateLimit != 20 ||
-		got.NumberHook != (cloudapi.Callback{URL: "https://acme.example/hook", VerifyToken: "the-verify-token"}) || got.AccountHook != (cloudapi.Callback{}) ||
+		got.NumberHook != (onboarding.Callback{URL: "https://acme.example/hook", VerifyToken: "the-verify-token"}) || got.AccountHook != (onboarding.Callback{}) ||
 		got.Change.Actor != "anna" || got.Change.Key != "key-wide" {
 		t.Errorf("%+v", got)
 	}

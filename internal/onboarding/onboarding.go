@@ -26,10 +26,13 @@ type Request struct {
 	PIN         string // of the two-step verification, six digits: the present one, or a new one if the number has none. Empty: the number is not registered
 	Client      string // the client that the number belongs to; empty: none
 	RateLimit   int    // messages per second; 0: what Meta reports
-	AccountHook cloudapi.Callback
-	NumberHook  cloudapi.Callback
+	AccountHook Callback
+	NumberHook  Callback
 	Change      directory.Change // who connects it, and why
 }
+
+// Callback is a URL for webhooks in place of the app's, with its verify token.
+type Callback = cloudapi.Callback
 
 // State is what became of a step.
 type State string
@@ -62,8 +65,8 @@ type Graph interface {
 	Number(ctx context.Context, number string) (cloudapi.Number, error)
 	NumbersOf(ctx context.Context, number, account string) ([]string, error)
 	Subscribed(ctx context.Context, number, account string) ([]string, error)
-	Subscribe(ctx context.Context, number, account string, to cloudapi.Callback) error
-	SetCallback(ctx context.Context, number string, to cloudapi.Callback) error
+	Subscribe(ctx context.Context, number, account string, to Callback) error
+	SetCallback(ctx context.Context, number string, to Callback) error
 	Register(ctx context.Context, number, pin string) error
 	Deregister(ctx context.Context, number string) error
 	RequestCode(ctx context.Context, number, method, language string) error
@@ -240,7 +243,7 @@ func (r *run) callback(ctx context.Context) (State, string, error) {
 	return Done, "the webhooks of the number go" + at(r.q.NumberHook), nil
 }
 
-func at(hook cloudapi.Callback) string {
+func at(hook Callback) string {
 	if hook.URL == "" {
 		return ""
 	}
