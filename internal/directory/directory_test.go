@@ -223,7 +223,7 @@ func TestInvalid(t *testing.T) {
 		given directory.Secrets
 	}{
 		`rate_limit: "10001" is not a whole number from 1 to 10000`:         {directory.Number{PhoneNumberID: "1", RateLimit: 10001}, nil},
-		"phone_number_id: has no value: give one":                                       {directory.Number{}, nil},
+		"phone_number_id: has no value: give one":                           {directory.Number{}, nil},
 		"client: client nobody does not exist":                              {directory.Number{PhoneNumberID: "1", Client: "nobody"}, nil},
 		"phone_number_ids: phone number id 99 is not configured":            {directory.APIKey{Name: "k", SHA256: hash, Numbers: []string{"99"}, Scopes: []string{"admin"}}, nil},
 		"phone_number_ids: must be a list with at least one entry":          {directory.APIKey{Name: "k", SHA256: hash, Scopes: []string{"admin"}}, nil},

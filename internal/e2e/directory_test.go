@@ -52,7 +52,7 @@ func TestClientIsAddedWhileSending(t *testing.T) {
 		t.Error("the key of a client sends from a number of another")
 	}
 	submitted := func(r client.Record) bool { return r.State == client.StateSubmitted }
-	sent = w.settled([]string{sent.ID}, 30*time.Second, submitted)[sent.ID]
+	sent = w.settled([]string{sent.ID}, submitted)[sent.ID]
 
 	w.hooks = strings.Replace(w.hooks, "/main", "/acme", 1)
 	status := func(secret, status, wamid string) int {
@@ -65,7 +65,7 @@ func TestClientIsAddedWhileSending(t *testing.T) {
 		t.Errorf("a status that the secret of another app signs: %d", got)
 	}
 	poll.Until(t, "the webhook program knows the app", func() bool { return status(secret, "delivered", sent.WAMID) == http.StatusOK })
-	w.settled([]string{sent.ID}, 30*time.Second, func(r client.Record) bool { return r.State == client.StateDelivered })
+	w.settled([]string{sent.ID}, func(r client.Record) bool { return r.State == client.StateDelivered })
 
 	old := theirs
 	change("/v1/api-keys/acme/rotate", "")
@@ -82,7 +82,7 @@ func TestClientIsAddedWhileSending(t *testing.T) {
 	if got := status(secret, "read", sent.WAMID); got != http.StatusOK {
 		t.Errorf("the previous app secret: %d", got)
 	}
-	w.settled([]string{sent.ID}, 30*time.Second, func(r client.Record) bool { return r.State == client.StateRead })
+	w.settled([]string{sent.ID}, func(r client.Record) bool { return r.State == client.StateRead })
 
 	var log struct {
 		Entries []struct{ Action, Target string }
