@@ -118,7 +118,7 @@ type APIKey struct {
 	State
 }
 
-// Client is somebody for whom messages are sent: a tenant of the installation.
+// Client is a tenant of the installation: numbers and API keys can belong to it.
 type Client struct {
 	Name string `json:"name" doc:"1 to 32 of a-z, 0-9 and -."`
 	Note string `json:"note,omitempty" doc:"A note for operators, up to 500 characters."`
@@ -188,7 +188,7 @@ type ConflictError struct {
 
 // Error returns what failed, why, and what to do.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("the %s %s was changed by somebody else (its revision is %d). Read it again and repeat the change", e.Kind, e.ID, e.Current)
+	return fmt.Sprintf("the %s %s was changed by another operator (its revision is %d). Read it again and repeat the change", e.Kind, e.ID, e.Current)
 }
 
 // InvalidError means that entries are invalid. Nothing was stored.

@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"sluice/internal/admission"
 	"sluice/internal/backlog"
@@ -276,11 +275,11 @@ func TestMessageIsLive(t *testing.T) {
 		t.Fatalf("%d %s", status, first)
 	}
 	s.move(id, message.Move{To: message.Cancelled, Reason: message.ReasonCaller})
-	for begin := time.Now(); ; {
+	for {
 		if text := next(); strings.Contains(text, ">cancelled</span>") {
 			return
-		} else if text == "" || time.Since(begin) > 15*time.Second {
-			t.Fatalf("the page did not change: %s", text)
+		} else if text == "" {
+			t.Fatal("the page did not change")
 		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -27,6 +26,7 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/observed"
 	"sluice/internal/pages"
+	"sluice/internal/poll"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
@@ -217,7 +217,7 @@ func (b *browser) act(path, act string, fields ...string) page {
 // stream opens the stream of a live page. Its function returns the next event, with a line for each field; empty: the stream has ended.
 func (b *browser) stream(path string) (status int, next func() string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), poll.Limit)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url+path, nil)
 	if err != nil {
 		b.t.Fatal(err)
