@@ -14,13 +14,13 @@ type onboardCmd struct {
 	App             string     `required:"" help:"Name of the app with which the signup was opened." placeholder:"NAME"`
 	AppID           string     `help:"Meta's id of this app. Needed with --code-file." placeholder:"ID"`
 	Account         string     `required:"" help:"WhatsApp Business Account id that the signup returned." placeholder:"WABA-ID"`
-	CodeFile        secretFile `help:"File with the code that the signup returned, or - for standard input. It is valid for 30 s, once. Without it Sluice uses the access token that the number has." placeholder:"FILE"`
-	PINFile         secretFile `help:"File with the PIN of the two-step verification: six digits, the present ones, or new ones if the number has none. Needed unless the number is registered." placeholder:"FILE"`
+	CodeFile        secretArg `help:"File with the code that the signup returned, or - for standard input. It is valid for 30 s, once. Without it Sluice uses the access token that the number has." placeholder:"FILE"`
+	PINFile         secretArg `help:"File with the PIN of the two-step verification: six digits, the present ones, or new ones if the number has none. Needed unless the number is registered." placeholder:"FILE"`
 	Client          *string    `help:"Name of the client that the number belongs to." placeholder:"NAME"`
 	RateLimit       *int       `help:"Messages per second, 1 to 10000. Default: as Meta says." placeholder:"N"`
 	AccountCallback *string    `help:"URL for the webhooks of the account's messages, in place of that of the app. Needs --verify-token-file." placeholder:"URL"`
 	NumberCallback  *string    `help:"URL for the webhooks of the number's messages. Needs --verify-token-file." placeholder:"URL"`
-	VerifyTokenFile secretFile `help:"File with the verify token of the callbacks." placeholder:"FILE"`
+	VerifyTokenFile secretArg `help:"File with the verify token of the callbacks." placeholder:"FILE"`
 	signature
 	consoleFlags
 }
@@ -94,7 +94,7 @@ func (f registrationFlags) act(ctx context.Context, action string, more map[stri
 
 type numbersRegisterCmd struct {
 	registrationFlags
-	PINFile secretFile `required:"" help:"File with the PIN of the two-step verification, six digits, or - for standard input." placeholder:"FILE"`
+	PINFile secretArg `required:"" help:"File with the PIN of the two-step verification, six digits, or - for standard input." placeholder:"FILE"`
 }
 
 // Run registers the number.
@@ -102,7 +102,7 @@ func (n numbersRegisterCmd) Run(ctx context.Context) error {
 	return n.withPIN(ctx, onboarding.Register, n.PINFile)
 }
 
-func (f registrationFlags) withPIN(ctx context.Context, action string, file secretFile) error {
+func (f registrationFlags) withPIN(ctx context.Context, action string, file secretArg) error {
 	pin, err := file.read()
 	if err != nil {
 		return err
@@ -112,7 +112,7 @@ func (f registrationFlags) withPIN(ctx context.Context, action string, file secr
 
 type numbersSetPINCmd struct {
 	registrationFlags
-	PINFile secretFile `required:"" help:"File with the new PIN, six digits, or - for standard input." placeholder:"FILE"`
+	PINFile secretArg `required:"" help:"File with the new PIN, six digits, or - for standard input." placeholder:"FILE"`
 }
 
 // Run sets the PIN.
@@ -140,7 +140,7 @@ func (n numbersRequestCodeCmd) Run(ctx context.Context) error {
 
 type numbersVerifyCodeCmd struct {
 	registrationFlags
-	CodeFile secretFile `required:"" help:"File with the code that the number received, or - for standard input." placeholder:"FILE"`
+	CodeFile secretArg `required:"" help:"File with the code that the number received, or - for standard input." placeholder:"FILE"`
 }
 
 // Run verifies the number.
