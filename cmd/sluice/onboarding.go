@@ -11,15 +11,15 @@ import (
 // onboardCmd connects a number after an Embedded Signup.
 type onboardCmd struct {
 	numberArg
-	App             string     `required:"" help:"Name of the app with which the signup was opened." placeholder:"NAME"`
-	AppID           string     `help:"Meta's id of this app. Needed with --code-file." placeholder:"ID"`
-	Account         string     `required:"" help:"WhatsApp Business Account id that the signup returned." placeholder:"WABA-ID"`
+	App             string    `required:"" help:"Name of the app with which the signup was opened." placeholder:"NAME"`
+	AppID           string    `help:"Meta's id of this app. Needed with --code-file." placeholder:"ID"`
+	Account         string    `required:"" help:"WhatsApp Business Account id that the signup returned." placeholder:"WABA-ID"`
 	CodeFile        secretArg `help:"File with the code that the signup returned, or - for standard input. It is valid for 30 s, once. Without it Sluice uses the access token that the number has." placeholder:"FILE"`
 	PINFile         secretArg `help:"File with the PIN of the two-step verification: six digits, the present ones, or new ones if the number has none. Needed unless the number is registered." placeholder:"FILE"`
-	Client          *string    `help:"Name of the client that the number belongs to." placeholder:"NAME"`
-	RateLimit       *int       `help:"Messages per second, 1 to 10000. Default: as Meta says." placeholder:"N"`
-	AccountCallback *string    `help:"URL for the webhooks of the account's messages, in place of that of the app. Needs --verify-token-file." placeholder:"URL"`
-	NumberCallback  *string    `help:"URL for the webhooks of the number's messages. Needs --verify-token-file." placeholder:"URL"`
+	Client          *string   `help:"Name of the client that the number belongs to." placeholder:"NAME"`
+	RateLimit       *int      `help:"Messages per second, 1 to 10000. Default: as Meta says." placeholder:"N"`
+	AccountCallback *string   `help:"URL for the webhooks of the account's messages, in place of that of the app. Needs --verify-token-file." placeholder:"URL"`
+	NumberCallback  *string   `help:"URL for the webhooks of the number's messages. Needs --verify-token-file." placeholder:"URL"`
 	VerifyTokenFile secretArg `help:"File with the verify token of the callbacks." placeholder:"FILE"`
 	signature
 	consoleFlags

@@ -118,8 +118,14 @@ func (b *Onboarding) Run(ctx context.Context, q Request) Result {
 		name string
 		take func(context.Context) (State, string, error)
 	}{
-		{"token", r.token}, {"permissions", r.permissions}, {"account", r.account}, {"webhooks", r.webhooks}, {"callback", r.callback},
-		{"registration", r.registration}, {"templates", r.templates}, {"number", r.number},
+		{"token", r.token},
+		{"permissions", r.permissions},
+		{"account", r.account},
+		{"webhooks", r.webhooks},
+		{"callback", r.callback},
+		{"registration", r.registration},
+		{"templates", r.templates},
+		{"number", r.number},
 	} {
 		state, says, err := s.take(ctx)
 		step := Step{Name: s.name, State: state, Says: says}
