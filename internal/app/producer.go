@@ -61,7 +61,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		p.Close()
 		return nil, err
 	}
-	atMeta := templates.New(templates.Options{Graph: graph, Store: accounts, Numbers: numberIDs(c.Numbers), Ready: c.Tokens.Has, Log: log})
+	atMeta := templates.NewLookup(templates.LookupOptions{Account: graph.Account, Store: accounts, Numbers: numberIDs(c.Numbers), Ready: c.Tokens.Has, Log: log})
+	catalogue := newCatalogue(ctx, p.DB, log)
 	canaryToken, keys := canaryKey(c.Canaries)
 	keys = append(keys, apiKeys(c.APIKeys)...)
 	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
@@ -79,7 +80,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Own:        phones(c.Numbers),
 		Policy:     policies(c.Common),
 		Refuse:     refusesUnknown(c.Numbers),
-		Classes:    admission.NewClasses(c.Numbers, atMeta),
+		Classes:    admission.NewClasses(c.Numbers, catalogue),
+		Templates:  catalogue,
 		Offset:     p.DB.ClockOffset,
 		ETA:        admission.NewETA(reader.Read, log).Of,
 		Explain:    explain,
@@ -104,7 +106,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		reads.Stop()
 		return nil
 	})
-	p.Background(tail.Run, func(ctx context.Context) error {
+	p.Background(tail.Run, catalogue.Run, func(ctx context.Context) error {
 		<-ctx.Done()
 		graph.Close()
 		return nil
