@@ -102,7 +102,7 @@ func (u unknown) warnings() (all []message.Problem) {
 		all = append(all, message.Problem{
 			Path: "message.template", Code: warningStale,
 			Detail: "Sluice has not read the templates of the account from Meta for too long. The message was not compared with its template, and Meta may refuse it.",
-			Fix:    "`sluice templates list` shows the error of the last sync.",
+			Fix:    "The log of the workers says why: cannot read the templates of an account from Meta.",
 		})
 	}
 	return all
