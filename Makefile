@@ -28,12 +28,14 @@ build: ## all programs, into bin/
 # Debian does not have the programs of the server on the PATH.
 POSTGRESQL = $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb)),initdb):postgresql
 
-# Three packages at a time: many tests wait, for a browser, for Meta's pace or for a time limit.
+# Three packages at a time: many tests wait, for a browser, for Meta's pace or for a time limit. The tests that run programs
+# find them in out/programs. make check has the whole go vet.
 test: ## all tests with the race detector, against a real Redis and PostgreSQL that they start themselves
 	@tools/need redis-server:redis-server gcc:gcc,libc6-dev curl:curl openssl:openssl systemd-analyze:systemd chromium:chromium promtool:prometheus amtool:prometheus-alertmanager node:nodejs npm:npm php:php-cli python3:python3 $(POSTGRESQL)
 	@$(FIRST)
 	@go build -o out/progress ./internal/progress
-	@CGO_ENABLED=1 out/progress go test -race -p 3 -json ./...
+	@go build -o out/programs/ ./cmd/...
+	@CGO_ENABLED=1 out/progress go test -race -vet=off -p 3 -json ./...
 
 e2e-redis: ## the end-to-end tests on Sentinel and on a Cluster, with TLS and users of few rights; ON=cluster for one of them
 	@tools/need redis-server:redis-server

@@ -354,7 +354,7 @@ func TestRelayedRequest(t *testing.T) {
 	}
 	t.Cleanup(func() { db.Close() })
 	const secret = "relay-secret-0123456789"
-	targets := relay.NewTargets(db, message.DefaultShards, secrets.New(secretsKey))
+	targets := relay.NewTargets(db, message.DefaultShards, secrets.New(secretsKey, ""))
 	if _, err := targets.Set(t.Context(), message.RelayTarget{
 		Name: "client", URL: srv.URL, Format: message.RelaySluice, Numbers: []string{number}, Types: []string{message.EventFinal}, Batch: 1, Concurrency: 1, GiveUpAfter: time.Hour,
 	}, secret); err != nil {

@@ -44,7 +44,7 @@ func main() { fmt.Print(client.New("http://127.0.0.1:8080", "key")) }
 	}
 	run := exec.Command("go", "run", ".")
 	run.Dir = dir
-	run.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOMODCACHE="+filepath.Join(dir, "empty"))
+	run.Env = append(os.Environ(), "CGO_ENABLED=0", "GOPROXY=off", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOMODCACHE="+filepath.Join(dir, "empty"))
 	out, err := run.CombinedOutput()
 	if err != nil || string(out) != "http://127.0.0.1:8080" {
 		t.Errorf("%v\n%s", err, out)

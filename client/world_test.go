@@ -83,7 +83,7 @@ func build(t testing.TB) *world {
 	worker, err := app.NewWorker(context.Background(), config.Worker{
 		Common: w.c, Roles: []string{config.RoleSend, config.RoleReconcile, config.RoleRelay}, MarkerKey: "client-test-marker-key",
 		Tokens: config.FixedTokens(map[string]string{number: "token"}), Retry: config.Retry{Base: time.Second, Max: time.Second, Attempts: 5},
-		Relay: config.Relay{SecretsKey: secretsKey, PrivateHosts: []string{"127.0.0.1"}},
+		SecretsKey: secretsKey, Relay: config.Relay{PrivateHosts: []string{"127.0.0.1"}},
 	}, log)
 	w.run(worker, err)
 	w.sim = graphsim.New(graphsim.Options{Token: "token", Rate: 80, Webhook: graphsim.Webhook{

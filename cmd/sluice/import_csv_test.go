@@ -191,7 +191,7 @@ func TestImportCSV(t *testing.T) {
 // TestCSVMemory: a long file is not kept in memory: a row needs far less than its text.
 func TestCSVMemory(t *testing.T) {
 	in, out := io.Pipe()
-	const rows = 100_000
+	const rows = 10_000
 	go func() {
 		fmt.Fprintln(out, "to,text")
 		for n := range rows {

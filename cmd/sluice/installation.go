@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/backlog"
 	"sluice/internal/config"
+	"sluice/internal/directory"
 	"sluice/internal/events"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
@@ -17,11 +18,12 @@ import (
 // installation is the configuration of a Sluice, with access to its Redis.
 type installation struct {
 	config.Common
-	db      *store.DB
-	records *ledger.Ledger
-	backlog *backlog.Reader
-	holds   *holds.Store
-	events  *events.Stream
+	db        *store.DB
+	directory *directory.Directory
+	records   *ledger.Ledger
+	backlog   *backlog.Reader
+	holds     *holds.Store
+	events    *events.Stream
 }
 
 // open reads the configuration (file may be empty) and connects. The caller closes db.
@@ -38,13 +40,17 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 	if err != nil {
 		return nil, err
 	}
-	rates := map[string]int{}
-	for _, n := range c.Numbers {
-		rates[n.ID] = n.Rate
+	known := directory.New(directory.NewStore(directory.StoreOptions{DB: db, File: directory.File{Numbers: c.Numbers}}), slog.New(slog.DiscardHandler))
+	if err := known.Load(ctx); err != nil {
+		db.Close()
+		return nil, err
 	}
-	configured := func(number string) int { return rates[number] }
+	configured := func(number string) int {
+		n, _ := known.Number(number)
+		return n.Rate
+	}
 	in := &installation{
-		Common: c, db: db,
+		Common: c, db: db, directory: known,
 		records: ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
 		backlog: backlog.New(db, message.Shards(c.Shards), configured),
 		holds:   holds.New(db, message.Shards(c.Shards), slog.New(slog.DiscardHandler)),
@@ -70,10 +76,7 @@ type snapshot struct {
 func (in *installation) read(ctx context.Context) (snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	numbers := make([]string, len(in.Numbers))
-	for i, n := range in.Numbers {
-		numbers[i] = n.ID
-	}
+	numbers := in.directory.Numbers()
 	now := snapshot{at: time.Now()}
 	var err error
 	if now.rates, err = in.backlog.ReadAll(ctx, numbers); err != nil {

@@ -68,13 +68,13 @@ func (f reportFlags) filter(now time.Time) (report.Filter, error) {
 	}
 	today := time.Date(now.In(zone).Year(), now.In(zone).Month(), now.In(zone).Day(), 0, 0, 0, 0, zone)
 	out.From, out.Until = today.AddDate(0, 0, -7), today
-	for name, flag := range map[string]struct {
-		text string
-		at   *time.Time
-	}{"--from": {f.From, &out.From}, "--until": {f.Until, &out.Until}} {
+	for _, flag := range []struct {
+		name, text string
+		at         *time.Time
+	}{{"--from", f.From, &out.From}, {"--until", f.Until, &out.Until}} {
 		if flag.text != "" {
 			if *flag.at, err = time.ParseInLocation(time.DateOnly, flag.text, zone); err != nil {
-				return out, fmt.Errorf("%s: %q is not a day like 2026-01-31", name, flag.text)
+				return out, fmt.Errorf("%s: %q is not a day like 2026-01-31", flag.name, flag.text)
 			}
 		}
 	}

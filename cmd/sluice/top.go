@@ -51,7 +51,7 @@ func (t topCmd) run(ctx context.Context, env getenv, out io.Writer, terminal boo
 		return err
 	}
 	defer in.db.Close()
-	if len(in.Numbers) == 0 {
+	if len(in.directory.Numbers()) == 0 {
 		return errors.New("no phone number id is configured. Give the configuration of the workers with --config, or set PHONE_NUMBER_ID")
 	}
 	if terminal && !t.Once {

@@ -17,17 +17,13 @@ type categories interface {
 // matches its name decides, and without one its category at Meta. If that is unknown, and for other messages,
 // message.DefaultClass decides. It is safe for concurrent use.
 type Classes struct {
-	patterns   map[string][]config.TemplateClass // by phone number id
+	patterns   func(number string) []config.TemplateClass
 	categories categories
 }
 
-// NewClasses returns Classes for numbers.
-func NewClasses(numbers []config.Number, categories categories) *Classes {
-	c := &Classes{map[string][]config.TemplateClass{}, categories}
-	for _, n := range numbers {
-		c.patterns[n.ID] = n.TemplateClasses
-	}
-	return c
+// NewClasses returns Classes with the patterns of each number.
+func NewClasses(patterns func(number string) []config.TemplateClass, categories categories) *Classes {
+	return &Classes{patterns, categories}
 }
 
 // Class returns the class of a message. It does not block.
@@ -43,7 +39,7 @@ func (c *Classes) configured(number string, m message.Content) (class message.Cl
 	if m.Template == "" {
 		return message.DefaultClass(m), true
 	}
-	for _, t := range c.patterns[number] {
+	for _, t := range c.patterns(number) {
 		if matches, _ := path.Match(t.Name, m.Template); matches { // config has checked the pattern
 			return message.Class(t.Class), true
 		}

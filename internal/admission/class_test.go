@@ -17,9 +17,11 @@ func (c categories) Class(number, name, _ string) message.Class { return c[numbe
 // at Meta, then the default.
 func TestClasses(t *testing.T) {
 	t.Parallel()
-	all := admission.NewClasses([]config.Number{
-		{ID: "1", TemplateClasses: []config.TemplateClass{{Name: "otp_*", Class: "authentication"}, {Name: "*_sale*", Class: "marketing"}, {Name: "otp_sale", Class: "utility"}}},
-		{ID: "2"},
+	all := admission.NewClasses(func(number string) []config.TemplateClass {
+		if number != "1" {
+			return nil
+		}
+		return []config.TemplateClass{{Name: "otp_*", Class: "authentication"}, {Name: "*_sale*", Class: "marketing"}, {Name: "otp_sale", Class: "utility"}}
 	}, categories{"1 otp_sale": message.Utility, "2 otp_login": message.Marketing, "2 code": message.Authentication, "2 late": message.Marketing})
 	for _, tt := range []struct {
 		number string

@@ -18,6 +18,7 @@ import (
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
+	"sluice/internal/directory"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/program"
@@ -30,7 +31,9 @@ import (
 // Program is a program that is built and listens.
 type Program struct {
 	*program.Program
-	tracer *tracing.Tracer
+	tracer    *tracing.Tracer
+	directory *directory.Directory
+	entries   *directory.Store // what the directory reads
 
 	addr, consoleAddr string
 }
@@ -41,9 +44,11 @@ func (p *Program) Addr() string { return p.addr }
 // ConsoleAddr returns host:port of the producer's console; empty: it has none.
 func (p *Program) ConsoleAddr() string { return p.consoleAddr }
 
-// newProgram makes what every program has. It opens Redis and runs checks, which decide whether the program may
-// work with that Redis.
-func newProgram(ctx context.Context, name string, c config.Common, log *slog.Logger, checks ...func(context.Context, *store.DB) error) (*Program, error) {
+// newProgram makes what every program has. It opens Redis, runs checks, which decide whether the program may
+// work with that Redis, and reads the directory.
+func newProgram(ctx context.Context, name string, c config.Common, of entries, log *slog.Logger, checks ...func(context.Context, *store.DB) error) (*Program, error) {
+	var known *directory.Directory
+	var entries *directory.Store
 	open := func(ctx context.Context) (*store.DB, error) {
 		db, err := openStore(ctx, c, log)
 		if err != nil {
@@ -52,6 +57,10 @@ func newProgram(ctx context.Context, name string, c config.Common, log *slog.Log
 		err = newLedger(db, c, nil).CheckShards(ctx)
 		for i := 0; err == nil && i < len(checks); i++ {
 			err = checks[i](ctx, db)
+		}
+		if err == nil {
+			known, entries = newDirectory(db, c, of, log)
+			err = known.Load(ctx)
 		}
 		if err != nil {
 			db.Close()
@@ -71,7 +80,8 @@ func newProgram(ctx context.Context, name string, c config.Common, log *slog.Log
 		p.Close()
 		return nil, err
 	}
-	return &Program{Program: p, tracer: tracer}, nil
+	p.Background(known.Run)
+	return &Program{Program: p, tracer: tracer, directory: known, entries: entries}, nil
 }
 
 // newTracer returns the tracer of a program; nil: traces are off.
@@ -137,9 +147,9 @@ func ledgerOptions(c config.Common) ledger.Options {
 }
 
 // policies returns the policy of the messages of a number and class: the configured values, else the defaults.
-func policies(c config.Common) func(number string, class message.Class) message.Policy {
+func policies(d *directory.Directory) func(number string, class message.Class) message.Policy {
 	return func(number string, class message.Class) message.Policy {
-		p, o := message.DefaultPolicy(class), c.Class(number, string(class))
+		p, o := message.DefaultPolicy(class), d.Class(number, string(class))
 		return message.Policy{
 			Deadline:      cmp.Or(o.Deadline, p.Deadline),
 			InDoubtWindow: cmp.Or(o.InDoubtWindow, p.InDoubtWindow),
@@ -148,24 +158,6 @@ func policies(c config.Common) func(number string, class message.Class) message.
 			RepeatWindow:  cmp.Or(o.RepeatWindow, p.RepeatWindow),
 		}
 	}
-}
-
-// known returns a function that reports whether a number is configured.
-func known(numbers []config.Number) func(string) bool {
-	ids := map[string]bool{}
-	for _, n := range numbers {
-		ids[n.ID] = true
-	}
-	return func(id string) bool { return ids[id] }
-}
-
-// phones returns a function that returns the phone number of an id; empty: it is not configured.
-func phones(numbers []config.Number) func(string) string {
-	own := map[string]string{}
-	for _, n := range numbers {
-		own[n.ID] = n.Display
-	}
-	return func(id string) string { return own[id] }
 }
 
 // explain returns the title of one of Meta's error codes, and what to do.

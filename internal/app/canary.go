@@ -15,7 +15,7 @@ import (
 const canaryKeyName = "sluice:canary"
 
 // canaryKey makes an API key for the canaries, which only this process knows; none: there are no canaries.
-func canaryKey(canaries []config.Canary) (token string, keys httpapi.Keys) {
+func canaryKey(canaries []config.Canary) (token string, keys []httpapi.Key) {
 	if len(canaries) == 0 {
 		return "", nil
 	}
@@ -24,7 +24,7 @@ func canaryKey(canaries []config.Canary) (token string, keys httpapi.Keys) {
 	for _, c := range canaries {
 		key.Numbers = append(key.Numbers, c.Number)
 	}
-	return token, httpapi.Keys{key}
+	return token, []httpapi.Key{key}
 }
 
 // canaries adds the part that sends the canaries, if there are any. It calls the API of this producer at its own address.

@@ -2,7 +2,7 @@ package app
 
 import (
 	"context"
-	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -13,11 +13,11 @@ import (
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/console"
+	"sluice/internal/directory"
 	"sluice/internal/events"
 	"sluice/internal/feed"
 	"sluice/internal/fleet"
 	"sluice/internal/holds"
-	"sluice/internal/httpapi"
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -45,7 +45,8 @@ func Producer(ctx context.Context, args []string, getenv func(string) string) (*
 
 // NewProducer builds the producer, which turns an HTTP request into a record and a task.
 func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Program, error) {
-	p, err := newProgram(ctx, "producer", c.Common, log)
+	box := secrets.New(string(c.SecretsKey), string(c.SecondSecrets))
+	p, err := newProgram(ctx, "producer", c.Common, entries{directory.File{Tokens: c.Tokens, APIKeys: c.APIKeys}, box, []directory.Kind{directory.KindNumber}}, log)
 	if err != nil {
 		return nil, err
 	}
@@ -55,19 +56,25 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	book := newLedger(p.DB, c.Common, recipients)
 	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)
-	reader := backlog.New(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured)
-	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.Registry})
+	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory))
+	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: p.directory.Token, Registerer: p.Registry})
 	if err != nil {
 		p.Close()
 		return nil, err
 	}
-	atMeta := templates.NewLookup(templates.LookupOptions{Account: graph.Account, Store: accounts, Numbers: numberIDs(c.Numbers), Ready: c.Tokens.Has, Log: log})
+	atMeta := templates.NewLookup(templates.LookupOptions{Account: graph.Account, Store: accounts, Numbers: p.directory.Numbers, Ready: p.directory.Has, Log: log})
 	catalogue := newCatalogue(ctx, p.DB, log)
-	canaryToken, keys := canaryKey(c.Canaries)
-	keys = append(keys, apiKeys(c.APIKeys)...)
+	for _, one := range c.Canaries {
+		if !p.directory.Known(one.Number) {
+			p.Close()
+			return nil, fmt.Errorf("canary of number %s: the number is not configured: add the number first, or remove the canary", one.Number)
+		}
+	}
+	canaryToken, ownKeys := canaryKey(c.Canaries)
+	keys := p.keys()
 	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
 	reads := feed.New(feed.Options{
-		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Accounts: events.NewAccounts(accounts.All), Keys: apiKeys(c.APIKeys),
+		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Accounts: events.NewAccounts(accounts.All), Keys: keys,
 		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
 	})
 	requests := intake.New(intake.Options{
@@ -76,21 +83,22 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Finder:     book,
 		Waiting:    repository.NewWaiting(reader, holds, book),
 		Canceller:  book,
-		Numbers:    known(c.Numbers),
-		Own:        phones(c.Numbers),
-		Policy:     policies(c.Common),
-		Refuse:     refusesUnknown(c.Numbers),
-		Classes:    admission.NewClasses(c.Numbers, catalogue),
+		Numbers:    p.directory.Known,
+		Accepts:    accepts(p.directory),
+		Own:        p.directory.Display,
+		Policy:     policies(p.directory),
+		Refuse:     p.directory.RefusesUnknown,
+		Classes:    admission.NewClasses(p.directory.TemplateClasses, catalogue),
 		Templates:  catalogue,
 		Offset:     p.DB.ClockOffset,
 		ETA:        admission.NewETA(reader.Read, log).Of,
 		Explain:    explain,
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
-		All:        numberIDs(c.Numbers),
+		All:        p.directory.Numbers,
 		Accounts:   atMeta,
 		Version:    c.Graph.Version,
-		Keys:       keys,
+		Keys:       p.keys(ownKeys...),
 		More:       reads.Routes(),
 		Tracer:     p.tracer,
 		Log:        log,
@@ -119,46 +127,28 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if c.Console == "" {
 		return p, nil
 	}
-	state := fleet.New(fleet.Options{Numbers: numberIDs(c.Numbers), Rates: reader.ReadAll, Holds: heldMessages{holds, reader}, Observed: observed.New(p.DB, message.Shards(c.Shards)), Lists: func(ctx context.Context, before time.Time) (ledger.ListCounts, map[string]ledger.ListCounts, error) {
+	state := fleet.New(fleet.Options{Numbers: p.directory.Numbers, Rates: reader.ReadAll, Holds: heldMessages{holds, reader}, Observed: observed.New(p.DB, message.Shards(c.Shards)), Lists: func(ctx context.Context, before time.Time) (ledger.ListCounts, map[string]ledger.ListCounts, error) {
 		return book.CountLists(ctx, before.Add(p.DB.ClockOffset()))
 	}})
 	p.Background(func(ctx context.Context) error { return state.Run(ctx, log) })
 	forOperators := console.Options{
-		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: apiKeys(c.APIKeys), Numbers: known(c.Numbers),
-		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), secrets.New(string(c.SecretsKey))),
+		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: keys, Numbers: p.directory.Known,
+		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), box),
 		Fleet:       state,
-		Rates:       ratelimit.NewController(p.DB, message.Shards(c.Shards), ratesOf(c.Numbers).configured),
+		Rates:       ratelimit.NewController(p.DB, message.Shards(c.Shards), configuredRate(p.directory)),
 		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	}
 	if err := reports(&forOperators, c.Archive); err != nil {
 		return p, err
 	}
 	operators := console.New(forOperators)
-	web := pages.New(pages.Options{Simulator: c.Graph.BaseURL != cloudapi.DefaultBaseURL, Console: operators.Handler(), API: callers, Keys: apiKeys(c.APIKeys), DB: p.DB, Left: ops.Left, Log: log})
+	web := pages.New(pages.Options{Simulator: c.Graph.BaseURL != cloudapi.DefaultBaseURL, Console: operators.Handler(), API: callers, Keys: keys, DB: p.DB, Left: ops.Left, Log: log})
 	p.Work(func(ctx context.Context) error {
 		<-ctx.Done()
 		web.Stop()
 		return nil
 	})
 	return p, p.serve(c.Console, web.Handler(), &p.consoleAddr, nil)
-}
-
-// refusesUnknown returns a function that reports whether a number refuses message types that this version does
-// not support.
-func refusesUnknown(numbers []config.Number) func(number string) bool {
-	refuse := map[string]bool{}
-	for _, n := range numbers {
-		refuse[n.ID] = n.Unknown == "refuse"
-	}
-	return func(number string) bool { return refuse[number] }
-}
-
-func apiKeys(keys []config.APIKey) httpapi.Keys {
-	out := make(httpapi.Keys, len(keys))
-	for i, k := range keys {
-		out[i] = httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked, Expires: k.Expires}
-	}
-	return out
 }
 
 // tagsOf returns a function that returns the tags of the messages that markers name. They can come from another app

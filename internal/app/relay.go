@@ -9,19 +9,17 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/relay"
-	"sluice/internal/secrets"
 	"sluice/internal/signature"
 )
 
 // relay adds the part that forwards events to relay targets. It is work: at a stop its running requests end first.
 func (w *worker) relay() {
 	tail := events.NewTail(w.stream)
-	own := phones(w.c.Numbers)
 	r := relay.New(w.DB, relay.Options{
 		Worker: w.name, Shards: w.shards, Tail: tail, Mark: w.marks.Parse, Accounts: events.NewAccounts(holds.NewAccounts(w.DB).All),
-		Targets:      relay.NewTargets(w.DB, w.shards, secrets.New(string(w.c.Relay.SecretsKey))),
+		Targets:      relay.NewTargets(w.DB, w.shards, w.box),
 		Records:      relayRecords(w.book, signature.New(string(w.c.PayloadKey), string(w.c.SecondPayloadKey))),
-		Display:      func(number string) string { return strings.TrimPrefix(own(number), "+") },
+		Display:      func(number string) string { return strings.TrimPrefix(w.directory.Display(number), "+") },
 		PrivateHosts: w.c.Relay.PrivateHosts, Registerer: w.Registry, Log: w.Log,
 	})
 	w.Background(tail.Run)

@@ -31,7 +31,7 @@ func (w *worker) templates() func(ctx context.Context, e message.Event) error {
 	owners := holds.NewAccounts(w.DB)
 	syncer := templates.NewSyncer(templates.SyncOptions{
 		Catalogue: templates.NewCatalogue(stored, owners, w.Log), Owners: owners, Graph: w.graph, Worker: w.name,
-		Numbers: func() []string { return numberIDs(w.c.Numbers) }, Ready: w.c.Tokens.Has, Every: cmp.Or(w.c.TemplateSync, time.Hour),
+		Numbers: w.directory.Numbers, Ready: w.directory.Has, Every: cmp.Or(w.c.TemplateSync, time.Hour),
 		States: w.policy.TemplateStates, Throttled: throttled, Log: w.Log, Registerer: w.Registry,
 	})
 	w.Background(syncer.Run)

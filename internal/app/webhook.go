@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"sluice/internal/config"
+	"sluice/internal/directory"
 	"sluice/internal/events"
 	"sluice/internal/message"
+	"sluice/internal/secrets"
 	"sluice/internal/webhook"
 )
 
@@ -23,19 +25,17 @@ func Webhook(ctx context.Context, args []string, getenv func(string) string) (*P
 
 // NewWebhook builds the webhook program, which stores Meta's webhooks in the event stream.
 func NewWebhook(ctx context.Context, c config.Webhook, log *slog.Logger) (*Program, error) {
-	p, err := newProgram(ctx, "webhook", c.Common, log)
+	p, err := newProgram(ctx, "webhook", c.Common, entries{
+		file: directory.File{Apps: c.Apps}, box: secrets.New(string(c.SecretsKey), string(c.SecondSecrets)), uses: []directory.Kind{directory.KindApp},
+	}, log)
 	if err != nil {
 		return nil, err
-	}
-	apps := map[string]config.App{}
-	for _, a := range c.Apps {
-		apps[a.Name] = a
 	}
 	stream := events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: p.Registry, Log: log})
 	live := stream.NewLiveness(webhookName(c.Listen))
 	h := webhook.NewHandler(stream, webhook.Options{
 		Apps: func(name string) (webhook.App, bool) {
-			a, ok := apps[name]
+			a, ok := p.directory.App(name)
 			return webhook.App{Secrets: a.Secrets(time.Now()), VerifyToken: string(a.VerifyToken)}, ok
 		},
 		Track: live.Track, ClockOffset: p.DB.ClockOffset, Tracer: p.tracer, Registerer: p.Registry, Log: log,

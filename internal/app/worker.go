@@ -12,6 +12,7 @@ import (
 	"sluice/internal/backlog"
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
+	"sluice/internal/directory"
 	"sluice/internal/dispatch"
 	"sluice/internal/events"
 	"sluice/internal/gauges"
@@ -53,7 +54,11 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if records.KeyLife = c.KeyLife; c.KeyLife == 0 {
 		records.KeyLife = -1 // none
 	}
-	p, err := newProgram(ctx, "worker", c.Common, log, func(ctx context.Context, db *store.DB) error {
+	c.Tokens.OnError = func(number string, err error) {
+		log.Error("cannot read token file, the previous token stays in use", "phone_number_id", number, "err", err)
+	}
+	box := secrets.New(string(c.SecretsKey), string(c.SecondSecrets))
+	p, err := newProgram(ctx, "worker", c.Common, entries{directory.File{Tokens: c.Tokens}, box, []directory.Kind{directory.KindNumber}}, log, func(ctx context.Context, db *store.DB) error {
 		if err := events.CheckMemory(ctx, db, c.Events.Memory); err != nil {
 			return err
 		}
@@ -64,28 +69,28 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	records.Due = repository.AddTask(queue.NewClient(p.DB, records.Shards))
 	shards := message.Shards(c.Shards)
-	rates := ratesOf(c.Numbers)
 	w := worker{
-		Program: p, c: c, name: workerName(), shards: shards, rates: rates,
+		Program: p, c: c, name: workerName(), shards: shards, box: box,
 		book: ledger.New(p.DB, records),
 		stream: events.New(p.DB, shards, events.Options{
 			Retention: c.Events.Retention, Memory: c.Events.Memory, Registerer: p.Registry, Log: log,
 		}),
-		controller: ratelimit.NewController(p.DB, shards, rates.configured),
+		controller: ratelimit.NewController(p.DB, shards, configuredRate(p.directory)),
 		holds:      holds.New(p.DB, shards, log),
 		marks:      cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey), []byte(c.SecondMarkerKey)),
 		graph: cloudapi.NewClient(cloudapi.Options{
-			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: c.Tokens.Token, Registerer: p.Registry,
+			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: p.directory.Token, Registerer: p.Registry,
 		}),
 	}
 	w.observed = observed.New(p.DB, shards)
 	w.throughput = throughput.New(throughput.Options{
-		Learn: learned(c.Numbers), Known: w.observed.Profiles, Ask: w.profile, Store: w.observed.SetProfile, Set: w.controller.SetLevels, Log: log,
+		Numbers: p.directory.Numbers, Learns: p.directory.Learns, Known: w.observed.Profiles, Ask: w.profile, Store: w.observed.SetProfile, Set: w.controller.SetLevels, Log: log,
 	})
-	reader := backlog.New(p.DB, shards, rates.configured)
+	reader := backlog.New(p.DB, shards, configuredRate(p.directory))
+	w.unfinished = unfinished(w.book, reader)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.controller, Accounts: holds.NewAccounts(p.DB),
-		Numbers: numberIDs(c.Numbers), Working: reader.Working, Shards: shards, Token: c.Tokens.Token, QualityChanged: w.throughput.Ask, Log: log,
+		Numbers: p.directory.Numbers, Working: reader.Working, Shards: shards, Token: p.directory.Token, QualityChanged: w.throughput.Ask, Log: log,
 	})
 	if slices.Contains(c.Roles, config.RoleSend) {
 		if err := w.send(); err != nil {
@@ -106,6 +111,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		}
 	}
 	p.Background(w.throughput.Run)
+	p.directory.Subscribe(func(directory.Changes) { w.throughput.Look() })
 	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags))
 	causes := make([]string, len(holdpolicy.Causes()))
 	for i, cause := range holdpolicy.Causes() {
@@ -114,7 +120,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	p.Registry.MustRegister(gauges.New(gauges.Options{
 		Rates: reader.ReadAll, Unknown: reader.Unserved, Backlog: w.book.Backlog,
 		Holds: heldMessages{w.holds, reader}, Causes: causes, CauseOf: func(h message.Hold) string { return string(holdpolicy.CauseOf(h)) },
-		Targets: relay.NewTargets(p.DB, shards, secrets.Box{}).Count, Numbers: numberIDs(c.Numbers), Log: log,
+		Targets: relay.NewTargets(p.DB, shards, secrets.Box{}).Count, Numbers: p.directory.Numbers, Log: log,
 	}))
 	return p, nil
 }
@@ -125,7 +131,7 @@ type worker struct {
 	c          config.Worker
 	name       string
 	shards     message.Shards
-	rates      rates
+	box        secrets.Box
 	book       *ledger.Ledger
 	stream     *events.Stream
 	controller *ratelimit.Controller
@@ -133,6 +139,7 @@ type worker struct {
 	marks      *cloudapi.Marks
 	graph      *cloudapi.Client
 
+	unfinished func(ctx context.Context, number string) (int, error)
 	policy     *holdpolicy.Policy
 	throughput *throughput.Discovery
 	observed   *observed.Store
@@ -148,21 +155,18 @@ func (w *worker) profile(ctx context.Context, number string) (observed.Profile, 
 // writes the heartbeats of this worker.
 func (w *worker) send() error {
 	c, log := w.c, w.Log
-	c.Tokens.OnError = func(number string, err error) {
-		log.Error("cannot read token file, the previous token stays in use", "phone_number_id", number, "err", err)
-	}
 	traced, err := sendtrace.Open(os.Getenv(sendtrace.Env))
 	if err != nil {
 		return err
 	}
 	signer := signature.New(string(c.PayloadKey), string(c.SecondPayloadKey))
 	watch := tokenwatch.New(tokenwatch.Options{
-		Numbers: numberIDs(c.Numbers), Token: c.Tokens.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Store: w.observed.SetTokens, Registerer: w.Registry, Log: log,
+		Numbers: w.directory.Numbers, Token: w.directory.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Store: w.observed.SetTokens, Registerer: w.Registry, Log: log,
 	})
 	recorder := w.observed.NewRecorder(w.name, log)
-	sender := send.New(w.book, watchedGraph{w.graph, c.Tokens.Token, watch.Answered, recorder.Add}, send.Options{
+	sender := send.New(w.book, watchedGraph{w.graph, w.directory.Token, watch.Answered, recorder.Add}, send.Options{
 		Worker:   w.name,
-		Policy:   policies(c.Common),
+		Policy:   policies(w.directory),
 		Backoff:  pauses(c.Retry).After,
 		Attempts: c.Retry.Attempts,
 		Body: func(a message.Attempt) ([]byte, error) {
@@ -185,20 +189,19 @@ func (w *worker) send() error {
 		Shards:           w.shards,
 		Parts:            w.book.Parts(),
 		Wrote:            traced.Wrote,
-		Numbers:          numberIDs(c.Numbers),
 		Tracer:           w.tracer,
 		Log:              log,
 		Registerer:       w.Registry,
 	})
 	candidates := repository.NewCandidates(w.DB, w.book, w.shards, log, w.Registry)
 	server := dispatch.NewServer(w.DB, dispatch.Options{
-		Shards: w.shards, Worker: w.name, Rate: w.rates.of, Era: sender.Era, Alive: living(w.book, w.shards),
+		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: handler(sender, traced), Candidates: candidates.Of, Transactions: w.book.Transactions(), Log: log,
 	})
 	tasks := queue.NewClient(w.DB, w.shards)
 	messages := repository.New(w.book, tasks)
 	sweeper := &send.Sweeper{
-		Worker: w.name, Policy: policies(c.Common),
+		Worker: w.name, Policy: policies(w.directory),
 		Shards: w.shards, Workers: w.book, Open: w.book, Changes: w.book, Requeue: messages.Requeue, LostTasks: messages.WithoutTask, Holds: w.holds.List,
 		Fetched: repository.Unfinished(tasks, server), Suspects: candidates.Attempting,
 		Watermark: w.stream.Watermark, Channel: w.stream.Channel, Sends: sender.Sends,
@@ -206,7 +209,12 @@ func (w *worker) send() error {
 		Log: log, Registerer: w.Registry,
 	}
 	w.Work(server.Run)
-	w.Background(sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run)
+	w.Background(sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, w.removeLeaving)
+	sender.Serve(w.directory.Numbers()...)
+	w.directory.Subscribe(func(c directory.Changes) {
+		sender.Serve(c.Added...)
+		watch.Look()
+	})
 	return nil
 }
 
@@ -232,7 +240,7 @@ func (w *worker) reconcile() {
 		Rates:   w.controller, Means: cloudapi.Reported, Hold: w.policy.Refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.Log,
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
-		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: known(w.c.Numbers),
+		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: w.directory.Known,
 		Inbound: w.controller.Debit, Written: cloudapi.Written,
 		Now:    func(ctx context.Context) time.Time { return w.DB.Clock(ctx, ledger.RecordPrefix(0)) },
 		Update: w.templates(), Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
@@ -259,30 +267,6 @@ func handler(s *send.Sender, traced *sendtrace.Trace) dispatch.Handler {
 	}
 }
 
-// rates are the configured rate limits of numbers, in messages per second.
-type rates map[string]int
-
-func ratesOf(numbers []config.Number) rates {
-	r := rates{}
-	for _, n := range numbers {
-		r[n.ID] = n.Rate
-	}
-	return r
-}
-
-func (r rates) of(number string) (int, bool) {
-	rate, ok := r[number]
-	return rate, ok
-}
-
-// configured returns the rate limit of a number, or Meta's standard throughput.
-func (r rates) configured(number string) int {
-	if rate, ok := r[number]; ok {
-		return rate
-	}
-	return config.DefaultRate
-}
-
 // living returns a function that lists the living workers by shard.
 func living(book *ledger.Ledger, shards message.Shards) func(context.Context) (map[message.Shard][]string, error) {
 	return func(ctx context.Context) (map[message.Shard][]string, error) {
@@ -297,21 +281,4 @@ func living(book *ledger.Ledger, shards message.Shards) func(context.Context) (m
 		}
 		return all, errors.Join(errs...)
 	}
-}
-
-func numberIDs(numbers []config.Number) []string {
-	out := make([]string, len(numbers))
-	for i, n := range numbers {
-		out[i] = n.ID
-	}
-	return out
-}
-
-// learned returns for each number whether its rate limit is what Meta says.
-func learned(numbers []config.Number) map[string]bool {
-	out := make(map[string]bool, len(numbers))
-	for _, n := range numbers {
-		out[n.ID] = n.Learn
-	}
-	return out
 }

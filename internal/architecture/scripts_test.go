@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/backlog"
+	"sluice/internal/directory"
 	"sluice/internal/dispatch"
 	"sluice/internal/events"
 	"sluice/internal/golden"
@@ -81,6 +82,7 @@ func TestScripts(t *testing.T) {
 	records := ledger.New(db, ledger.Options{Shards: shards})
 	events.New(db, shards, events.Options{})
 	holds.New(db, shards, log)
+	directory.NewStore(directory.StoreOptions{DB: db})
 	ratelimit.NewController(db, shards, configured)
 	queue.NewClient(db, shards)
 	backlog.New(db, shards, configured)

@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -47,6 +48,27 @@ func (a *Archive) prepare(ctx context.Context) error {
 		return err
 	}
 	return a.drop(ctx, a.tidied.Add(-a.o.Retention))
+}
+
+// Check reports whether a worker could write to the database: whether it answers, and whether the role may create tables. It writes nothing.
+// Its error does not quote the URL.
+func Check(ctx context.Context, url string) error {
+	config, err := postgres.Parse("archive", url)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return explain(postgres.Use(ctx, config, func(conn *pgx.Conn) error {
+		var may bool
+		if err := conn.QueryRow(ctx, "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)").Scan(&may); err != nil {
+			return err
+		}
+		if !may {
+			return errors.New("the role may not create tables in the schema of the archive. Grant it CREATE on the first schema of its search_path")
+		}
+		return nil
+	}))
 }
 
 // Migrate creates the tables of the archive, or brings them to the present form. Workers that do it at the same time wait for

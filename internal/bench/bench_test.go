@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"sluice/internal/buildtest"
 	"sluice/internal/graphsim"
+	"sluice/internal/poll"
+	"sluice/internal/redistest"
 	"sluice/internal/rig"
 )
 
@@ -54,12 +57,8 @@ func TestContent(t *testing.T) {
 
 // options returns the options of a run in this test, with a folder for its files.
 func options(t *testing.T, o Options) Options {
-	t.Setenv("TMPDIR", t.TempDir())
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Program, o.Log = program, t.Output()
+	t.Setenv("TMPDIR", redistest.Dir(t))
+	o.Program, o.Log = filepath.Join(buildtest.Programs(t), "sluice"), t.Output()
 	return o
 }
 
@@ -181,7 +180,7 @@ func TestAPartThatCannotStart(t *testing.T) {
 	p := w.Children()[len(w.Children())-1]
 	select {
 	case <-p.Ended():
-	case <-time.After(10 * time.Second):
+	case <-time.After(poll.Limit):
 		t.Fatal("a simulator without a port runs on")
 	}
 	if err := p.Alive(); err == nil || !strings.Contains(err.Error(), "address already in use") {

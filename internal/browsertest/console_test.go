@@ -17,7 +17,7 @@ import (
 // signIn opens the console and signs in.
 func (w *world) signIn(t *testing.T, key string) *tab {
 	t.Helper()
-	b := openTab(t, w.console)
+	b := w.openTab(t)
 	b.open("/")
 	b.fill("actor", "Anna")
 	b.fill("key", key)
@@ -44,7 +44,7 @@ func TestConsole(t *testing.T) {
 
 // A browser without a session gets the sign-in page, a wrong key is refused, and a session ends with the sign-out.
 func testSignIn(t *testing.T, w *world) {
-	b := openTab(t, w.console)
+	b := w.openTab(t)
 	b.open("/console/holds")
 	b.shows("h1", "Sign in")
 	b.looks("sign-in")
@@ -64,7 +64,7 @@ func testSignIn(t *testing.T, w *world) {
 
 // Everything can be reached and done with the keyboard: sign in, open a page, set a hold.
 func testKeyboard(t *testing.T, w *world) {
-	b := openTab(t, w.console)
+	b := w.openTab(t)
 	b.open("/console/")
 	b.keys("\t")
 	b.until("the first stop is the link to the content", `document.activeElement.className === "skip"`)

@@ -2,6 +2,7 @@
 package browsertest
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,25 +11,21 @@ import (
 	"testing"
 
 	"sluice/client"
+	"sluice/internal/buildtest"
 	"sluice/internal/graphsim"
 	"sluice/internal/pgtest"
 	"sluice/internal/poll"
 	"sluice/internal/ports"
+	"sluice/internal/redistest"
 	"sluice/internal/rig"
 )
-
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == rig.Command {
-		os.Exit(rig.Run(os.Args[2:], nil))
-	}
-	os.Exit(m.Run())
-}
 
 const readOnlyKey = "browsertest-key-that-only-reads"
 
 // world is all programs of Sluice, with a Redis and the simulator.
 type world struct {
 	rig     *rig.Rig
+	browser context.Context
 	api     *client.Client
 	console string // base URL
 	numbers []string
@@ -38,7 +35,9 @@ type world struct {
 func startWorld(t *testing.T) *world {
 	t.Helper()
 	ctx := t.Context()
-	g, err := rig.New(os.Args[0])
+	pg := pgtest.Start(t)
+	t.Setenv("TMPDIR", redistest.Dir(t))
+	g, err := rig.New(filepath.Join(buildtest.Programs(t), "sluice"))
 	check(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -60,7 +59,6 @@ func startWorld(t *testing.T) *world {
 		classes[c] = map[string]any{"in_doubt_window": "2s", "server_error_window": "1s"}
 	}
 	check(t, os.WriteFile(filepath.Join(g.Dir, "secrets"), []byte("browsertest-secrets-key-0123456789"), 0o600))
-	pg := pgtest.Start(t)
 	check(t, os.WriteFile(filepath.Join(g.Dir, "archive"), []byte(pg.URL()), 0o600))
 	check(t, g.Configure(numbers, map[string]any{
 		"archive":          map[string]any{"database_url_file": "archive"},
@@ -79,7 +77,7 @@ func startWorld(t *testing.T) *world {
 	}
 	producer, err := g.Program(ctx, "producer", "", nil, "--listen-console", console)
 	check(t, err)
-	w := &world{rig: g, api: g.API(producer.Addr), console: "http://" + console}
+	w := &world{rig: g, browser: startBrowser(t), api: g.API(producer.Addr), console: "http://" + console}
 	for _, n := range numbers {
 		w.numbers = append(w.numbers, n.ID)
 	}

@@ -95,7 +95,7 @@ func (o Options) once(ctx context.Context, rows []row, seed uint64, show func(Re
 
 // ciBudget is how long the rows of a CI run may take one after the other, on two idle cores. Two lanes take little
 // more than half of it.
-const ciBudget = 6 * time.Minute
+const ciBudget = 4 * time.Minute
 
 // rows returns the selected rows, in the order of the matrix.
 func (o Options) rows() ([]row, error) {

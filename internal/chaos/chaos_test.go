@@ -1,10 +1,12 @@
 package chaos
 
 import (
-	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
+
+	"sluice/internal/buildtest"
 )
 
 func TestRows(t *testing.T) {
@@ -58,10 +60,7 @@ func TestPlay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts seven processes")
 	}
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := filepath.Join(buildtest.Programs(t), "sluice")
 	o := Options{Only: []string{"C26"}, Scale: 0.2, Seed: 5, Program: program, Log: t.Output(), Keep: t.TempDir()}
 	results, err := Run(t.Context(), o, func(Result) {})
 	if err != nil || len(results) != 1 || !results[0].OK() || results[0].Messages < 100 {

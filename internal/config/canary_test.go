@@ -45,7 +45,6 @@ func TestMistakesOfCanaries(t *testing.T) {
 		"too often":             {`{phone_number_id: "7", to: "+15559876543", text: a, every: 59s}`, `canary[0].every: "59s" is not a time from 1m0s to 24h0m0s`},
 		"as long as every":      {`{phone_number_id: "7", to: "+15559876543", text: a, every: 1m, within: 1m}`, "canary[0].within: is not shorter than every (1m0s)"},
 		"two of a number":       {`{phone_number_id: "7", to: "+15559876543", text: a}, {phone_number_id: "7", to: "+15559876543", text: a}`, "canary[1].phone_number_id: the number has another canary"},
-		"an unknown number":     {`{phone_number_id: "8", to: "+15559876543", text: a}`, "canary of number 8: the number is not configured: add it under numbers"},
 		"no plus":               {`{phone_number_id: "7", to: "15551234567", text: a}`, "canary[0].to: is not a phone number like"},
 		"no plus in the file":   {`{phone_number_id: "7", to_file: phone, text: a}`, "to_file of the canary of number 7: is not a phone number like"},
 		"a file that is absent": {`{phone_number_id: "7", to_file: gone, text: a}`, "to_file of the canary of number 7: open "},

@@ -16,7 +16,8 @@ type Common struct {
 	Redis       Redis
 	Shards      int // parts of the data; fixed at the first start
 	Graph       Graph
-	Numbers     []Number         // the numbers that Sluice sends from, in the order of the file
+	Numbers     []Number         // the numbers of the file, in its order; more can be stored, see package directory
+	Clients     []Client         // the clients of the file, in its order
 	Classes     map[string]Class // by class name; a class that the file does not mention is absent
 	LogLevel    slog.Level
 	Ops         string // host:port of /metrics, /livez, /readyz and pprof
@@ -57,8 +58,17 @@ type Number struct {
 	Learn   bool             // Rate is not configured: it applies until Meta reports the throughput of the number
 	Unknown string           // what happens with message types that this version does not support: "pass", also when empty, or "refuse"
 	Classes map[string]Class // settings that are different for this number
+	Client  string           // the name of the client that the number belongs to; empty: none
+
+	TokenFile string // file with the access token; empty: none
 
 	TemplateClasses []TemplateClass // for messages whose caller names no class; the first match counts
+}
+
+// Client is a tenant of the installation: numbers and API keys belong to it.
+type Client struct {
+	Name string
+	Note string // for operators
 }
 
 // TemplateClass is the class of the templates whose names match.
@@ -78,20 +88,8 @@ type Class struct {
 	RepeatWindow time.Duration // how long Sluice waits for Meta to repeat webhooks that it refused or missed
 }
 
-// Class returns the settings of a class for a number: those of the number, else those of all numbers,
-// else zero.
-func (c Common) Class(number, class string) Class {
-	merged := c.Classes[class]
-	for _, n := range c.Numbers {
-		if n.ID == number {
-			merged = n.Classes[class].over(merged)
-		}
-	}
-	return merged
-}
-
-// over returns c with its gaps filled from wider.
-func (c Class) over(wider Class) Class {
+// Over returns c with its gaps filled from wider.
+func (c Class) Over(wider Class) Class {
 	return Class{
 		Deadline:      cmp.Or(c.Deadline, wider.Deadline),
 		InDoubtWindow: cmp.Or(c.InDoubtWindow, wider.InDoubtWindow),
@@ -107,10 +105,11 @@ type Producer struct {
 	Common
 	Listen  string   // host:port of the API
 	Console string   // host:port of the console; empty: there is none
-	APIKeys []APIKey // never empty
+	APIKeys []APIKey // those of the file; never empty
 	Tokens  *Tokens  // the access tokens that the producer can read, for calls that it forwards to Meta
 
-	SecretsKey     Secret // encrypts the secrets of relay targets, and hashes recipients; empty: targets with a secret are refused, and there is no index of recipients
+	SecretsKey     Secret // encrypts the secrets in Redis, and hashes recipients; empty: secrets are refused, and there is no index of recipients
+	SecondSecrets  Secret // secrets that are encrypted with it can be decrypted too; empty: there is none
 	RecipientIndex bool   // whether messages can be found by their recipient
 
 	PayloadKey Secret // signs the payloads of accepted messages; empty: they are not signed
@@ -154,6 +153,7 @@ type APIKey struct {
 	Scopes  []string  // never empty
 	Revoked bool      // requests with the key are refused
 	Expires time.Time // from then on requests with the key are refused; zero: never
+	Client  string    // the name of the client that the key belongs to; empty: none
 }
 
 // The scopes of API keys.
@@ -180,7 +180,9 @@ type Worker struct {
 	UnmatchedStatuses UnmatchedStatuses
 	KeyLife           time.Duration // how long an idempotency key outlives the record of its message; 0: it ends with the record
 	TemplateSync      time.Duration // how often the templates of each account are read from Meta; 0: every hour
-	Tokens            *Tokens       // the access token of every number
+	Tokens            *Tokens       // the access token of every number of the file
+	SecretsKey        Secret        // decrypts the secrets in Redis; empty: numbers and relay targets with a stored secret cannot be used
+	SecondSecrets     Secret        // secrets that are encrypted with it can be decrypted too; empty: there is none
 	Retry             Retry
 	Events            Events
 	Relay             Relay
@@ -200,7 +202,6 @@ const (
 
 // Relay is how a worker relays events.
 type Relay struct {
-	SecretsKey   Secret   // decrypts the secrets of targets; empty: targets with a secret get nothing
 	PrivateHosts []string // lower-case names of hosts that may have private addresses
 }
 
@@ -226,8 +227,10 @@ type UnmatchedStatuses struct {
 // Webhook is the configuration of the webhook program.
 type Webhook struct {
 	Common
-	Listen string // host:port for Meta
-	Apps   []App  // never empty
+	Listen        string // host:port for Meta
+	Apps          []App  // the apps of the file; more can be stored
+	SecretsKey    Secret // decrypts the secrets in Redis; empty: stored apps cannot be used
+	SecondSecrets Secret // secrets that are encrypted with it can be decrypted too; empty: there is none
 }
 
 // App is an app at Meta. Its webhooks come to /webhooks/whatsapp/<name>.

@@ -90,9 +90,9 @@ log_level: warn
 		Numbers: []Number{
 			{
 				ID: "106540352242922", Rate: 1000, Display: "+15550783881", Classes: map[string]Class{"utility": {Deadline: 2 * time.Hour}},
-				TemplateClasses: []TemplateClass{{"otp_*", "authentication"}, {"*", "marketing"}},
+				TemplateClasses: []TemplateClass{{"otp_*", "authentication"}, {"*", "marketing"}}, TokenFile: dir + "/a.token",
 			},
-			{ID: "200000000000001", Rate: DefaultRate, Learn: true},
+			{ID: "200000000000001", Rate: DefaultRate, Learn: true, TokenFile: dir + "/b.token"},
 		},
 		Classes:  map[string]Class{"utility": wider},
 		LogLevel: slog.LevelWarn,
@@ -114,7 +114,7 @@ log_level: warn
 
 	wh, err := LoadWebhook(args, env())
 	app := App{Name: "main", Secret: "new", PreviousSecret: "old", PreviousExpires: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC), VerifyToken: "a-verify-token-1"}
-	same(t, err, wh, Webhook{Common: common, Listen: ":2", Apps: []App{app}})
+	same(t, err, wh, Webhook{Common: common, Listen: ":2", Apps: []App{app}, SecretsKey: "secrets-key-1234"})
 	end := app.PreviousExpires
 	for now, want := range map[time.Time][]string{end.Add(-1): {"new", "old"}, end: {"new"}} {
 		if got := app.Secrets(now); !slices.Equal(got, want) {
@@ -136,17 +136,7 @@ log_level: warn
 		t.Error("Token of an unknown number: no error")
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleArchive}, Archive: archive, Relay: Relay{SecretsKey: "secrets-key-1234"}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 3 << 29}, TemplateSync: 10 * time.Minute, UnmatchedStatuses: UnmatchedStatuses{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
-
-	if got, want := w.Class("106540352242922", "utility"), wider; got.Deadline != 2*time.Hour || got.InDoubtWindow != want.InDoubtWindow {
-		t.Errorf("Class of the number with one of its own = %+v", got)
-	}
-	if got := w.Class("200000000000001", "utility"); got != wider {
-		t.Errorf("Class of a number without = %+v", got)
-	}
-	if got := w.Class("200000000000001", "service"); got != (Class{}) {
-		t.Errorf("class that is not configured = %+v", got)
-	}
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleArchive}, Archive: archive, SecretsKey: "secrets-key-1234", MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 3 << 29}, TemplateSync: 10 * time.Minute, UnmatchedStatuses: UnmatchedStatuses{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
 }
 
 // A producer starts without the tokens that it cannot read, because an operator may keep them from it.
@@ -305,9 +295,8 @@ func TestMistakesAreToldTogetherWithPlaceAndFix(t *testing.T) {
 		{"a limit of older versions", worker, file("events: {max_length: 20000}\n"), env(), []string{"s.yaml:1: events.max_length: unknown key; valid keys: memory, retention"}},
 		{"environment", tool, file("environment: Prod_1\n"), env(), []string{`environment: "Prod_1" is not 1 to 16 of a-z, 0-9 and -`}},
 
-		{"producer without anything", producer, nil, env(), []string{"numbers: none is configured", "api_keys: none is configured"}},
-		{"worker without anything", worker, nil, env(), []string{"numbers: none is configured", "marker key: is missing: make one with `openssl rand -hex 32`"}},
-		{"webhook without anything", webhook, nil, env(), []string{"apps: none is configured"}},
+		{"producer without anything", producer, nil, env(), []string{"api_keys: none is configured"}},
+		{"worker without anything", worker, nil, env(), []string{"marker key: is missing: make one with `openssl rand -hex 32`"}},
 
 		{"numbers", worker, file(`
 numbers:
@@ -386,7 +375,6 @@ numbers:
 			`s.yaml:4: api_keys[1].revoked: "yes" is neither true nor false`,
 			`s.yaml:4: api_keys[1].expires: "soon" is not a time like 2027-01-31T00:00:00Z`,
 			"s.yaml:6: api_keys[3]: has the name or the key of another API key: c",
-			"phone_number_ids of API key c: one of them is not configured: add it under numbers, or remove it here",
 			"SLUICE_API_KEY (environment): is shorter than 16 characters",
 		}},
 	} {

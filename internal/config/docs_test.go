@@ -33,6 +33,7 @@ func TestConfigurationPage(t *testing.T) {
 		"numbers":  memberRows("numbers[].", d.ofNumber(new(number))),
 		"apps":     memberRows("apps[].", d.ofApp(new(app))),
 		"apiKeys":  memberRows("api_keys[].", d.ofAPIKey(new(APIKey))),
+		"clients":  memberRows("clients[].", d.ofClient(new(Client))),
 		"canary":   memberRows("canary[].", d.ofCanary(new(canary))),
 		"classes":  classRows(d.ofClass(new(Class))),
 	}); err != nil {
@@ -116,7 +117,7 @@ func TestEveryKeyIsInTheExample(t *testing.T) {
 		all = append(all, s.key[strings.LastIndex(s.key, ".")+1:])
 	}
 	var d document
-	for _, m := range slices.Concat(d.ofNumber(new(number)), d.ofApp(new(app)), d.ofAPIKey(new(APIKey)), d.ofCanary(new(canary)), d.ofClass(new(Class))) {
+	for _, m := range slices.Concat(d.ofNumber(new(number)), d.ofApp(new(app)), d.ofAPIKey(new(APIKey)), d.ofClient(new(Client)), d.ofCanary(new(canary)), d.ofClass(new(Class))) {
 		all = append(all, m.key)
 	}
 	for _, key := range all {

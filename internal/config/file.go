@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -62,7 +63,8 @@ func (l *loader) file(path string, settings []setting) {
 // document is the file while it is being read.
 type document struct {
 	*loader
-	name string
+	name   string // empty: a place in it has no line
+	stored bool   // it has entries to store, see ParseEntries
 }
 
 // root reads the whole document.
@@ -71,6 +73,7 @@ func (d *document) root(n *yaml.Node, settings []setting) {
 		{key: "numbers", read: d.list(d.number)},
 		{key: "apps", read: d.list(d.app)},
 		{key: "api_keys", read: d.list(d.apiKey)},
+		{key: "clients", read: d.list(d.client)},
 		{key: "classes", read: d.classes(&d.Classes)},
 		{key: "canary", read: d.list(d.canary)},
 	}
@@ -133,6 +136,19 @@ func (d *document) apiKey(path string, n *yaml.Node) {
 		}
 	}
 	d.keys = append(d.keys, one)
+}
+
+func (d *document) client(path string, n *yaml.Node) {
+	var one Client
+	if !d.mapping(path, n, d.ofClient(&one)) {
+		return
+	}
+	for _, other := range d.Clients {
+		if other.Name == one.Name {
+			d.wrong(path+".name", n, fmt.Errorf("client %s is in the list twice: remove one", one.Name))
+		}
+	}
+	d.Clients = append(d.Clients, one)
 }
 
 func (d *document) canary(path string, n *yaml.Node) {
@@ -245,10 +261,14 @@ func (d *document) scalar(set func(string) error) func(string, *yaml.Node) {
 	}
 }
 
-// resolved makes relative file names relative to the folder of the document.
+// resolved makes relative file names relative to the folder of the document. A stored entry belongs to no folder.
 func (d *document) resolved(set func(string) error) func(string) error {
 	return func(s string) error {
-		if !filepath.IsAbs(s) {
+		switch {
+		case filepath.IsAbs(s):
+		case d.stored:
+			return errors.New("is not an absolute path: give the path that all workers can read, or set the access token itself")
+		default:
 			s = filepath.Join(filepath.Dir(d.name), s)
 		}
 		return set(s)
@@ -257,11 +277,10 @@ func (d *document) resolved(set func(string) error) func(string) error {
 
 // wrong adds a mistake with its line, unless err is nil.
 func (d *document) wrong(path string, n *yaml.Node, err error) {
-	place := fmt.Sprintf("%s:%d", d.name, n.Line)
-	if path != "" {
-		place += ": " + path
+	if d.name != "" {
+		path = strings.TrimSuffix(fmt.Sprintf("%s:%d: %s", d.name, n.Line, path), ": ")
 	}
-	d.fail(place, err)
+	d.fail(path, err)
 }
 
 func keys(known []member) string {
@@ -314,6 +333,17 @@ func digest(dst *[32]byte) func(string) error {
 			}
 		}
 		copy(dst[:], b)
+		return nil
+	}
+}
+
+// note sets a note for operators.
+func note(dst *string) func(string) error {
+	return func(s string) error {
+		if utf8.RuneCountInString(s) > 500 {
+			return errors.New("is longer than 500 characters: shorten it")
+		}
+		*dst = s
 		return nil
 	}
 }

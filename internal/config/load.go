@@ -18,12 +18,10 @@ import (
 // name), the environment (see Env) and the file that they name. If the arguments ask for help, it returns Help.
 func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l := load("producer", args, getenv)
-	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID")
 	l.need(len(l.keys) > 0, "api_keys", "none is configured, so no caller could send: list them in the file, or set SLUICE_API_KEY")
-	l.checkKeys()
 	l.checkWindows()
 	return Producer{
-		Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile), SecretsKey: l.secretsKey(),
+		Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile), SecretsKey: l.secretsKey(), SecondSecrets: l.secondSecrets(),
 		RecipientIndex: l.recipientIndex, Outbox: l.openOutbox(), Canaries: l.openCanaries(), Archive: l.openArchive(),
 	}, l.err()
 }
@@ -46,15 +44,14 @@ func LoadArchive(args []string, getenv func(string) string) (Archive, error) {
 // the files that it names.
 func LoadWorker(args []string, getenv func(string) string) (Worker, error) {
 	l := load("worker", args, getenv)
-	l.need(len(l.numbers) > 0, "numbers", "none is configured: list them in the file, or set PHONE_NUMBER_ID and ACCESS_TOKEN")
 	l.need(l.retry.Max >= l.retry.Base, "retry.max", "is shorter than retry.base: raise it")
 	l.checkWindows()
-	l.relay.SecretsKey = l.secretsKey()
 	archive := l.openArchive()
 	l.need(archive.URL != "" || slices.ContainsFunc(l.roles, func(r string) bool { return r != RoleArchive }), "roles", "is only archive, and there is no archive: set archive.database_url_file, or give the worker another role")
 	return Worker{
 		Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events, Relay: l.relay, Archive: archive,
 		KeyLife: l.keyLife, TemplateSync: l.templateSync, UnmatchedStatuses: UnmatchedStatuses{l.unmatchedLife, l.unmatchedMost},
+		SecretsKey: l.secretsKey(), SecondSecrets: l.secondSecrets(),
 		SecondMarkerKey:  l.optionalKey("second_marker_key_file", l.secondMarkerKeyFile),
 		PayloadKey:       l.optionalKey("payload_key_file", l.payloadKeyFile),
 		SecondPayloadKey: l.optionalKey("second_payload_key_file", l.secondPayloadKeyFile),
@@ -65,8 +62,7 @@ func LoadWorker(args []string, getenv func(string) string) (Worker, error) {
 // files that it names.
 func LoadWebhook(args []string, getenv func(string) string) (Webhook, error) {
 	l := load("webhook", args, getenv)
-	l.need(len(l.apps) > 0, "apps", "none is configured: list them in the file, or set APP_SECRET and VERIFY_TOKEN")
-	return Webhook{Common: l.common(), Listen: l.listenWebhook, Apps: l.openApps()}, l.err()
+	return Webhook{Common: l.common(), Listen: l.listenWebhook, Apps: l.openApps(), SecretsKey: l.secretsKey(), SecondSecrets: l.secondSecrets()}, l.err()
 }
 
 // LoadTool reads what a tool needs to use the Redis of the programs.
@@ -130,7 +126,7 @@ type values struct {
 	roles                                   []string
 	markerKeyFile, secondMarkerKeyFile      string
 	payloadKeyFile, secondPayloadKeyFile    string
-	secretsKeyFile                          string
+	secretsKeyFile, secondSecretsKeyFile    string
 	recipientIndex                          bool
 	relay                                   Relay
 	retry                                   Retry
@@ -147,11 +143,10 @@ type values struct {
 	keys                                    []APIKey
 }
 
-// number is a Number with the source of its token.
+// number is a Number with its token.
 type number struct {
 	Number
-	tokenFile string
-	token     Secret // from the environment; wins over the file
+	token Secret // from the environment; wins over the file
 }
 
 // app is an App with the sources of its secrets.
@@ -214,10 +209,27 @@ func (l *loader) flags(settings []setting, args []string) map[string]string {
 	return given
 }
 
+// Mistake is something in the configuration that is wrong.
+type Mistake struct {
+	Place string // the setting, or the file with line and member
+	Err   error
+}
+
+// Error returns the place and the mistake.
+func (m Mistake) Error() string {
+	if m.Place == "" {
+		return m.Err.Error()
+	}
+	return m.Place + ": " + m.Err.Error()
+}
+
+// Unwrap returns Err.
+func (m Mistake) Unwrap() error { return m.Err }
+
 // fail adds a mistake and its place, unless err is nil.
 func (l *loader) fail(place string, err error) {
 	if err != nil {
-		l.errs = append(l.errs, fmt.Errorf("%s: %w", place, err))
+		l.errs = append(l.errs, Mistake{place, err})
 	}
 }
 
@@ -275,6 +287,11 @@ func (l *loader) secretsKey() Secret {
 	return l.optionalKey("secrets_key_file", l.secretsKeyFile)
 }
 
+// secondSecrets returns the key that decrypts secrets too while the secrets key changes; empty: there is none.
+func (l *loader) secondSecrets() Secret {
+	return l.optionalKey("second_secrets_key_file", l.secondSecretsKeyFile)
+}
+
 // openOutbox returns the outbox, and checks its API key. Without a URL it is empty.
 func (l *loader) openOutbox() Outbox {
 	o := l.outbox
@@ -313,7 +330,6 @@ func (l *loader) openCanaries() []Canary {
 	var all []Canary
 	for _, c := range l.canaries {
 		place := "canary of number " + c.Number
-		l.need(slices.ContainsFunc(l.numbers, func(n number) bool { return n.ID == c.Number }), place, "the number is not configured: add it under numbers, or remove it here")
 		if to := l.secret("to_file of the "+place, c.toFile); to != "" {
 			l.fail("to_file of the "+place, phoneNumber((*string)(&c.To))(string(to)))
 		}
@@ -336,7 +352,7 @@ func (l *loader) tokensThere() *Tokens {
 	for _, n := range l.numbers {
 		if n.token != "" {
 			t.all[n.ID] = &token{value: string(n.token)}
-		} else if token, err := openToken(n.tokenFile); n.tokenFile != "" && err == nil {
+		} else if token, err := openToken(n.TokenFile); n.TokenFile != "" && err == nil {
 			t.all[n.ID] = token
 		}
 	}
@@ -349,8 +365,8 @@ func (l *loader) tokens() *Tokens {
 		switch {
 		case n.token != "":
 			t.all[n.ID] = &token{value: string(n.token)}
-		case n.tokenFile != "":
-			token, err := openToken(n.tokenFile)
+		case n.TokenFile != "":
+			token, err := openToken(n.TokenFile)
 			l.fail("token_file of number "+n.ID, err)
 			t.all[n.ID] = token
 		default:
@@ -369,7 +385,9 @@ func (l *loader) openApps() []App {
 		a.PreviousSecret = l.secret("previous_secret_file "+place, a.previousSecretFile)
 		l.need(a.Secret != "" || a.secretFile != "", "app "+a.Name, "has no secret: give it a secret_file, or set APP_SECRET")
 		l.need(a.VerifyToken != "" || a.verifyTokenFile != "", "app "+a.Name, "has no verify token: give it a verify_token_file, or set VERIFY_TOKEN")
-		l.need(a.VerifyToken == "" || len(a.VerifyToken) >= 16, "verify token "+place, "is shorter than 16 characters: make one with `openssl rand -hex 32`, and enter it at Meta too")
+		if a.VerifyToken != "" {
+			l.fail("verify token "+place, CheckVerifyToken(a.VerifyToken))
+		}
 		l.need(a.PreviousExpires.IsZero() || a.previousSecretFile != "", "app "+a.Name, "has a previous_secret_expires and no previous_secret_file: give it both, or neither")
 		apps = append(apps, a.App)
 	}
@@ -384,16 +402,6 @@ func (l *loader) secret(place, path string) Secret {
 	s, err := readSecret(path)
 	l.fail(place, err)
 	return Secret(s)
-}
-
-// checkKeys finds API keys for numbers that are not configured.
-func (l *loader) checkKeys() {
-	for _, k := range l.keys {
-		for _, id := range k.Numbers {
-			known := slices.ContainsFunc(l.numbers, func(n number) bool { return n.ID == id })
-			l.need(id == "*" || known, "phone_number_ids of API key "+k.Name, "one of them is not configured: add it under numbers, or remove it here")
-		}
-	}
 }
 
 // byteOrderMark is an invisible character that some editors write before a text.
@@ -430,7 +438,7 @@ func (l *loader) checkWindows() {
 		check("classes."+class+".in_doubt_window", l.Classes[class], class)
 		for _, n := range l.numbers {
 			if own, ok := n.Classes[class]; ok {
-				check("in_doubt_window of class "+class+" of number "+n.ID, own.over(l.Classes[class]), class)
+				check("in_doubt_window of class "+class+" of number "+n.ID, own.Over(l.Classes[class]), class)
 			}
 		}
 	}
@@ -447,13 +455,30 @@ func readSecret(path string) (string, error) {
 		return "", err
 	}
 	s := strings.TrimSpace(string(b))
-	switch {
-	case s == "":
-		return "", fmt.Errorf("%s is empty", path)
-	case strings.Contains(s, byteOrderMark):
-		return "", fmt.Errorf("%s has a byte order mark: save it as plain UTF-8 without one", path)
-	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		return "", fmt.Errorf("%s has more than one word: write only the secret to it", path)
+	if err := CheckSecret(Secret(s)); err != nil {
+		return "", fmt.Errorf("%s %w", path, err)
 	}
 	return s, nil
+}
+
+// CheckSecret finds a secret that cannot be right: one that is empty, or has a byte order mark or white space in it. The error
+// does not quote it.
+func CheckSecret(s Secret) error {
+	switch {
+	case s == "":
+		return errors.New("is empty")
+	case strings.Contains(string(s), byteOrderMark):
+		return errors.New("has a byte order mark: save it as plain UTF-8 without one")
+	case strings.ContainsFunc(string(s), func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return errors.New("has more than one word: write only the secret to it")
+	}
+	return nil
+}
+
+// CheckVerifyToken finds a verify token that is too short.
+func CheckVerifyToken(s Secret) error {
+	if len(s) < 16 {
+		return errors.New("is shorter than 16 characters: make one with `openssl rand -hex 32`, and enter it at Meta too")
+	}
+	return nil
 }

@@ -29,7 +29,7 @@ func (d *document) ofNumber(one *number) []member {
 			doc: "The phone number itself, like `\"+15551234567\"`. With it, Sluice refuses messages from the number to itself at once. Meta would refuse them later.",
 		},
 		{
-			key: "token_file", def: "required by the worker", read: d.scalar(d.resolved(text(&one.tokenFile))),
+			key: "token_file", def: "required by the worker", read: d.scalar(d.resolved(text(&one.TokenFile))),
 			doc: "File with the access token. The worker reads the file again every few seconds and uses a new token without a restart. If the file is empty or cannot be read, the previous token stays in use and the worker logs an error. A producer that can read the file forwards some requests to Meta for its callers, for example uploads of media, and reads the [category of templates](message-life.md#default-class). Without the file it does neither. In `deploy/k8s` and `docker-compose.yml` the producer does not have the token.",
 		},
 		{
@@ -45,6 +45,10 @@ func (d *document) ofNumber(one *number) []member {
 			doc: "Settings of `classes` that are different for this number.",
 		},
 		{
+			key: "client", read: d.scalar(name(&one.Client)),
+			doc: "Name of the client that the number belongs to, one of `clients`.",
+		},
+		{
 			key: "template_classes", read: d.list(d.templateClass(one)),
 			doc: "Default class of template messages, by the name of the template: a list of `{name: otp_*, class: authentication}`. `*` matches any characters. The first match counts. Without a match the class is the category of the template at Meta: [message-life.md](message-life.md#default-class) says how Sluice reads it.",
 		},
@@ -58,11 +62,11 @@ func (d *document) ofApp(one *app) []member {
 			doc: "1 to 32 of a-z, 0-9 and `-`. The last part of the webhook path.",
 		},
 		{
-			key: "secret_file", def: "required", read: d.scalar(d.resolved(text(&one.secretFile))),
+			key: "secret_file", def: "required", read: d.secretFile(&one.secretFile),
 			doc: "File with the app secret, which signs the webhooks.",
 		},
 		{
-			key: "previous_secret_file", read: d.scalar(d.resolved(text(&one.previousSecretFile))),
+			key: "previous_secret_file", read: d.secretFile(&one.previousSecretFile),
 			doc: "File with the previous app secret. Sluice accepts it too while you change the secret.",
 		},
 		{
@@ -70,7 +74,7 @@ func (d *document) ofApp(one *app) []member {
 			doc: "When Sluice stops accepting the previous app secret, for example `2027-01-31T00:00:00Z`. Without it: when you remove the file from the configuration.",
 		},
 		{
-			key: "verify_token_file", def: "required", read: d.scalar(d.resolved(text(&one.verifyTokenFile))),
+			key: "verify_token_file", def: "required", read: d.secretFile(&one.verifyTokenFile),
 			doc: "File with the verify token of the webhook handshake. Enter the same token at Meta. At least 16 characters; `openssl rand -hex 32` makes one.",
 		},
 	}
@@ -108,6 +112,23 @@ func (d *document) ofAPIKey(one *APIKey) []member {
 		{
 			key: "expires", read: d.scalar(moment(&one.Expires)),
 			doc: "From this time on, requests with the key are refused with the code `api_key_expired`, for example `2027-01-31T00:00:00Z`. To change a key without a gap, list the old and the new key.",
+		},
+		{
+			key: "client", read: d.scalar(name(&one.Client)),
+			doc: "Name of the client that the key belongs to, one of `clients`. The key may use only numbers of this client; `\"*\"` means all of them.",
+		},
+	}
+}
+
+func (d *document) ofClient(one *Client) []member {
+	return []member{
+		{
+			key: "name", must: true, read: d.scalar(name(&one.Name)),
+			doc: "1 to 32 of a-z, 0-9 and `-`.",
+		},
+		{
+			key: "note", read: d.scalar(note(&one.Note)),
+			doc: "A note for operators, up to 500 characters.",
 		},
 	}
 }

@@ -82,8 +82,12 @@ func (v *values) settings(program string) []setting {
 			more: "Set it while you change the key.",
 		},
 		{
-			key: "secrets_key_file", use: "producer worker", path: true, help: "file with the key that encrypts secrets in Redis", set: text(&v.secretsKeyFile),
-			more: "For the secrets of [relay targets](relay.md), and for the index of recipients (`recipient_index`). The variable `SLUICE_SECRETS_KEY` can have the key instead. At least 16 bytes; `openssl rand -hex 32` makes one. All producers and workers need the same key. After a change of the key, set the secrets of the targets again.",
+			key: "secrets_key_file", use: "producer worker webhook", path: true, help: "file with the key that encrypts secrets in Redis", set: text(&v.secretsKeyFile),
+			more: "For access tokens and app secrets that are stored at run time, for the secrets of [relay targets](relay.md), and for the index of recipients (`recipient_index`). The variable `SLUICE_SECRETS_KEY` can have the key instead. At least 16 bytes; `openssl rand -hex 32` makes one. All programs need the same key. To change it, see `second_secrets_key_file`.",
+		},
+		{
+			key: "second_secrets_key_file", use: "producer worker webhook", path: true, help: "file with a second secrets key; secrets encrypted with it can be read too", set: text(&v.secondSecretsKeyFile),
+			more: "Set it while you change the key: first give all programs the new key as the second one, then exchange the two keys, then let Sluice encrypt all secrets again, then remove the second key. Messages that were accepted with the old key are not found by their recipient.",
 		},
 		{
 			key: "recipient_index", def: "true", use: "producer", help: "whether messages can be found by their recipient; needs a secrets key", set: truth(&v.recipientIndex),

@@ -39,6 +39,17 @@ func FixedTokens(m map[string]string) *Tokens {
 	return t
 }
 
+// TokenOf returns Tokens with the token in a file of one number. A file that cannot be read at first is read again like one that
+// changes. OnError is that of other, if other is not nil.
+func TokenOf(number, file string, other *Tokens) *Tokens {
+	t := &Tokens{all: map[string]*token{}}
+	if other != nil {
+		t.OnError = other.OnError
+	}
+	t.all[number], _ = openToken(file)
+	return t
+}
+
 // Token returns the current access token of a number. It may read a file.
 func (t *Tokens) Token(number string) (string, error) {
 	if !t.Has(number) {

@@ -160,7 +160,7 @@ type testConsole struct {
 func setup(t *testing.T) *testConsole {
 	t.Helper()
 	d := &testConsole{store: &fakeStore{open: map[string]message.Open{}}, keys: map[string]string{}}
-	var keys httpapi.Keys
+	var keys []httpapi.Key
 	add := func(name, scope, number string) {
 		d.keys[name] = httpapi.NewToken()
 		keys = append(keys, httpapi.Key{Name: "key-" + name, Hash: httpapi.HashToken(d.keys[name]), Scopes: []string{scope}, Numbers: []string{number}})
@@ -172,7 +172,7 @@ func setup(t *testing.T) *testConsole {
 	d.fleet = &fakeFleet{fakeStore: d.store}
 	d.c = console.New(console.Options{
 		Fleet: d.fleet, Rates: rateSetter{d.fleet},
-		Holds: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: keys,
+		Holds: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: httpapi.FixedKeys(keys...),
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },
 		Explain:     func(int) (title, advice string) { return "Undeliverable", "Ask for another number." },

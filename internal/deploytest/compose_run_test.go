@@ -19,16 +19,20 @@ import (
 	"sluice/internal/redistest"
 )
 
-// project loads docker-compose.yml as docker compose does with these variables. It fails for a member that compose does
+// project loads docker-compose.yml and more files as docker compose does with these variables. It fails for a member that compose does
 // not know, and for a volume, config, secret or service that is not defined.
-func project(t *testing.T, environment types.Mapping) *types.Project {
+func project(t *testing.T, environment types.Mapping, more ...string) *types.Project {
 	t.Helper()
 	dir, err := filepath.Abs(root)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var files []string
+	for _, name := range append([]string{composeFile}, more...) {
+		files = append(files, filepath.Join(dir, name))
+	}
 	p, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
-		WorkingDir: dir, ConfigFiles: types.ToConfigFiles([]string{filepath.Join(dir, composeFile)}), Environment: environment,
+		WorkingDir: dir, ConfigFiles: types.ToConfigFiles(files), Environment: environment,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -118,12 +122,7 @@ func TestComposeWithATokenTalksToMeta(t *testing.T) {
 func TestComposeServicesRun(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	tool := filepath.Join(dir, "sluice")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", tool, root+"/cmd/sluice")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as in the Makefile, whose builds it shares
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	tool := program(t, "sluice")
 	secrets, err := filepath.Abs(filepath.Join(root, "deploy/compose/secrets"))
 	if err != nil {
 		t.Fatal(err)

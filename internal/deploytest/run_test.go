@@ -2,53 +2,26 @@ package deploytest
 
 import (
 	"encoding/base64"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"sluice/internal/buildtest"
 	"sluice/internal/poll"
 	"sluice/internal/ports"
 	"sluice/internal/redistest"
 )
 
-// programDir has the programs once one test has asked for them.
-var programDir string
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	os.RemoveAll(programDir)
-	os.Exit(code)
-}
-
-var built = sync.OnceValue(func() error {
-	var err error
-	if programDir, err = os.MkdirTemp("", "deploytest-"); err != nil {
-		return err
-	}
-	build := exec.Command("go", "build", "-o", programDir+"/", "./cmd/...")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as in the Makefile, whose builds it shares
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w\n%s", err, out)
-	}
-	return nil
-})
-
 // program returns the path of a built program.
 func program(t *testing.T, name string) string {
 	t.Helper()
-	if err := built(); err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(programDir, name)
+	return filepath.Join(buildtest.Programs(t), name)
 }
 
 // free returns a loopback address where nothing listens.

@@ -81,8 +81,8 @@ func TestTheStandbyTakesOver(t *testing.T) {
 	second := newJournal()
 	f.serve(workers[1], second.handle, rate)
 	j.wait(t, 60)
-	if n := len(second.sent()); n > 10 {
-		t.Errorf("the standby sent %d while the first kept up", n)
+	if n := len(second.sent()); n > 40 { // it helps out when the first stalls; as an equal it would send 60
+		t.Errorf("the standby sent %d while the first sent 60", n)
 	}
 	f.live(workers[0])
 	stop()
@@ -231,13 +231,16 @@ func TestIdleNumbersCostNoCommands(t *testing.T) {
 		}
 		return len(s.dispatcher.actives()) == 0
 	})
+	began := time.Now()
 	looks, scripts := commands(t, f, "smembers"), commands(t, f, "evalsha")
-	time.Sleep(2200 * time.Millisecond) // that nothing happens
-	if n := commands(t, f, "smembers") - looks; n < int(shards) || n > 4*int(shards) {
-		t.Errorf("%d looks at the index in 2.2 s, want one a second for each of %d shards", n, shards)
+	eventually(t, "each shard is looked at twice", func() bool { return commands(t, f, "smembers")-looks >= 2*int(shards) })
+	looks, scripts = commands(t, f, "smembers")-looks, commands(t, f, "evalsha")-scripts
+	seconds := int(time.Since(began)/time.Second) + 1
+	if looks > (seconds+1)*int(shards) {
+		t.Errorf("%d looks at the index in %d s, want one a second for each of %d shards", looks, seconds, shards)
 	}
-	if n := commands(t, f, "evalsha") - scripts; n > 3 { // asynq's heartbeat
-		t.Errorf("%d scripts ran for idle numbers in 2.2 s", n)
+	if scripts > seconds { // asynq's heartbeat
+		t.Errorf("%d scripts ran for idle numbers in %d s", scripts, seconds)
 	}
 	f.add(tasks[499])
 	j.wait(t, 1)

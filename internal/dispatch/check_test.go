@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/queue"
 	"sluice/internal/redistest"
 )
@@ -101,7 +102,7 @@ func TestACheckNoticesAnotherAsynq(t *testing.T) {
 			t.Parallel()
 			f := setupMini(t)
 			p := newCheck(f.db, f.options("w", nil, nil))
-			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("waited long enough"))
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Second, errors.New("waited long enough"))
 			defer cancel()
 			err := p.run(ctx, func(gate redis.UniversalClient) redis.UniversalClient { return changed{gate, c.keys} })
 			if !errors.Is(err, queue.ErrAsynq) || !strings.Contains(err.Error(), "v0.26.0") || !strings.Contains(err.Error(), c.want) {
@@ -117,7 +118,7 @@ func TestAServerThatFailsItsCheckSendsNothing(t *testing.T) {
 	// Tasks are not where this asynq's inspector looks for them.
 	s := NewServer(f.db, f.options("w", nil, nil))
 	s.dispatcher.db.UniversalClient.(*redis.Client).AddHook(hideTasks{})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), poll.Limit)
 	defer cancel()
 	if err := s.Run(ctx); err == nil || !strings.Contains(err.Error(), "asynq") {
 		t.Errorf("Run: %v, want the probe's error", err)
@@ -164,7 +165,7 @@ func TestACheckWhileRedisIsRestored(t *testing.T) {
 		f := setup(t)
 		p := newCheck(f.db, f.options("w", nil, nil))
 		f.db.UniversalClient.(*redis.Client).AddHook(hook)
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("waited long enough"))
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Second, errors.New("waited long enough"))
 		err := p.run(ctx, func(gate redis.UniversalClient) redis.UniversalClient { return gate })
 		cancel()
 		if err == nil || errors.Is(err, queue.ErrAsynq) != asynq {

@@ -133,7 +133,7 @@ func TestAThousandVoidDelayTheNextByAHorizonOrTwo(t *testing.T) {
 	f.awaitBegin(phone)
 	first := time.Now()
 	j.wait(t, 3)
-	if took := time.Since(first); took > 5*time.Second { // their slots would be 12 s; a busy machine takes a second
+	if took := time.Since(first); took > 11*time.Second { // their slots would be 12 s; a busy machine takes some seconds
 		t.Errorf("the good ones left after %v, %v after the start", took, time.Since(begun))
 	}
 	j.once(t, good)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/internal/poll"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 )
@@ -15,7 +16,7 @@ import (
 type journal struct {
 	mu   sync.Mutex
 	ids  []string
-	at   []time.Time
+	at   []time.Time   // their slots
 	more chan struct{} // gets one value at each send; buffered
 }
 
@@ -33,7 +34,7 @@ func (j *journal) send(ctx context.Context, id string, slots *Slots) bool {
 		case nil:
 			j.mu.Lock()
 			j.ids = append(j.ids, id)
-			j.at = append(j.at, time.Now())
+			j.at = append(j.at, s.At)
 			j.mu.Unlock()
 			j.more <- struct{}{}
 			return true
@@ -61,7 +62,7 @@ func (j *journal) sent() []string {
 // wait waits for n further sends.
 func (j *journal) wait(t testing.TB, n int) {
 	t.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(poll.Limit)
 	for i := range n {
 		select {
 		case <-j.more:

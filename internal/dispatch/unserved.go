@@ -55,7 +55,7 @@ func (d *dispatcher) tidyUnserved(ctx context.Context, numbers []string) {
 		}
 		if err == nil && waiting > 0 && time.Since(u.logged) >= unservedLog {
 			u.logged = time.Now()
-			d.o.Log.Warn("messages wait for a number that is not configured and are not sent", "phone_number_id", id, "messages", waiting)
+			d.o.Log.Warn("messages wait for a number that is not configured or has no access token, and are not sent", "phone_number_id", id, "messages", waiting)
 		}
 	}
 	for id, u := range d.unserved {

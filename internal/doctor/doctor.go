@@ -120,6 +120,7 @@ func Examine(ctx context.Context, o Options) Report {
 	defer v.graph.Close()
 	v.redis(ctx)
 	v.outbox(ctx)
+	v.archive(ctx)
 	v.meta(ctx)
 	v.hook(ctx)
 	return v.report

@@ -238,7 +238,7 @@ const secretsKey = "doctor-secrets-key"
 // relayTarget adds a relay target.
 func (w *world) relayTarget(name, secret string) {
 	w.t.Helper()
-	targets := relay.NewTargets(w.db(), message.DefaultShards, secrets.New(secretsKey))
+	targets := relay.NewTargets(w.db(), message.DefaultShards, secrets.New(secretsKey, ""))
 	if _, err := targets.Set(w.t.Context(), message.RelayTarget{Name: name, URL: "https://crm.example.com/"}, secret); err != nil {
 		w.t.Fatal(err)
 	}
@@ -291,6 +291,9 @@ var setups = []struct {
 	{"The outbox cannot be read", func(w *world) {
 		w.env["SLUICE_OUTBOX_DATABASE_URL"], w.env["SLUICE_OUTBOX_API_KEY"] = "postgres://sluice:canary@127.0.0.1:1/shop?sslmode=disable", "environment"
 	}, []string{"fail outbox"}, true},
+	{"The archive cannot be written", func(w *world) {
+		w.env["SLUICE_ARCHIVE_DATABASE_URL"], w.env["SLUICE_SECRETS_KEY"] = "postgres://sluice:canary@127.0.0.1:1/archive?sslmode=disable", "a-key-for-secrets-in-redis"
+	}, []string{"fail archive"}, true},
 	{"Redis is full", func(w *world) { w.redisSet("maxmemory", "1mb") }, []string{"fail redis memory"}, true},
 	{"No worker runs", func(w *world) { w.sends = false; w.stopWorker() }, []string{"fail workers", "fail status workers"}, true},
 	{"A number is held", func(w *world) {
@@ -428,8 +431,8 @@ const pageHead = `# sluice doctor
 webhooks from Meta. It prints one line per check: what is wrong, and how to fix it. It reads the same configuration as the programs
 ([configuration.md](configuration.md)). It sends no message and writes nothing. ` + "`main`" + ` in the URL is the name of the app under ` + "`apps`" + `. With
 ` + "`--webhook-url`" + ` it sends the webhook a handshake, a signed request without events, and a forged request. The exit code is 1 when a check failed.
-Full Redis memory, a missing worker, a hold, a parked message, a dead letter, missing webhooks, an outbox that cannot be read and a relay target that gets
-nothing are failed checks too.
+Full Redis memory, a missing worker, a hold, a parked message, a dead letter, missing webhooks, an outbox that cannot be read, an archive that cannot be written
+and a relay target that gets nothing are failed checks too.
 ` + "`warn`" + ` marks what works now and may fail later. ` + "`--json`" + ` prints the same for scripts. The output contains no secret and no
 phone number. Doctor skips a check that depends on a failed one: fix the failed one and run the command again.
 

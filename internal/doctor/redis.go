@@ -3,12 +3,13 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"slices"
+	"log/slog"
 	"strings"
 	"time"
 
 	"sluice/internal/backlog"
 	"sluice/internal/config"
+	"sluice/internal/directory"
 	"sluice/internal/message"
 	"sluice/internal/store"
 )
@@ -71,15 +72,18 @@ func (v *visit) redis(ctx context.Context) {
 // unserved names the numbers that have waiting messages and are not configured.
 func (v *visit) unserved(ctx context.Context, db *store.DB) {
 	reader := backlog.New(db, message.Shards(v.Worker.Shards), func(string) int { return 1 })
-	all, err := reader.Unserved(ctx, func(id string) bool {
-		return slices.ContainsFunc(v.Worker.Numbers, func(n config.Number) bool { return n.ID == id })
-	})
+	known := directory.New(directory.NewStore(directory.StoreOptions{DB: db, File: directory.File{Numbers: v.Worker.Numbers}}), slog.New(slog.DiscardHandler))
+	if err := known.Load(ctx); err != nil {
+		v.add("queues", "", found(Fail, err.Error(), "permit EVALSHA and HGETALL to Sluice's Redis user"))
+		return
+	}
+	all, err := reader.Unserved(ctx, known.Known)
 	if err != nil {
 		v.add("queues", "", found(Fail, err.Error(), "permit SMEMBERS and EVALSHA to Sluice's Redis user"))
 	}
 	for _, p := range all {
 		v.add("number not configured", p.Number, found(Warn, fmt.Sprintf("waiting messages: %d. None of them is sent", p.Messages()),
-			"add it under numbers in sluice.yaml, or let its messages expire"))
+			"add the number, or let its messages expire"))
 	}
 }
 

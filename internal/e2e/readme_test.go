@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/client"
+	"sluice/internal/buildtest"
 	"sluice/internal/redistest"
 )
 
@@ -232,14 +233,11 @@ func newShell(t *testing.T) *shell {
 	return s
 }
 
-// build does what `make build` does, for this clone.
+// build has the effect of `make build` in this clone.
 func (s *shell) build() {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), "go", "build", "-o", filepath.Join(s.dir, "bin")+"/", "./cmd/...")
-	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		s.t.Fatalf("build: %v\n%s", err, out)
+	if err := os.Symlink(buildtest.Programs(s.t), filepath.Join(s.dir, "bin")); err != nil {
+		s.t.Fatal(err)
 	}
 }
 

@@ -189,7 +189,7 @@ func TestKeysOfANumberShareASlot(t *testing.T) {
 	w := setupOn(t, cluster, 80, graphsim.Options{Webhook: graphsim.Webhook{Read: 1}}, configured(many, 80))
 	w.worker()
 	ids := w.orderFrom(many, 10*len(many), message.Utility)
-	w.settled(ids, time.Minute, func(r client.Record) bool { return r.State == client.StateRead })
+	w.settled(ids, func(r client.Record) bool { return r.State == client.StateRead })
 
 	slots := map[string]map[int64]int{} // by number: how many keys it has in each slot
 	masters := map[string]int{}         // by number: on how many masters it has keys

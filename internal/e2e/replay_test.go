@@ -6,11 +6,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"sluice/client"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 )
 
 // operate makes a request to the console and returns the answer, which must have the status 200.
@@ -37,14 +37,15 @@ func TestRefusedByWebhookIsReplayed(t *testing.T) {
 	const messages = 400
 	ids := w.order(messages, message.Utility)
 	held := map[string]bool{}
-	for len(held) < len(numbers) {
+	poll.Until(t, "the numbers are held", func() bool {
 		for _, h := range w.operate("GET", "/v1/holds", "")["holds"].([]any) {
 			h := h.(map[string]any)
 			if held[h["phone_number_id"].(string)] = true; h["code"] != 131042. || h["actor"] != "sluice" || h["template"] != nil {
 				t.Fatalf("held: %v", h)
 			}
 		}
-	}
+		return len(held) == len(numbers)
+	})
 	if err := w.sim.SetAccount(graphsim.Account{}); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestRefusedByWebhookIsReplayed(t *testing.T) {
 			t.Errorf("release %s: %v", n, a)
 		}
 	}
-	records := w.settled(ids, time.Minute, over)
+	records := w.settled(ids, over)
 	dead := map[string]bool{}
 	for id, r := range records {
 		switch r.State {
@@ -85,7 +86,7 @@ func TestRefusedByWebhookIsReplayed(t *testing.T) {
 	if int(replayed) != len(dead) {
 		t.Errorf("%v messages were replayed, want %d", replayed, len(dead))
 	}
-	records = w.settled(ids, time.Minute, func(r client.Record) bool { return r.State == client.StateDelivered })
+	records = w.settled(ids, func(r client.Record) bool { return r.State == client.StateDelivered })
 
 	received := map[string]int{}
 	for _, a := range w.sim.Accepted() {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"sluice/client"
 	"sluice/internal/graphsim"
@@ -90,7 +89,7 @@ func TestTrace(t *testing.T) {
 	}
 	batch := readAll(w.traced("/v1/messages/batch", "application/x-ndjson", line("+15552400003", "")+"\n"+line("+15552400004", "")+"\n", "01"))
 	all := append(append([]string{unsampled.Messages[0].ID}, one...), batch...)
-	records := w.settled(all, 30*time.Second, func(r client.Record) bool { return r.State == client.StateRead })
+	records := w.settled(all, func(r client.Record) bool { return r.State == client.StateRead })
 	for _, r := range records {
 		if strings.Contains(fmt.Sprint(collector.Spans("")), r.WAMID) {
 			t.Error("a span has Meta's id of a message, which contains the recipient")

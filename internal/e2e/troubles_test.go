@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"sluice/client"
+	"sluice/internal/buildtest"
 	"sluice/internal/graphsim"
 	"sluice/internal/poll"
 	"sluice/internal/rig"
@@ -103,10 +104,7 @@ func TestTroubles(t *testing.T) {
 	if os.Getenv(asTroubles) == "" {
 		t.Skip("it takes 20 minutes: set " + asTroubles + "=1 and -timeout 60m to run it")
 	}
-	bin := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin+"/sluice", "../../cmd/sluice").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := buildtest.Programs(t)
 	for _, one := range troubles {
 		t.Run(one.alert, func(t *testing.T) {
 			t.Parallel()

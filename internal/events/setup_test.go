@@ -104,14 +104,14 @@ func (s *seen) all() []string {
 // until waits for n events.
 func (s *seen) until(t *testing.T, n int) []string {
 	t.Helper()
-	for late := time.After(20 * time.Second); ; {
+	for late := time.After(poll.Limit); ; {
 		if all := s.all(); len(all) >= n {
 			return all
 		}
 		select {
 		case <-s.wake:
 		case <-late:
-			t.Fatalf("%d of %d events after 20 s", len(s.all()), n)
+			t.Fatalf("%d of %d events after %s", len(s.all()), n, poll.Limit)
 		}
 	}
 }

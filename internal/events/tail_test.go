@@ -10,6 +10,7 @@ import (
 
 	"sluice/internal/events"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/redistest"
 )
 
@@ -17,7 +18,7 @@ import (
 func until(t *testing.T, tail *events.Tail, key string, after events.Place, n int) ([]string, events.Place) {
 	t.Helper()
 	var got []string
-	for late := time.After(20 * time.Second); len(got) < n; {
+	for late := time.After(poll.Limit); len(got) < n; {
 		changed := tail.Changed()
 		lines, err := tail.Read(t.Context(), key, after, n-len(got))
 		if err != nil {
@@ -35,7 +36,7 @@ func until(t *testing.T, tail *events.Tail, key string, after events.Place, n in
 		select {
 		case <-changed:
 		case <-late:
-			t.Fatalf("%d of %d events after 20 s", len(got), n)
+			t.Fatalf("%d of %d events after %s", len(got), n, poll.Limit)
 		}
 	}
 	return got, after

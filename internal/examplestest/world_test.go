@@ -20,17 +20,11 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"sluice/internal/buildtest"
 	"sluice/internal/graphsim"
 	"sluice/internal/ports"
 	"sluice/internal/rig"
 )
-
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == rig.Command {
-		os.Exit(rig.Run(os.Args[2:], nil))
-	}
-	os.Exit(m.Run())
-}
 
 const (
 	webhookSecret = "examples-webhook-secret-Ä"
@@ -47,7 +41,7 @@ type world struct {
 func startWorld(t *testing.T) *world {
 	t.Helper()
 	ctx := t.Context()
-	g := must(rig.New(os.Args[0]))(t)
+	g := must(rig.New(filepath.Join(buildtest.Programs(t), "sluice")))(t)
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, p := range g.Children() {

@@ -58,12 +58,12 @@ func setup(t testing.TB, change ...func(*feed.Options)) *bench {
 	tail := events.NewTail(b.stream)
 	o := feed.Options{
 		Tail: tail, Names: feed.NewNames(db), Registerer: b.registry, TagsOf: noTags, Left: ops.Left,
-		Keys: httpapi.Keys{
+		Keys: httpapi.FixedKeys([]httpapi.Key{
 			{Name: "wide", Hash: httpapi.HashToken(b.wide), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{httpapi.AllNumbers}},
 			{Name: "narrow", Hash: httpapi.HashToken(b.narrow), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{numberA}},
 			{Name: "expiring", Hash: httpapi.HashToken(b.expiring), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{httpapi.AllNumbers}, Expires: time.Now().Add(3 * time.Second)},
 			{Name: "scopeless", Hash: httpapi.HashToken(b.scopeless), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{httpapi.AllNumbers}},
-		},
+		}...),
 	}
 	for _, f := range change {
 		f(&o)

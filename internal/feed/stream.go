@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"sluice/internal/httpapi"
 )
 
 // stream answers with events as they are written, as server-sent events: https://html.spec.whatwg.org/#server-sent-events.
-// It ends when the caller leaves or does not read, when its API key expires, and when the server stops.
+// It ends when the caller leaves or does not read, when its API key is not valid any more, and when the server stops.
 func (f *Feed) stream(w http.ResponseWriter, r *http.Request, q query, at cursor) {
 	defer f.metrics.enter("stream")()
 	h := w.Header()
@@ -23,7 +25,7 @@ func (f *Feed) stream(w http.ResponseWriter, r *http.Request, q query, at cursor
 	out.control.SetReadDeadline(time.Time{}) // there is no body, and the time limit of a request must not end the stream
 	in := f.newReader(q, at, streamChunk)
 	out.WriteString(": the events of Sluice\nretry: 2000\nid: " + in.encoded() + "\n\n")
-	for out.flush() && !q.key.Expired(time.Now()) {
+	for out.flush() && f.o.Keys.Valid(q.key, httpapi.ScopeEvents) {
 		changed := f.o.Tail.Changed()
 		lines, ended, err := in.read(r.Context(), batchLines)
 		if err != nil {

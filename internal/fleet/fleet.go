@@ -17,7 +17,7 @@ import (
 
 // Options say what a Fleet reads. All are required.
 type Options struct {
-	Numbers []string // the configured phone number ids
+	Numbers func() []string // the configured phone number ids
 	Rates   func(ctx context.Context, numbers []string) ([]backlog.Number, error)
 	Holds   holdReader
 	Lists   func(ctx context.Context, before time.Time) (ledger.ListCounts, map[string]ledger.ListCounts, error)
@@ -141,7 +141,7 @@ func (f *Fleet) Read(ctx context.Context) (State, error) {
 	if time.Since(f.last.At) < fresh {
 		return f.last, nil
 	}
-	s, err := f.read(ctx, f.o.Numbers)
+	s, err := f.read(ctx, f.o.Numbers())
 	if err == nil {
 		f.last = s
 	}

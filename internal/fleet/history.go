@@ -73,7 +73,7 @@ func (f *Fleet) Run(ctx context.Context, log *slog.Logger) error {
 func (f *Fleet) Sample(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sampleEvery/2)
 	defer cancel()
-	rates, err := f.o.Rates(ctx, f.o.Numbers)
+	rates, err := f.o.Rates(ctx, f.o.Numbers())
 	if err != nil {
 		return err
 	}

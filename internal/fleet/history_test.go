@@ -50,7 +50,7 @@ func TestHistory(t *testing.T) {
 		at := []struct{ done, waiting int }{{100, 5}, {300, 5}, {-1, 0}, {-1, 0}, {600, 5}, {-2, 0}, {800, 5}, {-1, 0}, {800, 9}}
 		k := 0
 		seen := &fakeObserver{}
-		f := New(Options{Numbers: []string{"7", "8"}, Observed: seen, Rates: func(context.Context, []string) ([]backlog.Number, error) {
+		f := New(Options{Numbers: func() []string { return []string{"7", "8"} }, Observed: seen, Rates: func(context.Context, []string) ([]backlog.Number, error) {
 			now := at[min(k, len(at)-1)]
 			k++
 			if now.done == -2 {

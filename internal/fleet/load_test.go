@@ -84,7 +84,7 @@ func busy(t testing.TB, numbers, waiting int) (*fleet.Fleet, *commands) {
 	}
 	var count commands
 	c.AddHook(&count)
-	return fleet.New(fleet.Options{Numbers: ids, Observed: observed.New(db, shards), Rates: reader.ReadAll, Lists: ledger.New(db, ledger.Options{Shards: shards}).CountLists, Holds: struct {
+	return fleet.New(fleet.Options{Numbers: func() []string { return ids }, Observed: observed.New(db, shards), Rates: reader.ReadAll, Lists: ledger.New(db, ledger.Options{Shards: shards}).CountLists, Holds: struct {
 		*holds.Store
 		*backlog.Reader
 	}{held, reader}}), &count

@@ -29,7 +29,7 @@ type Options struct {
 	Causes  []string                               // why there can be holds
 	CauseOf func(message.Hold) string              // why there is a hold, one of Causes
 	Targets func(ctx context.Context) (int, error) // number of relay targets
-	Numbers []string                               // the configured phone number ids
+	Numbers func() []string                        // the configured phone number ids
 	Log     *slog.Logger
 }
 
@@ -92,14 +92,15 @@ func (g *Gauges) Collect(out chan<- prometheus.Metric) {
 func (g *Gauges) read() []prometheus.Metric {
 	ctx, cancel := context.WithTimeout(context.Background(), fresh/2)
 	defer cancel()
-	numbers, err := g.Rates(ctx, g.Numbers)
+	configured := g.Numbers()
+	numbers, err := g.Rates(ctx, configured)
 	var open ledger.Backlog
 	if err == nil {
 		open, err = g.Backlog(ctx)
 	}
 	var unknown []backlog.Number
 	if err == nil {
-		unknown, err = g.Unknown(ctx, func(number string) bool { return slices.Contains(g.Numbers, number) })
+		unknown, err = g.Unknown(ctx, func(number string) bool { return slices.Contains(configured, number) })
 	}
 	var inForce []message.Hold
 	var byHold []int

@@ -71,7 +71,7 @@ func TestGauges(t *testing.T) {
 			},
 			CauseOf: func(message.Hold) string { return "refused" },
 			Targets: func(context.Context) (int, error) { return 2, nil },
-			Holds:   &held, Numbers: []string{"7"}, Log: slog.New(slog.DiscardHandler),
+			Holds:   &held, Numbers: func() []string { return []string{"7"} }, Log: slog.New(slog.DiscardHandler),
 		})
 		want := `
 # HELP sluice_dead_letters Messages in the dead-letter list. They can be sent again with sluice replay.
@@ -150,7 +150,7 @@ sluice_relay_targets 2
 func TestHolds(t *testing.T) {
 	t.Parallel()
 	g := New(Options{
-		Numbers: []string{"7", "9"}, Causes: []string{"operator", "refused"},
+		Numbers: func() []string { return []string{"7", "9"} }, Causes: []string{"operator", "refused"},
 		CauseOf: func(h message.Hold) string {
 			if h.By == "ann" {
 				return "operator"

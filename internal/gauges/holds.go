@@ -46,7 +46,7 @@ func (g *Gauges) addHolds(add func(d *prometheus.Desc, v float64, labels ...stri
 		}
 		count[s]++
 		messages[s] += kept[i]
-		for _, number := range g.Numbers {
+		for _, number := range g.Numbers() {
 			if (s.scope == "all" || s.scope == "number" && number == h.Number) && !whole[series{number, s.reason}] {
 				whole[series{number, s.reason}] = true
 				add(wholeDesc, 1, number, s.reason)

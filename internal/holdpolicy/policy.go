@@ -60,7 +60,7 @@ type Options struct {
 	Holds    holds
 	Rates    prober
 	Accounts accounts
-	Numbers  []string // the configured phone number ids
+	Numbers  func() []string // the configured phone number ids
 	// Working returns the numbers of a shard that have tasks: other workers may have more numbers.
 	Working func(ctx context.Context, shard message.Shard) ([]string, error)
 	Shards  message.Shards
@@ -218,7 +218,7 @@ func (p *Policy) Siblings(ctx context.Context, number string) []string {
 	}
 	siblings = append(siblings, number)
 	own, _ := p.Token(number)
-	for _, n := range p.Numbers {
+	for _, n := range p.Numbers() {
 		if token, _ := p.Token(n); own != "" && token == own {
 			siblings = append(siblings, n)
 		}
@@ -267,7 +267,7 @@ func (p *Policy) Restored(ctx context.Context, shard message.Shard, depth time.D
 // in returns the numbers of a shard: those that are configured here, and those that have messages in Redis. After an
 // error it returns the configured ones.
 func (p *Policy) in(ctx context.Context, shard message.Shard) ([]string, error) {
-	numbers := slices.DeleteFunc(slices.Clone(p.Numbers), func(number string) bool { return p.Shards.Of(number) != shard })
+	numbers := slices.DeleteFunc(slices.Clone(p.Numbers()), func(number string) bool { return p.Shards.Of(number) != shard })
 	others, err := p.Working(ctx, shard)
 	numbers = append(numbers, others...)
 	slices.Sort(numbers)

@@ -86,7 +86,7 @@ func newFake() *fake {
 
 func (f *fake) policy(log *bytes.Buffer) *holdpolicy.Policy {
 	return holdpolicy.New(holdpolicy.Options{
-		Holds: f, Rates: f, Accounts: f, Numbers: []string{first, second, foreign}, Shards: message.DefaultShards,
+		Holds: f, Rates: f, Accounts: f, Numbers: func() []string { return []string{first, second, foreign} }, Shards: message.DefaultShards,
 		Working:        func(context.Context, message.Shard) ([]string, error) { return f.working, f.err },
 		Token:          func(number string) (string, error) { return f.tokens[number], nil },
 		QualityChanged: func() { f.did = append(f.did, "ask about numbers") }, Log: slog.New(slog.NewTextHandler(log, nil)),

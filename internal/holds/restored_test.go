@@ -38,7 +38,7 @@ func TestARestoredShardIsHeldWhateverHoldThereIs(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := holdpolicy.New(holdpolicy.Options{
-				Holds: hs, Accounts: accounts, Numbers: []string{phone}, Shards: shards,
+				Holds: hs, Accounts: accounts, Numbers: func() []string { return []string{phone} }, Shards: shards,
 				Working: func(context.Context, message.Shard) ([]string, error) { return nil, nil },
 				Log:     slog.New(slog.DiscardHandler),
 			})

@@ -86,8 +86,18 @@ func (k Key) Usable(scope string) bool {
 	return refused == nil
 }
 
-// Keys are all API keys.
-type Keys []Key
+// Keys returns all API keys, as they are now. nil has none.
+type Keys func() []Key
+
+// FixedKeys returns Keys that never change.
+func FixedKeys(keys ...Key) Keys { return func() []Key { return keys } }
+
+func (ks Keys) all() []Key {
+	if ks == nil {
+		return nil
+	}
+	return ks()
+}
 
 // bearerKey is the key of the name of an API key in a context.
 type bearerKey struct{}
@@ -116,20 +126,28 @@ func (ks Keys) Authorize(r *http.Request, scopes ...string) (Key, Refusal) {
 
 // Named returns the API key with a name, for requests that do not come over HTTP. It refuses the same keys as Authorize.
 func (ks Keys) Named(name, scope string) (Key, Refusal) {
-	i := slices.IndexFunc(ks, func(k Key) bool { return k.Name == name })
-	if i < 0 {
-		return Key{}, Refuse("unauthenticated")
+	for _, k := range ks.all() {
+		if k.Name == name {
+			return k.with(scope)
+		}
 	}
-	return ks[i].with(scope)
+	return Key{}, Refuse("unauthenticated")
+}
+
+// Valid reports whether a key that Authorize returned earlier is still valid, has a scope and covers the same numbers.
+func (ks Keys) Valid(k Key, scope string) bool {
+	now, refused := ks.same(k, scope)
+	return refused == nil && slices.Equal(now.Numbers, k.Numbers)
 }
 
 // same returns the configured key with the name and the hash of k.
 func (ks Keys) same(k Key, scopes ...string) (Key, Refusal) {
-	i := slices.IndexFunc(ks, func(other Key) bool { return other.Name == k.Name && other.Hash == k.Hash })
-	if i < 0 {
-		return Key{}, Refuse("unauthenticated")
+	for _, other := range ks.all() {
+		if other.Name == k.Name && other.Hash == k.Hash {
+			return other.with(scopes...)
+		}
 	}
-	return ks[i].with(scopes...)
+	return Key{}, Refuse("unauthenticated")
 }
 
 // OfToken returns the API key with a token. It refuses the same keys as Authorize.
@@ -160,9 +178,10 @@ func (ks Keys) key(header string) (found Key, ok bool) {
 	scheme, token, _ := strings.Cut(header, " ")
 	hash := hashToken(token)
 	var known [len(hash)]byte
-	for i := range ks {
-		if copy(known[:], ks[i].Hash); len(ks[i].Hash) == len(known) && subtle.ConstantTimeCompare(hash[:], known[:]) == 1 {
-			found, ok = ks[i], true
+	all := ks.all()
+	for i := range all {
+		if copy(known[:], all[i].Hash); len(all[i].Hash) == len(known) && subtle.ConstantTimeCompare(hash[:], known[:]) == 1 {
+			found, ok = all[i], true
 		}
 	}
 	return found, ok && strings.EqualFold(scheme, "Bearer")

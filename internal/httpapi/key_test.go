@@ -22,15 +22,15 @@ func TestAs(t *testing.T) {
 		scope string
 		want  string
 	}{
-		"its scope":                    {httpapi.Keys{key}, key, httpapi.ScopeAdmin, ""},
-		"the scope that is part of it": {httpapi.Keys{key}, key, httpapi.ScopeConsole, ""},
-		"another scope":                {httpapi.Keys{key}, key, httpapi.ScopeSend, "scope_missing"},
-		"a scope it claims":            {httpapi.Keys{key}, wider, httpapi.ScopeSend, "scope_missing"},
-		"revoked":                      {httpapi.Keys{revoked}, key, httpapi.ScopeAdmin, "api_key_revoked"},
-		"expired":                      {httpapi.Keys{expired}, key, httpapi.ScopeAdmin, "api_key_expired"},
-		"another token":                {httpapi.Keys{changed}, key, httpapi.ScopeAdmin, "unauthenticated"},
+		"its scope":                    {httpapi.FixedKeys(key), key, httpapi.ScopeAdmin, ""},
+		"the scope that is part of it": {httpapi.FixedKeys(key), key, httpapi.ScopeConsole, ""},
+		"another scope":                {httpapi.FixedKeys(key), key, httpapi.ScopeSend, "scope_missing"},
+		"a scope it claims":            {httpapi.FixedKeys(key), wider, httpapi.ScopeSend, "scope_missing"},
+		"revoked":                      {httpapi.FixedKeys(revoked), key, httpapi.ScopeAdmin, "api_key_revoked"},
+		"expired":                      {httpapi.FixedKeys(expired), key, httpapi.ScopeAdmin, "api_key_expired"},
+		"another token":                {httpapi.FixedKeys(changed), key, httpapi.ScopeAdmin, "unauthenticated"},
 		"not configured":               {nil, key, httpapi.ScopeAdmin, "unauthenticated"},
-		"none":                         {httpapi.Keys{key}, httpapi.Key{}, httpapi.ScopeAdmin, "unauthenticated"},
+		"none":                         {httpapi.FixedKeys(key), httpapi.Key{}, httpapi.ScopeAdmin, "unauthenticated"},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		got, refused := c.keys.Authorize(r.WithContext(httpapi.As(r.Context(), c.as)), c.scope)

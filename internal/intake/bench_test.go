@@ -36,7 +36,7 @@ func benchmarkHandler(b *testing.B, path, media, body string, status, least int)
 	token := httpapi.NewToken()
 	in := intake.New(intake.Options{
 		Acceptor: nothing{}, Reader: nothing{},
-		Keys:    []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{httpapi.AllNumbers}}},
+		Keys:    httpapi.FixedKeys(httpapi.Key{Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{httpapi.AllNumbers}}),
 		Numbers: func(string) bool { return true },
 		ETA:     func(context.Context, string, message.Class) (time.Duration, error) { return 0, nil },
 	})

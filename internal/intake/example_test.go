@@ -16,7 +16,7 @@ func ExampleNew() {
 	in := intake.New(intake.Options{
 		Acceptor: nothing{}, // a real acceptor stores messages
 		Reader:   nothing{},
-		Keys:     []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend}, Numbers: []string{httpapi.AllNumbers}}},
+		Keys:     httpapi.FixedKeys(httpapi.Key{Hash: httpapi.HashToken(token), Scopes: []string{httpapi.ScopeSend}, Numbers: []string{httpapi.AllNumbers}}),
 		Numbers:  func(number string) bool { return number == "100000000000001" },
 	})
 	r := httptest.NewRequest(http.MethodPost, "/v1/messages", strings.NewReader(`{

@@ -13,7 +13,7 @@ import (
 // covered returns the configured numbers that a key covers.
 func (in *Intake) covered(key httpapi.Key) []string {
 	if key.CoversAll() {
-		return in.o.All
+		return in.o.All()
 	}
 	return slices.DeleteFunc(slices.Clone(key.Numbers), func(n string) bool { return !in.o.Numbers(n) })
 }
@@ -29,7 +29,7 @@ func (in *Intake) accountNumber(r *http.Request, key httpapi.Key, id string, who
 		return "", refused
 	}
 	others := false
-	for _, n := range in.o.All {
+	for _, n := range in.o.All() {
 		switch {
 		case of[n] != id:
 		case !key.Covers(n):

@@ -96,6 +96,7 @@ type Options struct {
 	Canceller  canceller                                           // required to cancel messages
 	Keys       httpapi.Keys                                        // the API keys; empty: every request is refused
 	Numbers    func(number string) bool                            // reports whether a phone number id is configured; required
+	Accepts    func(number string) bool                            // reports whether new messages of a number are accepted; nil: those of Numbers
 	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Classes    classes                                             // nil: message.DefaultClass
@@ -107,7 +108,7 @@ type Options struct {
 	Passes     func(code int) bool                                 // reports whether a code is for a temporary fault; nil: no code is
 	Graph      graph                                               // forwards calls to Meta; nil: they are refused
 	More       []httpapi.Route                                     // further routes, of other packages
-	All        []string                                            // the configured phone number ids
+	All        func() []string                                     // the configured phone number ids; nil: none
 	Accounts   accounts                                            // knows the accounts of numbers; nil: calls of accounts are refused
 	Version    string                                              // of the Graph API, for paths without one; empty: v25.0
 	Tracer     *tracing.Tracer                                     // nil: no traces
@@ -149,6 +150,12 @@ func New(o Options) *Intake {
 	}
 	if o.Own == nil {
 		o.Own = func(string) string { return "" }
+	}
+	if o.Accepts == nil {
+		o.Accepts = o.Numbers
+	}
+	if o.All == nil {
+		o.All = func() []string { return nil }
 	}
 	if o.Refuse == nil {
 		o.Refuse = func(string) bool { return false }

@@ -145,7 +145,7 @@ func (in *Intake) readPost(w http.ResponseWriter, r *http.Request, key httpapi.K
 // check checks what needs the configuration and the time, and completes the message. The envelope may be freed
 // afterwards.
 func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now time.Time) refusal {
-	if message.IsNumberID(m.From) && !(key.Covers(m.From) && in.o.Numbers(m.From)) {
+	if message.IsNumberID(m.From) && !(key.Covers(m.From) && in.o.Accepts(m.From)) {
 		return refuseAt("from", "phone_number_id_not_found")
 	}
 	if own := in.o.Own(m.From); own != "" && strings.TrimPrefix(m.Content.To, "+") == own[1:] { // on Meta's own path To may lack the plus

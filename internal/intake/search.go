@@ -64,7 +64,7 @@ func (in *Intake) searchFor(ctx context.Context, ask searchRequest, key httpapi.
 	}
 	named := numbers // the numbers by name, for indexes that have the number in their key
 	if named == nil {
-		named = in.o.All
+		named = in.o.All()
 	}
 	var found []message.Record
 	var err error

@@ -136,7 +136,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 	}
 	b.finder = &fakeFinder{fakeStore: b.store}
 	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel, httpapi.ScopeAccount}
-	keys := httpapi.Keys{
+	keys := []httpapi.Key{
 		{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
 		{Name: "narrow", Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}, Expires: time.Now().Add(time.Hour)},
 		{Name: "readOnly", Hash: httpapi.HashToken(b.readOnly), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{ours}},
@@ -152,7 +152,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 	b.in = intake.New(intake.Options{
 		Acceptor: b.store,
 		Reader:   b.store,
-		Keys:     keys,
+		Keys:     httpapi.FixedKeys(keys...),
 		Numbers:  func(number string) bool { return number == ours || number == theirs },
 		ETA: func(ctx context.Context, number string, c message.Class) (time.Duration, error) {
 			if b.eta == nil {
@@ -164,7 +164,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		Offset: func() time.Duration { return b.offset },
 		Finder: b.finder, Waiting: b.finder, Canceller: b.finder,
 		Graph: b.meta,
-		All:   []string{ours, theirs}, Accounts: b.accounts,
+		All:   func() []string { return []string{ours, theirs} }, Accounts: b.accounts,
 		Passes: func(code int) bool { return code == passingCode },
 		Explain: func(code int) (title, advice string) {
 			if code == unknownCode {
@@ -279,7 +279,7 @@ func direct(o intake.Options) func(method, path, body string) *httptest.Response
 // directly is direct for requests that change alters; nil: it alters nothing.
 func directly(o intake.Options) func(method, path, body string, change func(*http.Request)) *httptest.ResponseRecorder {
 	token := httpapi.NewToken()
-	o.Keys = []httpapi.Key{{Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{ours}}}
+	o.Keys = httpapi.FixedKeys(httpapi.Key{Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{ours}})
 	o.Numbers = func(number string) bool { return number == ours }
 	handler := intake.New(o).Handler()
 	return func(method, path, body string, change func(*http.Request)) *httptest.ResponseRecorder {

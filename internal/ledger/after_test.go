@@ -291,11 +291,7 @@ func TestAfterAtOnce(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		programs := []fixture{chained(f), chained(f)}
-		rounds := 40
-		if testing.Short() {
-			rounds = 10
-		}
-		for i := range rounds {
+		for i := range 12 {
 			rng := rand.New(rand.NewPCG(1, uint64(i)))
 			leader := programs[0].accepted(fmt.Sprint("leader ", i))
 			a := programs[0].begun(leader, 0, "w/1")

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +36,16 @@ type fixture struct {
 	t     testing.TB
 	db    *store.DB
 	shard message.Shard
+	told  *readEvents
+}
+
+// readEvents are the events of a stream that has not changed since they were read: to read them again and again would
+// take most of the time of the tests.
+type readEvents struct {
+	mu   sync.Mutex
+	last string // id of the last entry
+	n    int64  // entries
+	all  []message.Event
 }
 
 func newFixture(t testing.TB, c redis.UniversalClient) fixture {
@@ -43,7 +54,7 @@ func newFixture(t testing.TB, c redis.UniversalClient) fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fixture{ready(t, db), t, db, message.DefaultShards.Of(number)}
+	return fixture{ready(t, db), t, db, message.DefaultShards.Of(number), new(readEvents)}
 }
 
 // openFixture is a ledger on the Redis at a URL.
@@ -54,7 +65,7 @@ func openFixture(t testing.TB, url string) fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return fixture{ready(t, db), t, db, message.DefaultShards.Of(number)}
+	return fixture{ready(t, db), t, db, message.DefaultShards.Of(number), new(readEvents)}
 }
 
 // ready returns a ledger on whose servers attempts may begin.
@@ -270,7 +281,14 @@ func (f fixture) backlog() ledger.Backlog {
 // events returns the events of messages. Each must be as package message documents it, and have no secret.
 func (f fixture) events() (all []message.Event) {
 	f.t.Helper()
-	entries, err := f.db.XRange(f.t.Context(), events.MessageKey(f.shard), "-", "+").Result()
+	key := events.MessageKey(f.shard)
+	f.told.mu.Lock()
+	defer f.told.mu.Unlock()
+	n := f.db.XLen(f.t.Context(), key).Val()
+	if end := f.db.XRevRangeN(f.t.Context(), key, "+", "-", 1).Val(); n > 0 && n == f.told.n && end[0].ID == f.told.last {
+		return f.told.all
+	}
+	entries, err := f.db.XRange(f.t.Context(), key, "-", "+").Result()
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -291,7 +309,9 @@ func (f fixture) events() (all []message.Event) {
 			}
 			all = append(all, e)
 		}
+		f.told.last = entry.ID
 	}
+	f.told.n, f.told.all = int64(len(entries)), all
 	return all
 }
 

@@ -17,7 +17,7 @@ import (
 func TestManyActorsAtOnce(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
-		const messages, atOnce = 400, 12
+		const messages, atOnce = 120, 12
 		ledgers := make([]*ledger.Ledger, 4)
 		for i := range ledgers {
 			ledgers[i] = ready(t, f.db)

@@ -25,7 +25,7 @@ func TestKilledAndRunAgain(t *testing.T) {
 			t.Parallel()
 			c := redistest.Client(t)
 			f := load(t, c)
-			for left := writes; ; left += 7 {
+			for left := writes; ; left += 50 {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				hook := &killer{left: left, kill: cancel}
 				other := redis.NewClient(c.Options())

@@ -338,6 +338,7 @@ func TestKilledProducers(t *testing.T) {
 				conn.Close(context.Background())
 				conn = nil
 			}
+			time.Sleep(2 * time.Millisecond) // hundreds of orders a second are enough
 		}
 		if conn != nil {
 			conn.Close(context.Background())

@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"sluice/internal/admission"
 	"sluice/internal/backlog"
@@ -32,7 +31,7 @@ func (s *site) callers(keys httpapi.Keys, reader *backlog.Reader, book *ledger.L
 		Acceptor: admission.NewAcceptor(s.db, book, queue.NewClient(s.db, shards), shards, signature.New("")),
 		Reader:   book, Finder: book, Canceller: book,
 		Waiting: repository.NewWaiting(reader, holds.New(s.db, shards, slog.New(slog.DiscardHandler)), book),
-		Keys:    keys, All: []string{ours, theirs},
+		Keys:    keys, All: func() []string { return []string{ours, theirs} },
 		Numbers: func(number string) bool { return number == ours || number == theirs },
 		Explain: explain,
 	}).Handler()
@@ -276,11 +275,11 @@ func TestMessageIsLive(t *testing.T) {
 		t.Fatalf("%d %s", status, first)
 	}
 	s.move(id, message.Move{To: message.Cancelled, Reason: message.ReasonCaller})
-	for begin := time.Now(); ; {
+	for {
 		if text := next(); strings.Contains(text, ">cancelled</span>") {
 			return
-		} else if text == "" || time.Since(begin) > 15*time.Second {
-			t.Fatalf("the page did not change: %s", text)
+		} else if text == "" {
+			t.Fatal("the page did not change")
 		}
 	}
 }

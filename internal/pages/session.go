@@ -98,13 +98,14 @@ func (s sessions) get(ctx context.Context, id string, extend bool) (session, err
 	if err != nil {
 		return session{}, fmt.Errorf("read session: %w", err)
 	}
-	i := slices.IndexFunc(s.keys, func(k httpapi.Key) bool {
+	keys := s.keys()
+	i := slices.IndexFunc(keys, func(k httpapi.Key) bool {
 		return k.Name == in.Key && hmac.Equal([]byte(proof(id, k)), []byte(in.Proof))
 	})
-	if i < 0 || !s.keys[i].Usable(httpapi.ScopeConsole) {
+	if i < 0 || !keys[i].Usable(httpapi.ScopeConsole) {
 		return session{}, errSignedOut
 	}
-	return session{id, s.keys[i], in.Actor}, nil
+	return session{id, keys[i], in.Actor}, nil
 }
 
 // end deletes a session.

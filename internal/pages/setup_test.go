@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -25,6 +24,7 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/observed"
 	"sluice/internal/pages"
+	"sluice/internal/poll"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
@@ -49,7 +49,7 @@ type site struct {
 	t       testing.TB
 	redis   *redis.Client
 	db      *store.DB
-	keys    httpapi.Keys
+	keys    []httpapi.Key
 	numbers []string          // that are configured
 	tokens  map[string]string // by the name of the API key: admin, reader, narrow (only the number ours), sender
 	pages   *pages.Pages
@@ -79,21 +79,21 @@ func setup(t testing.TB) *site {
 }
 
 // serve starts another server with the same Redis, as another producer has it.
-func (s *site) serve(keys httpapi.Keys) (*pages.Pages, string) {
+func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 	s.t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	reader := backlog.New(s.db, shards, func(string) int { return 80 })
+	reader, keys := backlog.New(s.db, shards, func(string) int { return 80 }), httpapi.FixedKeys(all...)
 	book := ledger.New(s.db, ledger.Options{Shards: shards, RecipientHash: secrets.Hasher("a key of the tests", "recipient index")})
 	held := struct {
 		*holds.Store
 		*backlog.Reader
 	}{holds.New(s.db, shards, log), reader}
-	s.fleet = fleet.New(fleet.Options{Numbers: s.numbers, Rates: reader.ReadAll, Holds: held, Lists: book.CountLists, Observed: observed.New(s.db, shards)})
+	s.fleet = fleet.New(fleet.Options{Numbers: func() []string { return s.numbers }, Rates: reader.ReadAll, Holds: held, Lists: book.CountLists, Observed: observed.New(s.db, shards)})
 	o := console.Options{
 		Holds: held, Fleet: s.fleet,
 		Rates: ratelimit.NewController(s.db, shards, func(string) int { return 80 }),
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
-		Relay: relay.NewTargets(s.db, shards, secrets.New("")), Keys: keys,
+		Relay: relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: keys,
 		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,
 	}
 	if s.summary != nil {
@@ -210,7 +210,7 @@ func (b *browser) act(path, act string, fields ...string) page {
 // stream opens the stream of a live page. Its function returns the next event, with a line for each field; empty: the stream has ended.
 func (b *browser) stream(path string) (status int, next func() string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), poll.Limit)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url+path, nil)
 	if err != nil {
 		b.t.Fatal(err)

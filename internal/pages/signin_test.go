@@ -100,13 +100,13 @@ func TestSessionsEnd(t *testing.T) {
 		t.Errorf("it lives for %s", life)
 	}
 
-	change := func(f func(*httpapi.Key)) httpapi.Keys {
+	change := func(f func(*httpapi.Key)) []httpapi.Key {
 		keys := slices.Clone(s.keys)
 		f(&keys[0])
 		return keys
 	}
 	for name, c := range map[string]struct {
-		keys httpapi.Keys
+		keys []httpapi.Key
 		want int
 	}{
 		"another producer":           {s.keys, 200},

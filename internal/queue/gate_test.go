@@ -6,9 +6,10 @@ import (
 	"io"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/poll"
 )
 
 func TestAsynqDoesNotExtendLeases(t *testing.T) {
@@ -87,7 +88,7 @@ func TestWhatIsRepeated(t *testing.T) {
 			ctx := t.Context()
 			if c.bounded {
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, 20*time.Second)
+				ctx, cancel = context.WithTimeout(ctx, poll.Limit)
 				defer cancel()
 			}
 			err := redis.NewScript("return 1").Run(ctx, g, []string{"asynq:{q}:active"}).Err()

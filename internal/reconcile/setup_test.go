@@ -17,6 +17,7 @@ import (
 
 	"sluice/internal/events"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/reconcile"
 	"sluice/internal/store"
 )
@@ -66,7 +67,7 @@ func (f *fakeLedger) Apply(ctx context.Context, shard message.Shard, reports []m
 
 func (f *fakeLedger) until(t *testing.T, n int) []message.MarkedReport {
 	t.Helper()
-	for late := time.After(20 * time.Second); ; {
+	for late := time.After(poll.Limit); ; {
 		f.mu.Lock()
 		applied := slices.Clone(f.applied)
 		f.mu.Unlock()
@@ -76,7 +77,7 @@ func (f *fakeLedger) until(t *testing.T, n int) []message.MarkedReport {
 		select {
 		case <-f.wake:
 		case <-late:
-			t.Fatalf("%d of %d status reports applied after 20 s", len(applied), n)
+			t.Fatalf("%d of %d status reports applied after %s", len(applied), n, poll.Limit)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/poll"
 	"sluice/internal/reconcile"
 	"sluice/internal/redistest"
 )
@@ -68,8 +69,8 @@ func TestAnUpdateThatFailsDelaysNoStatus(t *testing.T) {
 		select {
 		case field := <-done:
 			got = append(got, field)
-		case <-time.After(20 * time.Second):
-			t.Fatalf("after 20 s only %q are applied", got)
+		case <-time.After(poll.Limit):
+			t.Fatalf("after %s only %q are applied", poll.Limit, got)
 		}
 	}
 	stop()

@@ -28,7 +28,7 @@ func TestAppendEvent(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	states := message.States()
-	for range 20_000 {
+	for range 5_000 {
 		var r record.Record
 		r.Context = message.Context{
 			ID: nastyString(rng), From: nastyString(rng), Class: message.Class(nastyString(rng)), Type: nastyString(rng),

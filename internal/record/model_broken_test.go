@@ -254,6 +254,10 @@ var brokenRules = []struct {
 	{"a request leaves long after its begin", func(r *rules) { r.freshFor = time.Hour }},
 }
 
+// telling are lives with seed 1 that find what hundreds before them do not find: to go through all takes minutes with the race
+// detector. They may lose that by a change of the model; then the test only takes longer.
+var telling = []int{104, 190, 306, 673, 733, 889}
+
 // TestModelFindsBrokenRules: without a guard the model sees a promise broken.
 func TestModelFindsBrokenRules(t *testing.T) {
 	t.Parallel()
@@ -262,9 +266,13 @@ func TestModelFindsBrokenRules(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			for i := range most {
+				life := i - len(telling)
+				if i < len(telling) {
+					life = telling[i]
+				}
 				r := theRules()
 				b.do(&r)
-				if err := live(world{rules: r}, i); err != nil {
+				if err := live(world{rules: r}, life); err != nil {
 					t.Log(err)
 					return
 				}

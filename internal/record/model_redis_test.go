@@ -315,7 +315,7 @@ func TestRedis(t *testing.T) {
 	switch {
 	case n > 0:
 	case testing.Short() || raceDetector:
-		n = 20
+		n = 8
 	default:
 		n = 200
 	}

@@ -17,7 +17,7 @@ import (
 
 var (
 	seed  = flag.Uint64("seed", 1, "what the random lives of the model follow from")
-	lives = flag.Int("lives", 0, "how many random lives the model goes through; 0: 5,000, and fewer with the race detector or -short")
+	lives = flag.Int("lives", 0, "how many random lives the model goes through; 0: 5,000, and far fewer with the race detector or -short")
 	only  = flag.Int("only", -1, "go through this one life alone, and print it")
 )
 
@@ -39,7 +39,7 @@ func TestModel(t *testing.T) {
 	switch {
 	case n > 0:
 	case testing.Short() || raceDetector:
-		n = 300
+		n = 60
 	default:
 		n = 5000
 	}
@@ -59,7 +59,7 @@ func TestModel(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("seed %d: %d lives in %s\n%s", *seed, n, time.Since(began).Round(time.Millisecond), counts.String())
-	if *lives == 0 {
+	if n >= 5000 {
 		counts.covers(t)
 	}
 }
@@ -69,7 +69,7 @@ func TestTwin(t *testing.T) {
 	t.Parallel()
 	n := 200
 	if testing.Short() || raceDetector {
-		n = 40
+		n = 15
 	}
 	for i := range n {
 		w := world{rules: theRules(), twin: true}

@@ -62,10 +62,7 @@ func start(t testing.TB, config string, args []string, users string) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("redis-server is not installed: run the tests by `make test`, which installs it, or install your system's redis-server package")
 	}
-	dir, err := os.MkdirTemp("", "redistest-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := Dir(t)
 	s := &Server{Addr: freeAddr(t), t: t, dir: dir, args: args}
 	s.ask = sync.OnceValue(s.Client)
 	if users != "" {
@@ -90,10 +87,26 @@ func start(t testing.TB, config string, args []string, users string) *Server {
 		if t.Failed() && s.out != nil {
 			t.Logf("redis-server printed:\n%s", withoutBanner(s.out.String()))
 		}
-		os.RemoveAll(dir)
 	})
 	s.Restart()
 	return s
+}
+
+// Dir creates a folder for data that must survive the end of a process, and not the end of the machine. It is removed when the
+// test ends. It is in memory if there is 1 GB of space: there an fsync costs nothing, and a slow disk delays no test.
+func Dir(t testing.TB) string {
+	t.Helper()
+	const memory = "/dev/shm"
+	parent := ""
+	if s := (syscall.Statfs_t{}); syscall.Statfs(memory, &s) == nil && s.Bavail*uint64(s.Bsize) > 1<<30 {
+		parent = memory
+	}
+	dir, err := os.MkdirTemp(parent, "redistest-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // banner are parts of the lines that every redis-server prints at its start.

@@ -31,7 +31,7 @@ func (l *lags) note(n int) {
 func TestARefusedKindStopsNoOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tail := newFakeTail(t.Context(), events.MetaKey(0), 200, 5*time.Minute)
+		tail := newFakeTail(t.Context(), events.MetaKey(0), 60, 5*time.Minute)
 		states, late := newFakeStates(), lags{tail: tail}
 		c := testCourier(t, testTarget(), tail, states, func(_ context.Context, r request) answer {
 			n := number(r)
@@ -94,7 +94,7 @@ func TestUnluckyEvents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				tail := newFakeTail(t.Context(), events.MetaKey(0), 1, 4*time.Hour)
+				tail := newFakeTail(t.Context(), events.MetaKey(0), 1, 30*time.Minute)
 				start, took, states := time.Now(), newTaken(), newFakeStates()
 				testCourier(t, testTarget(), tail, states, func(_ context.Context, r request) answer {
 					if number(r) == 7 && time.Since(start) < 3*time.Hour {

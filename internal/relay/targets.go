@@ -139,6 +139,36 @@ func (t *Targets) Set(ctx context.Context, one message.RelayTarget, secret strin
 	return added, err
 }
 
+// Reencrypt encrypts the secrets of all targets with the first key of the box, and returns how many there are.
+func (t *Targets) Reencrypt(ctx context.Context) (int, error) {
+	found, err := t.all(ctx)
+	if err != nil {
+		return 0, err
+	}
+	total := 0
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		var failed error
+		changed, err := t.update(ctx, name, func(_ int64, one *message.RelayTarget) bool {
+			if one.Name == "" || one.Encrypted == "" {
+				return false
+			}
+			secret, err := t.Secret(*one)
+			if err == nil {
+				one.Encrypted, err = t.box.Encrypt(purpose(one.Name), secret)
+			}
+			failed = err
+			return err == nil
+		})
+		if err = errors.Join(err, failed); err != nil {
+			return total, fmt.Errorf("encrypt the secret of relay target %s: %w", name, err)
+		}
+		if changed {
+			total++
+		}
+	}
+	return total, nil
+}
+
 // Remove removes a target with its position, its events set aside and its dead letters. It returns false if there is none.
 func (t *Targets) Remove(ctx context.Context, name string) (bool, error) {
 	return t.update(ctx, name, func(_ int64, one *message.RelayTarget) bool {

@@ -24,13 +24,17 @@ var (
 	ErrDecrypt = errors.New("the secret was encrypted with another key. Use the same secrets key for producers and workers, or set the secret again")
 )
 
-// Box encrypts and decrypts secrets with one key, by AES-256-GCM. The zero value has no key. It is safe for concurrent use.
-type Box struct{ aead cipher.AEAD }
+// Box encrypts secrets with a key, by AES-256-GCM, and decrypts them with this key or a second one. The zero value has no key. It
+// is safe for concurrent use.
+type Box struct{ first, second cipher.AEAD }
 
-// New returns a box with a key of any length. An empty key makes a box without one.
-func New(key string) Box {
+// New returns a box with keys of any length. second, which may be empty, is there while the key changes. An empty key makes a box
+// that encrypts nothing.
+func New(key, second string) Box { return Box{newAEAD(key), newAEAD(second)} }
+
+func newAEAD(key string) cipher.AEAD {
 	if key == "" {
-		return Box{}
+		return nil
 	}
 	derived, err := hkdf.Key(sha256.New, []byte(key), nil, "sluice secrets", 32)
 	if err != nil {
@@ -44,7 +48,7 @@ func New(key string) Box {
 	if err != nil {
 		panic(err) // cannot happen: the block has 16 bytes
 	}
-	return Box{aead}
+	return aead
 }
 
 // Hasher returns a function that makes a keyed hash of 8 bytes, HMAC-SHA256, for an index: without the key it cannot be found out
@@ -64,21 +68,21 @@ func Hasher(key, purpose string) func(text string) string {
 	}
 }
 
-// HasKey reports whether the box has a key.
-func (b Box) HasKey() bool { return b.aead != nil }
+// HasKey reports whether the box has a key to encrypt with.
+func (b Box) HasKey() bool { return b.first != nil }
 
-// Encrypt returns a text from which only Decrypt with the same key and the same purpose makes the secret again. Its error is
+// Encrypt returns a text from which only Decrypt with the first key and the same purpose makes the secret again. Its error is
 // ErrNoKey.
 func (b Box) Encrypt(purpose, secret string) (string, error) {
-	if b.aead == nil {
+	if b.first == nil {
 		return "", ErrNoKey
 	}
-	return prefix + base64.RawURLEncoding.EncodeToString(b.aead.Seal(nil, nil, []byte(secret), []byte(purpose))), nil
+	return prefix + base64.RawURLEncoding.EncodeToString(b.first.Seal(nil, nil, []byte(secret), []byte(purpose))), nil
 }
 
 // Decrypt returns the secret of an encrypted text. Its error is ErrNoKey or ErrDecrypt.
 func (b Box) Decrypt(purpose, text string) (string, error) {
-	if b.aead == nil {
+	if b.first == nil && b.second == nil {
 		return "", ErrNoKey
 	}
 	encoded, known := strings.CutPrefix(text, prefix)
@@ -86,9 +90,13 @@ func (b Box) Decrypt(purpose, text string) (string, error) {
 	if err != nil || !known {
 		return "", fmt.Errorf("%w (it is not an encrypted secret)", ErrDecrypt)
 	}
-	secret, err := b.aead.Open(nil, nil, raw, []byte(purpose))
-	if err != nil {
-		return "", ErrDecrypt
+	for _, aead := range []cipher.AEAD{b.first, b.second} {
+		if aead == nil {
+			continue
+		}
+		if secret, err := aead.Open(nil, nil, raw, []byte(purpose)); err == nil {
+			return string(secret), nil
+		}
 	}
-	return string(secret), nil
+	return "", ErrDecrypt
 }

@@ -10,7 +10,7 @@ import (
 
 func TestEncryptAndDecrypt(t *testing.T) {
 	t.Parallel()
-	b := secrets.New("0123456789abcdef")
+	b := secrets.New("0123456789abcdef", "")
 	text, err := b.Encrypt("relay target crm", "the secret")
 	if err != nil || strings.Contains(text, "secret") {
 		t.Fatalf("%q, %v", text, err)
@@ -22,7 +22,7 @@ func TestEncryptAndDecrypt(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	for name, open := range map[string]func() (string, error){
-		"another key":     func() (string, error) { return secrets.New("another key").Decrypt("relay target crm", text) },
+		"another key":     func() (string, error) { return secrets.New("another key", "").Decrypt("relay target crm", text) },
 		"another purpose": func() (string, error) { return b.Decrypt("relay target shop", text) },
 		"changed":         func() (string, error) { return b.Decrypt("relay target crm", text[:len(text)-2]+"AA") },
 		"cut":             func() (string, error) { return b.Decrypt("relay target crm", text[:8]) },
@@ -37,7 +37,24 @@ func TestEncryptAndDecrypt(t *testing.T) {
 	if _, err := none.Encrypt("a", "b"); !errors.Is(err, secrets.ErrNoKey) {
 		t.Errorf("encrypt without a key: %v", err)
 	}
-	if _, err := secrets.New("").Decrypt("a", text); !errors.Is(err, secrets.ErrNoKey) {
+	if _, err := secrets.New("", "").Decrypt("a", text); !errors.Is(err, secrets.ErrNoKey) {
 		t.Errorf("decrypt without a key: %v", err)
+	}
+}
+
+// TestChangeOfKey: while the key changes, both keys decrypt, and only the first one encrypts.
+func TestChangeOfKey(t *testing.T) {
+	t.Parallel()
+	old, now, both := secrets.New("the old key 1234", ""), secrets.New("the new key 1234", ""), secrets.New("the new key 1234", "the old key 1234")
+	before, _ := old.Encrypt("a", "the secret")
+	if got, err := both.Decrypt("a", before); got != "the secret" || err != nil {
+		t.Errorf("with the second key: %q, %v", got, err)
+	}
+	after, _ := both.Encrypt("a", "the secret")
+	if got, err := now.Decrypt("a", after); got != "the secret" || err != nil {
+		t.Errorf("with the first key alone: %q, %v", got, err)
+	}
+	if _, err := old.Decrypt("a", after); !errors.Is(err, secrets.ErrDecrypt) {
+		t.Errorf("the second key encrypts: %v", err)
 	}
 }

@@ -161,7 +161,7 @@ func (s *script) sender(log *slog.Logger) *send.Sender {
 		Siblings: func(_ context.Context, of string) []string { return []string{of, "2"} },
 		Holds:    func(context.Context) ([]message.Hold, error) { return s.inForce() },
 		Wrote:    s.wrote,
-		Numbers:  []string{number}, Log: log, Registerer: s.reg,
+		Log: log, Registerer: s.reg,
 	})
 }
 

@@ -29,7 +29,7 @@ func (m *metrics) note(l message.LostWrites) {
 	m.rewound.WithLabelValues("record").Add(float64(l.Records))
 }
 
-func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
+func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_send_attempts_total",
@@ -69,9 +69,6 @@ func newMetrics(reg prometheus.Registerer, numbers []string) *metrics {
 	reg.MustRegister(m.attempts, m.inflight, m.duplicates, m.tampered, m.rewound, m.restored, m.latency)
 	m.note(message.LostWrites{})
 	m.expired = newExpired(reg)
-	for _, n := range numbers {
-		m.inflight.WithLabelValues(n)
-	}
 	return m
 }
 

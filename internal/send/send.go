@@ -110,7 +110,6 @@ type Options struct {
 	Shards     message.Shards
 	Parts      [][]message.Shard                 // the shards, grouped by server
 	Wrote      func(number string, at time.Time) // called for each request just before it is written; nil: not called
-	Numbers    []string                          // their metrics exist from the start
 	Tracer     *tracing.Tracer                   // nil: no traces
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -136,7 +135,14 @@ type Sender struct {
 
 // New returns a sender that stores its attempts in l and sends with p.
 func New(l ledger, p poster, o Options) *Sender {
-	return &Sender{o: o, attempts: l, heartbeats: l, epochs: l, poster: p, metrics: newMetrics(o.Registerer, o.Numbers)}
+	return &Sender{o: o, attempts: l, heartbeats: l, epochs: l, poster: p, metrics: newMetrics(o.Registerer)}
+}
+
+// Serve makes the metrics of numbers, before their first attempt.
+func (s *Sender) Serve(numbers ...string) {
+	for _, n := range numbers {
+		s.metrics.inflight.WithLabelValues(n)
+	}
 }
 
 // Sends returns how many requests this sender made in the last minute.

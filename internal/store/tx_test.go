@@ -13,6 +13,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/poll"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -230,7 +231,7 @@ func TestTransactionsOutliveARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Restart()
-	deadline, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	deadline, cancel := context.WithTimeout(t.Context(), poll.Limit)
 	defer cancel()
 	for deadline.Err() == nil {
 		if tx.Do(deadline, 0, add("{x}n")) == nil {

@@ -23,7 +23,7 @@ type LookupOptions struct {
 	// Account asks Meta for the WhatsApp Business Account of a number; empty: Meta does not say.
 	Account func(ctx context.Context, number string) (string, error)
 	Store   accountStore
-	Numbers []string                 // the configured phone number ids
+	Numbers func() []string          // the configured phone number ids
 	Ready   func(number string) bool // reports whether there is an access token of a number to ask Meta with
 	Log     *slog.Logger
 }
@@ -51,7 +51,7 @@ func (l *Lookup) Accounts(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	asked := map[string]<-chan struct{}{} // Meta answers about all of them at the same time
-	for _, n := range l.o.Numbers {
+	for _, n := range l.o.Numbers() {
 		if of[n] != "" || len(asked) == maxAccounts {
 			continue
 		}

@@ -74,7 +74,7 @@ func TestLookup(t *testing.T) {
 		m := &meta{stored: map[string]string{"3": "901"}, accounts: map[string]string{"1": "900"}, slow: 100 * time.Millisecond}
 		var log bytes.Buffer
 		l := templates.NewLookup(templates.LookupOptions{
-			Account: m.account, Store: m, Numbers: []string{"1", "2", "3", "4"}, Ready: func(n string) bool { return n != "4" },
+			Account: m.account, Store: m, Numbers: func() []string { return []string{"1", "2", "3", "4"} }, Ready: func(n string) bool { return n != "4" },
 			Log: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		expect := func(after time.Duration, asked string, want map[string]string) {

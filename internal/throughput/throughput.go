@@ -5,8 +5,6 @@ package throughput
 import (
 	"context"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,12 +20,13 @@ const (
 
 // Options say what a Discovery works with. All are required.
 type Options struct {
-	Learn map[string]bool                                                    // by phone number id, whether the rate limit of the number is what Meta says
-	Known func(ctx context.Context) (map[string]observed.Profile, error)     // the stored answers, of all workers
-	Ask   func(ctx context.Context, number string) (observed.Profile, error) // asks Meta
-	Store func(ctx context.Context, number string, p observed.Profile) error // stores an answer
-	Set   func(ctx context.Context, rates map[string]int) error              // sets the rates of numbers, 0 for a number with a configured rate
-	Log   *slog.Logger
+	Numbers func() []string                                                    // the phone number ids
+	Learns  func(number string) bool                                           // whether the rate limit of a number is what Meta says
+	Known   func(ctx context.Context) (map[string]observed.Profile, error)     // the stored answers, of all workers
+	Ask     func(ctx context.Context, number string) (observed.Profile, error) // asks Meta
+	Store   func(ctx context.Context, number string, p observed.Profile) error // stores an answer
+	Set     func(ctx context.Context, rates map[string]int) error              // sets the rates of numbers, 0 for a number with a configured rate
+	Log     *slog.Logger
 }
 
 // Discovery asks Meta about numbers whose answers are old. Its methods are safe for concurrent use.
@@ -43,13 +42,18 @@ func New(o Options) *Discovery { return &Discovery{o: o, wake: make(chan struct{
 // Ask lets Run ask Meta about all numbers now. It does not block: while Meta is slow to answer, the caller goes on.
 func (d *Discovery) Ask() {
 	d.all.Store(true)
+	d.Look()
+}
+
+// Look lets Run ask Meta about numbers whose answers are old now, among them new numbers. It does not block.
+func (d *Discovery) Look() {
 	select {
 	case d.wake <- struct{}{}:
 	default: // Run has yet to begin with an earlier call
 	}
 }
 
-// Run asks Meta about numbers whose answers are old, at once and every 30 minutes, and about all when Ask was called, until
+// Run asks Meta about numbers whose answers are old, at once, every 30 minutes and after Look, and about all when Ask was called, until
 // ctx ends. It returns nil.
 func (d *Discovery) Run(ctx context.Context) error {
 	tick := time.NewTicker(checkEvery)
@@ -72,7 +76,7 @@ func (d *Discovery) discover(ctx context.Context, all bool) {
 		d.o.Log.Warn("cannot read what Meta said of the numbers, will ask again", "err", err)
 	}
 	rates := map[string]int{}
-	for _, number := range slices.Sorted(maps.Keys(d.o.Learn)) {
+	for _, number := range d.o.Numbers() {
 		p := known[number]
 		if all || time.Since(p.At) >= oldAfter {
 			answer, err := d.o.Ask(ctx, number)
@@ -87,7 +91,7 @@ func (d *Discovery) discover(ctx context.Context, all bool) {
 				d.o.Log.Warn("cannot read or store what Meta says of a number", "phone_number_id", number, "err", err)
 			}
 		}
-		if learn := d.o.Learn[number]; !learn {
+		if !d.o.Learns(number) {
 			rates[number] = 0
 		} else if p.Rate > 0 {
 			rates[number] = p.Rate

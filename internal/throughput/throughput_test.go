@@ -29,7 +29,7 @@ func TestDiscovery(t *testing.T) {
 		known := map[string]observed.Profile{"5": {Rate: 20, At: time.Now()}} // that another worker has stored
 		var stored []map[string]int
 		d := throughput.New(throughput.Options{
-			Learn: map[string]bool{"1": true, "2": true, "3": true, "4": false, "5": true},
+			Numbers: func() []string { return []string{"1", "2", "3", "4", "5"} }, Learns: func(number string) bool { return number != "4" },
 			Known: func(context.Context) (map[string]observed.Profile, error) { return maps.Clone(known), nil },
 			Ask: func(_ context.Context, number string) (observed.Profile, error) {
 				mu.Lock()
@@ -101,7 +101,7 @@ func TestDiscoveryEnds(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
 	d := throughput.New(throughput.Options{
-		Learn: map[string]bool{"1": true},
+		Numbers: func() []string { return []string{"1"} }, Learns: func(string) bool { return true },
 		Known: func(context.Context) (map[string]observed.Profile, error) { return nil, errors.New("Redis is away") },
 		Ask: func(ctx context.Context, _ string) (observed.Profile, error) {
 			stop()

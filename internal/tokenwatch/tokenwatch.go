@@ -29,7 +29,7 @@ const (
 
 // Options say what a Watch works with. All fields are required.
 type Options struct {
-	Numbers    []string                                                          // the phone number ids
+	Numbers    func() []string                                                   // the phone number ids
 	Token      func(number string) (string, error)                               // reads the token of a number
 	Ask        func(ctx context.Context, number string) (cloudapi.Token, error)  // asks Meta about the token of a number
 	Changed    func(ctx context.Context, number string) error                    // is called for a new token; with an error again 5 s later
@@ -42,6 +42,7 @@ type Options struct {
 type Watch struct {
 	Options
 	expiry *prometheus.GaugeVec
+	wake   chan struct{} // holds a token while Run is to look
 
 	mu     sync.Mutex
 	last   map[string]string         // the token of each number
@@ -51,7 +52,7 @@ type Watch struct {
 
 // New returns a Watch, and registers its metric.
 func New(o Options) *Watch {
-	return &Watch{Options: o, expiry: newExpiry(o.Registerer), last: map[string]string{}, states: map[string]*state{}, stored: map[string]observed.Token{}}
+	return &Watch{Options: o, expiry: newExpiry(o.Registerer), wake: make(chan struct{}, 1), last: map[string]string{}, states: map[string]*state{}, stored: map[string]observed.Token{}}
 }
 
 // state is what is known of a token.
@@ -73,19 +74,46 @@ func newExpiry(reg prometheus.Registerer) *prometheus.GaugeVec {
 	return g
 }
 
+// Look lets Run read the tokens now. It does not block.
+func (w *Watch) Look() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // Run has yet to begin with an earlier call
+	}
+}
+
 // Run watches until ctx ends, and returns nil.
 func (w *Watch) Run(ctx context.Context) error {
 	tick := time.NewTicker(readEvery)
 	defer tick.Stop()
 	for {
-		for _, number := range w.Numbers {
+		numbers := w.Numbers()
+		for _, number := range numbers {
 			w.check(ctx, number)
 		}
+		w.forget(numbers)
 		w.store(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-w.wake:
+		}
+	}
+}
+
+// forget removes what is known of numbers that are not among those that there are.
+func (w *Watch) forget(numbers []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	there := map[string]bool{}
+	for _, n := range numbers {
+		there[n] = true
+	}
+	for n := range w.last {
+		if !there[n] {
+			delete(w.last, n)
+			w.expiry.DeleteLabelValues(n)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func TestTokensAreWatched(t *testing.T) {
 				}
 				return nil
 			},
-			Numbers: []string{"1", "2"}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+			Numbers: func() []string { return []string{"1", "2"} }, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 			Token: func(string) (string, error) { return token.Load().(string), nil },
 			Ask: func(context.Context, string) (cloudapi.Token, error) {
 				did = append(did, time.Since(start).String()+" asked of "+token.Load().(string))
@@ -95,7 +95,7 @@ func TestAnswersSetTheMetric(t *testing.T) {
 		var during func() // runs while Meta is asked
 		var askFails error
 		w := New(Options{
-			Numbers: []string{"1", "2", "3"}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+			Numbers: func() []string { return []string{"1", "2", "3"} }, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 			Token: func(number string) (string, error) { return map[string]string{"3": "other"}[number] + "token", nil },
 			Ask: func(context.Context, string) (cloudapi.Token, error) {
 				asked++
@@ -111,13 +111,13 @@ func TestAnswersSetTheMetric(t *testing.T) {
 		shows := func(when string, wants ...float64) {
 			t.Helper()
 			for i, want := range wants {
-				if got := testutil.ToFloat64(w.expiry.WithLabelValues(w.Numbers[i])); got != want {
-					t.Errorf("%s: number %s has %v, want %v", when, w.Numbers[i], got, want)
+				if got := testutil.ToFloat64(w.expiry.WithLabelValues(w.Numbers()[i])); got != want {
+					t.Errorf("%s: number %s has %v, want %v", when, w.Numbers()[i], got, want)
 				}
 			}
 		}
 		checkAll := func() {
-			for _, number := range w.Numbers {
+			for _, number := range w.Numbers() {
 				w.check(t.Context(), number)
 			}
 		}

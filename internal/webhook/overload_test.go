@@ -23,7 +23,7 @@ func (s *site) begin(t *testing.T, signature string, body int) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(poll.Limit))
 	_, err = fmt.Fprintf(c, "POST /webhooks/whatsapp/shop HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n%s", 4<<20, signature, make([]byte, body))
 	if err != nil {
 		t.Fatal(err)

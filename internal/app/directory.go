@@ -1,0 +1,182 @@
+package app
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sluice/internal/backlog"
+	"sluice/internal/config"
+	"sluice/internal/directory"
+	"sluice/internal/httpapi"
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/relay"
+	"sluice/internal/secrets"
+	"sluice/internal/store"
+)
+
+// entries are what a program knows before it reads the directory.
+type entries struct {
+	file directory.File
+	box  secrets.Box
+	uses []directory.Kind // the kinds whose secrets the program uses
+}
+
+// newDirectory returns the directory of a program, which has not read Redis yet, and its store.
+func newDirectory(db *store.DB, c config.Common, of entries, log *slog.Logger) (*directory.Directory, *directory.Store) {
+	of.file.Numbers, of.file.Clients, of.file.Classes = c.Numbers, c.Clients, c.Classes
+	shards := message.Shards(c.Shards)
+	var known *directory.Directory
+	reader := backlog.New(db, shards, func(number string) int { return configuredRate(known)(number) })
+	entries := directory.NewStore(directory.StoreOptions{
+		DB: db, Box: of.box, File: of.file,
+		Unfinished: unfinished(newLedger(db, c, nil), reader),
+		Reencrypt:  relay.NewTargets(db, shards, of.box).Reencrypt,
+	})
+	known = directory.New(entries, log, of.uses...)
+	return known, entries
+}
+
+// keys returns all API keys, with others of this process.
+func (p *Program) keys(others ...httpapi.Key) httpapi.Keys {
+	var now atomic.Pointer[[]httpapi.Key]
+	read := func(directory.Changes) {
+		all := others[:len(others):len(others)]
+		for _, k := range p.directory.Keys() {
+			all = append(all, httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked, Expires: k.Expires})
+		}
+		now.Store(&all)
+	}
+	read(directory.Changes{})
+	p.directory.Subscribe(read)
+	return func() []httpapi.Key { return *now.Load() }
+}
+
+// configuredRate returns the rate limit of a number, or Meta's standard throughput.
+func configuredRate(d *directory.Directory) func(number string) int {
+	return func(number string) int {
+		if n, ok := d.Number(number); ok {
+			return n.Rate
+		}
+		return config.DefaultRate
+	}
+}
+
+// accepts returns a function that reports whether new messages of a number are accepted.
+func accepts(d *directory.Directory) func(number string) bool {
+	return func(number string) bool {
+		leaving, _ := d.Leaving(number)
+		return leaving == "" && d.Known(number)
+	}
+}
+
+// unfinishedStates are the states in which a message needs its number.
+var unfinishedStates = []message.State{message.Queued, message.Attempting, message.InDoubt, message.Parked}
+
+// unfinished returns a function that returns how many messages of a number are not final, about; 0: none.
+func unfinished(book *ledger.Ledger, reader *backlog.Reader) func(context.Context, string) (int, error) {
+	return func(ctx context.Context, number string) (int, error) {
+		tasks, err := reader.Read(ctx, number)
+		if err != nil {
+			return 0, err
+		}
+		_, lists, err := book.CountLists(ctx, time.Now())
+		if err != nil {
+			return 0, err
+		}
+		if n := tasks.Messages() + lists[number].InDoubt + lists[number].Parked; n > 0 {
+			return n, nil
+		}
+		some, err := openMessages(ctx, book, number, 1, unfinishedStates...) // one without a task, or behind the counted part of a list
+		return len(some), err
+	}
+}
+
+// openMessages returns messages of a number in some states: about limit, or all.
+func openMessages(ctx context.Context, book *ledger.Ledger, number string, limit int, states ...message.State) (found []message.Record, err error) {
+	at := &message.ListPosition{}
+	for at != nil && len(found) < limit {
+		var some []message.Record
+		if some, at, err = book.List(ctx, message.ListFilter{Numbers: []string{number}, States: states}, *at, limit); err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	return found, nil
+}
+
+const (
+	// leaveEvery is how often a worker looks for numbers that are being removed.
+	leaveEvery = 2 * time.Second
+	// leaveAfter is when all programs have noticed that a number is being removed and accepts no new messages.
+	leaveAfter = 5 * time.Second
+	// cancelMost is how many messages of a number are cancelled in one go, and cancelAtOnce how many at the same time.
+	cancelMost   = 2000
+	cancelAtOnce = 64
+)
+
+// removeLeaving removes the numbers that are being removed, when their last message is final. One worker does so for each number.
+func (w *worker) removeLeaving(ctx context.Context) error {
+	tick := time.NewTicker(leaveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for _, number := range w.directory.Numbers() {
+			how, revision := w.directory.Leaving(number)
+			if how == "" || w.DB.Clock(ctx, ledger.RecordPrefix(0)).Before(time.UnixMicro(revision).Add(leaveAfter)) {
+				continue
+			}
+			if err := w.leave(ctx, number, how, revision); err != nil && ctx.Err() == nil {
+				w.Log.Warn("cannot remove a number, will retry", "phone_number_id", number, "err", err)
+			}
+		}
+	}
+}
+
+// leave cancels what waits for a number, if it is to be cancelled, and removes the number when nothing is left.
+func (w *worker) leave(ctx context.Context, number, how string, revision int64) error {
+	shard := w.shards.Of(number)
+	workers, err := living(w.book, w.shards)(ctx)
+	if err != nil {
+		return err
+	}
+	if message.Rank(w.name, workers[shard], number) != 0 {
+		return nil
+	}
+	if how == directory.BacklogCancel {
+		some, err := openMessages(ctx, w.book, number, cancelMost, message.Queued, message.Parked)
+		if err != nil {
+			return err
+		}
+		var g errgroup.Group
+		g.SetLimit(cancelAtOnce)
+		for _, m := range some {
+			g.Go(func() error {
+				_, err := w.book.Cancel(ctx, m.ID)
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return fmt.Errorf("cancel messages: %w", err)
+		}
+	}
+	left, err := w.unfinished(ctx, number)
+	if err != nil || left > 0 {
+		return err
+	}
+	err = w.entries.Remove(ctx, directory.KindNumber, number, directory.Change{Revision: revision, Actor: "sluice", Reason: "the removal of the number was ordered with " + how + ", and no message is left"})
+	if err == nil {
+		w.Log.Info("number removed", "phone_number_id", number)
+	}
+	return err
+}

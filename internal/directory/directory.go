@@ -1,0 +1,396 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/config"
+)
+
+// checkEvery is how often a Directory asks Redis whether a stored entry changed.
+const checkEvery = time.Second
+
+// Directory is what a process knows of the entries: a snapshot, which Run replaces when a stored entry changed. All methods are
+// safe for concurrent use, and none but Load and Run uses Redis.
+type Directory struct {
+	store *Store
+	uses  []Kind
+	log   *slog.Logger
+	now   atomic.Pointer[snapshot]
+
+	mu          sync.Mutex
+	subscribers []func(Changes)
+}
+
+// Changes are the phone number ids of numbers that were added, changed in any way, and removed.
+type Changes struct{ Added, Changed, Removed []string }
+
+// New returns the directory of a process, with the entries of its file. Load adds what is stored. The process decrypts only the
+// secrets of entries of the kinds that it uses.
+func New(s *Store, log *slog.Logger, uses ...Kind) *Directory {
+	d := &Directory{store: s, uses: uses, log: log}
+	d.now.Store(d.snapshot(contents{}, &snapshot{}))
+	return d
+}
+
+// Load reads the stored entries once. Later it is Run's part.
+func (d *Directory) Load(ctx context.Context) error {
+	c, err := d.store.load(ctx)
+	if err != nil {
+		return err
+	}
+	d.replace(c)
+	for _, e := range d.store.o.File.entries().list() {
+		if one := c.entries[e.Kind()][e.ID()]; one.removed {
+			d.log.Warn("an entry of the configuration file is not used, because an operator removed it at run time", "entry", string(e.Kind())+" "+e.ID())
+		}
+	}
+	return nil
+}
+
+// Run reads the revision of the stored entries every second, and the entries when it changed, until ctx ends. It returns nil.
+// While Redis is away the last snapshot stays.
+func (d *Directory) Run(ctx context.Context) error {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		err := d.refresh(ctx)
+		if err != nil && ctx.Err() == nil && !failing {
+			d.log.Warn("cannot read the stored numbers, apps and API keys, the last known ones stay in use", "err", err)
+		}
+		failing = err != nil
+	}
+}
+
+// refresh reads the stored entries if they changed.
+func (d *Directory) refresh(ctx context.Context) error {
+	revision, err := d.store.o.DB.Get(ctx, revisionKey()).Result()
+	if err != nil && !errors.Is(err, redis.Nil) || revision == d.now.Load().revision {
+		if errors.Is(err, redis.Nil) {
+			err = nil
+		}
+		return err
+	}
+	c, err := d.store.load(ctx)
+	if err == nil {
+		d.replace(c)
+	}
+	return err
+}
+
+// replace replaces the snapshot, and calls the subscribers.
+func (d *Directory) replace(c contents) {
+	old := d.now.Load()
+	next := d.snapshot(c, old)
+	d.now.Store(next)
+	changes := next.since(old)
+	d.log.Info("numbers, apps, API keys and clients read", "revision", c.revision, "numbers", len(next.ids))
+	d.mu.Lock()
+	subscribers := slices.Clone(d.subscribers)
+	d.mu.Unlock()
+	for _, f := range subscribers {
+		f(changes)
+	}
+}
+
+// Subscribe lets Run call f after each change of any entry. f must not block.
+func (d *Directory) Subscribe(f func(Changes)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.subscribers = append(d.subscribers, f)
+}
+
+// Numbers returns the phone number ids of all numbers: first those of the file in its order, then the others. The caller must not change
+// the list.
+func (d *Directory) Numbers() []string { return d.now.Load().ids }
+
+// Number returns a number by its phone number id; false: there is none.
+func (d *Directory) Number(id string) (config.Number, bool) {
+	n := d.now.Load().numbers[id]
+	if n == nil {
+		return config.Number{}, false
+	}
+	return n.Number, true
+}
+
+// Known reports whether there is a number.
+func (d *Directory) Known(number string) bool { return d.now.Load().numbers[number] != nil }
+
+// Leaving returns BacklogDrain or BacklogCancel if a number is being removed and accepts no new messages, and the revision of its
+// entry; else empty.
+func (d *Directory) Leaving(number string) (how string, revision int64) {
+	if n := d.now.Load().numbers[number]; n != nil {
+		return n.leaving, n.revision
+	}
+	return "", 0
+}
+
+// Display returns the phone number of an id, in E.164 with its plus; empty: it is not known.
+func (d *Directory) Display(number string) string {
+	if n := d.now.Load().numbers[number]; n != nil {
+		return n.Display
+	}
+	return ""
+}
+
+// Rate returns the configured rate limit of a number in messages per second; false: there is no such number, or no access token to
+// send with.
+func (d *Directory) Rate(number string) (perSecond int, ok bool) {
+	n := d.now.Load().numbers[number]
+	if n == nil || !n.hasToken() {
+		return 0, false
+	}
+	return n.Number.Rate, true
+}
+
+// Learns reports whether the rate limit of a number is what Meta says.
+func (d *Directory) Learns(number string) bool {
+	n := d.now.Load().numbers[number]
+	return n != nil && n.Learn
+}
+
+// Has reports whether there is an access token of a number.
+func (d *Directory) Has(number string) bool {
+	n := d.now.Load().numbers[number]
+	return n != nil && n.hasToken()
+}
+
+// Token returns the current access token of a number: the stored one, else the one in its token file, else the one of the
+// configuration file. It may read a file.
+func (d *Directory) Token(number string) (string, error) {
+	n := d.now.Load().numbers[number]
+	switch {
+	case n == nil:
+		return "", fmt.Errorf("phone number id %s is not configured", number)
+	case n.tokenErr != nil:
+		return "", n.tokenErr
+	case n.token != "":
+		return n.token, nil
+	case n.tokens.Has(number):
+		token, err := n.tokens.Token(number)
+		if token == "" && err == nil {
+			err = fmt.Errorf("phone number id %s: its token file cannot be read", number)
+		}
+		return token, err
+	}
+	return "", fmt.Errorf("phone number id %s has no access token: set it", number)
+}
+
+// Class returns the settings of a class for a number: those of the number, else those of all numbers, else zero.
+func (d *Directory) Class(number, class string) config.Class {
+	wider := d.store.o.File.Classes[class]
+	if n := d.now.Load().numbers[number]; n != nil {
+		return n.Classes[class].Over(wider)
+	}
+	return wider
+}
+
+// TemplateClasses returns the classes of the templates of a number, by their names. The caller must not change the list.
+func (d *Directory) TemplateClasses(number string) []config.TemplateClass {
+	if n := d.now.Load().numbers[number]; n != nil {
+		return n.TemplateClasses
+	}
+	return nil
+}
+
+// RefusesUnknown reports whether a number refuses message types that this version does not support.
+func (d *Directory) RefusesUnknown(number string) bool {
+	n := d.now.Load().numbers[number]
+	return n != nil && n.Unknown == "refuse"
+}
+
+// Keys returns all API keys. A key of a client covers only numbers of this client. The caller must not change the list.
+func (d *Directory) Keys() []config.APIKey { return d.now.Load().keys }
+
+// App returns an app with its secrets; false: there is none, or it lacks its app secret or its verify token.
+func (d *Directory) App(name string) (config.App, bool) {
+	a, ok := d.now.Load().apps[name]
+	return a, ok
+}
+
+// snapshot is what is known at a moment. It does not change.
+type snapshot struct {
+	revision string
+	ids      []string
+	numbers  map[string]*number
+	apps     map[string]config.App
+	keys     []config.APIKey
+}
+
+// number is a number of a snapshot.
+type number struct {
+	config.Number
+	revision int64  // of the stored entry; 0: it is of the file
+	leaving  string // BacklogDrain, BacklogCancel or empty
+	token    string // the stored access token; empty: none
+	tokenErr error  // why the stored access token cannot be used; nil: it can, or there is none
+	tokens   *config.Tokens
+}
+
+func (n *number) hasToken() bool { return n.token != "" || n.tokenErr == nil && n.tokens.Has(n.ID) }
+
+// snapshot returns the entries of the file with what is stored in their place. Numbers that did not change since old are taken
+// from it.
+func (d *Directory) snapshot(c contents, old *snapshot) *snapshot {
+	f := d.store.o.File
+	next := &snapshot{revision: c.revision, numbers: map[string]*number{}, apps: map[string]config.App{}}
+	for _, id := range c.unread {
+		d.log.Error("cannot read a stored entry, it is not used", "entry", id)
+	}
+	for _, n := range f.Numbers {
+		if _, is := c.entries[KindNumber][n.ID]; !is {
+			next.numbers[n.ID] = &number{Number: n, tokens: f.Tokens}
+		}
+	}
+	for _, a := range f.Apps {
+		if _, is := c.entries[KindApp][a.Name]; !is {
+			next.apps[a.Name] = a
+		}
+	}
+	for _, k := range f.APIKeys {
+		if _, is := c.entries[KindKey][k.Name]; !is {
+			next.keys = append(next.keys, k)
+		}
+	}
+	for kind, entries := range c.entries {
+		for _, id := range slices.Sorted(maps.Keys(entries)) {
+			one := entries[id]
+			if one.removed || kind == KindClient {
+				continue
+			}
+			if was := old.numbers[id]; kind == KindNumber && was != nil && was.revision == one.revision {
+				next.numbers[id] = was
+				continue
+			}
+			parsed, mistakes := parse(one.entry, f.Classes)
+			if len(mistakes) > 0 {
+				d.log.Error("a stored entry is invalid, it is not used", "entry", string(kind)+" "+id, "err", &InvalidError{mistakes})
+				continue
+			}
+			secrets := d.open(kind, id, one.document)
+			switch kind {
+			case KindNumber:
+				next.numbers[id] = f.number(parsed.Numbers[0], one, secrets)
+			case KindApp:
+				if a := f.app(parsed.Apps[0], secrets); a.Secret != "" && a.VerifyToken != "" {
+					next.apps[id] = a
+				} else if slices.Contains(d.uses, kind) {
+					d.log.Error("an app has no app secret or no verify token, its webhooks are refused", "app", id)
+				}
+			case KindKey:
+				next.keys = append(next.keys, parsed.APIKeys[0])
+			}
+		}
+	}
+	next.order(f)
+	return next
+}
+
+// order lists the numbers, and limits the keys of clients to their numbers.
+func (next *snapshot) order(f File) {
+	rest := maps.Clone(next.numbers)
+	for _, n := range f.Numbers {
+		if rest[n.ID] != nil {
+			next.ids = append(next.ids, n.ID)
+			delete(rest, n.ID)
+		}
+	}
+	next.ids = append(next.ids, slices.Sorted(maps.Keys(rest))...)
+	for i, k := range next.keys {
+		if k.Client == "" {
+			continue
+		}
+		var own []string
+		for _, id := range next.ids {
+			if next.numbers[id].Client == k.Client && (slices.Contains(k.Numbers, "*") || slices.Contains(k.Numbers, id)) {
+				own = append(own, id)
+			}
+		}
+		next.keys[i].Numbers = own
+	}
+}
+
+// open decrypts the secrets of a document, if this process uses them. A secret that cannot be decrypted has an error.
+func (d *Directory) open(kind Kind, id string, of document) map[string]opened {
+	all := map[string]opened{}
+	if !slices.Contains(d.uses, kind) {
+		return all
+	}
+	for name, secret := range of.Secrets {
+		value, err := d.store.o.Box.Decrypt(purpose(kind, id, name), secret.Text)
+		if err != nil {
+			err = fmt.Errorf("%s of the %s %s: %w", name, kind, id, err)
+			d.log.Error("cannot decrypt a stored secret, it is not used", "entry", string(kind)+" "+id, "err", err)
+		}
+		all[name] = opened{config.Secret(value), err}
+	}
+	return all
+}
+
+// opened is a decrypted secret, or why it cannot be decrypted.
+type opened struct {
+	secret config.Secret
+	err    error
+}
+
+// number returns a stored number. Without a token of its own it has the token of the file.
+func (f File) number(n config.Number, one stored, secrets map[string]opened) *number {
+	token := secrets[SecretAccessToken]
+	out := &number{Number: n, revision: one.revision, token: string(token.secret), tokenErr: token.err, tokens: f.Tokens}
+	if e, ok := one.entry.(Number); ok {
+		out.leaving = e.Leaving
+	}
+	if token.secret == "" && token.err == nil && n.TokenFile != "" {
+		out.tokens = config.TokenOf(n.ID, n.TokenFile, f.Tokens)
+	}
+	return out
+}
+
+// app returns a stored app. A secret that is not stored is that of the file.
+func (f File) app(a config.App, secrets map[string]opened) config.App {
+	var of config.App
+	if i := slices.IndexFunc(f.Apps, func(of config.App) bool { return of.Name == a.Name }); i >= 0 {
+		of = f.Apps[i]
+	}
+	pick := func(name string, file config.Secret) config.Secret {
+		if one, is := secrets[name]; is {
+			return one.secret // empty if it cannot be decrypted: another one must not take its place
+		}
+		return file
+	}
+	a.Secret, a.PreviousSecret, a.VerifyToken = pick(SecretApp, of.Secret), pick(SecretPreviousApp, of.PreviousSecret), pick(SecretVerifyToken, of.VerifyToken)
+	return a
+}
+
+// since returns how the numbers differ from those of an older snapshot.
+func (next *snapshot) since(old *snapshot) (c Changes) {
+	for _, id := range next.ids {
+		switch was := old.numbers[id]; {
+		case was == nil:
+			c.Added = append(c.Added, id)
+		case was.revision != next.numbers[id].revision:
+			c.Changed = append(c.Changed, id)
+		}
+	}
+	for _, id := range old.ids {
+		if next.numbers[id] == nil {
+			c.Removed = append(c.Removed, id)
+		}
+	}
+	return c
+}
