@@ -1,7 +1,6 @@
 package admission_test
 
 import (
-	"context"
 	"testing"
 
 	"sluice/internal/admission"
@@ -9,19 +8,10 @@ import (
 	"sluice/internal/message"
 )
 
-// categories are those at Meta, by number and name. Those of "late" are known after a wait only.
+// categories are those at Meta, by number and name.
 type categories map[string]message.Class
 
-func (c categories) Class(number, name, _ string) (message.Class, bool) {
-	if name == "late" {
-		return "", false
-	}
-	return c[number+" "+name], true
-}
-
-func (c categories) Wait(_ context.Context, number, name, _ string) message.Class {
-	return c[number+" "+name]
-}
+func (c categories) Class(number, name, _ string) message.Class { return c[number+" "+name] }
 
 // TestClasses: the first pattern of the number that matches the name of the template decides the class, then the category
 // at Meta, then the default.
@@ -37,26 +27,22 @@ func TestClasses(t *testing.T) {
 		number string
 		c      message.Content
 		want   message.Class
-		late   bool // it is known after a wait only
 	}{
-		{"1", message.Content{Type: "template", Template: "otp_login"}, message.Authentication, false},
-		{"1", message.Content{Type: "template", Template: "otp_sale"}, message.Authentication, false},
-		{"1", message.Content{Type: "template", Template: "big_sale_2"}, message.Marketing, false},
-		{"1", message.Content{Type: "template", Template: "order"}, message.Utility, false},
-		{"1", message.Content{Type: "text"}, message.Service, false},
-		{"1", message.Content{Type: "text", Category: "authentication"}, message.Authentication, false},
-		{"2", message.Content{Type: "template", Template: "otp_login"}, message.Marketing, false},
-		{"2", message.Content{Type: "template", Template: "code"}, message.Authentication, false},
-		{"2", message.Content{Type: "template", Template: "code", Marketing: true}, message.Marketing, false},
-		{"2", message.Content{Type: "template", Template: "late"}, message.Marketing, true},
-		{"3", message.Content{Type: "template", Template: "late"}, message.Utility, true},
-		{"3", message.Content{Type: "text"}, message.Service, false},
+		{"1", message.Content{Type: "template", Template: "otp_login"}, message.Authentication},
+		{"1", message.Content{Type: "template", Template: "otp_sale"}, message.Authentication},
+		{"1", message.Content{Type: "template", Template: "big_sale_2"}, message.Marketing},
+		{"1", message.Content{Type: "template", Template: "order"}, message.Utility},
+		{"1", message.Content{Type: "text"}, message.Service},
+		{"1", message.Content{Type: "text", Category: "authentication"}, message.Authentication},
+		{"2", message.Content{Type: "template", Template: "otp_login"}, message.Marketing},
+		{"2", message.Content{Type: "template", Template: "code"}, message.Authentication},
+		{"2", message.Content{Type: "template", Template: "code", Marketing: true}, message.Marketing},
+		{"2", message.Content{Type: "template", Template: "late"}, message.Marketing},
+		{"3", message.Content{Type: "template", Template: "late"}, message.Utility},
+		{"3", message.Content{Type: "text"}, message.Service},
 	} {
-		if got, known := all.Class(tt.number, tt.c); known == tt.late || known && got != tt.want {
-			t.Errorf("%s, %+v: %s, known: %t, want %s", tt.number, tt.c, got, known, tt.want)
-		}
-		if got := all.Wait(t.Context(), tt.number, tt.c); got != tt.want {
-			t.Errorf("%s, %+v: %s after a wait, want %s", tt.number, tt.c, got, tt.want)
+		if got := all.Class(tt.number, tt.c); got != tt.want {
+			t.Errorf("%s, %+v: %s, want %s", tt.number, tt.c, got, tt.want)
 		}
 	}
 }

@@ -7,16 +7,13 @@ import (
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/directory"
+	"sluice/internal/holds"
 	"sluice/internal/onboarding"
+	"sluice/internal/templates"
 )
 
-// accountOwner stores to which WhatsApp Business Account a number belongs.
-type accountOwner interface {
-	Note(ctx context.Context, number, account string) error
-}
-
-// onboarding returns what connects numbers after an Embedded Signup. want lets the workers read the templates of an account.
-func (p *Program) onboarding(c config.Graph, accounts accountOwner, want func(ctx context.Context, account string) error) *onboarding.Onboarding {
+// onboarding returns what connects numbers after an Embedded Signup.
+func (p *Program) onboarding(c config.Graph, accounts *holds.Accounts, stored *templates.Store) *onboarding.Onboarding {
 	return onboarding.New(onboarding.Options{
 		Graph: func(token string) onboarding.Graph {
 			return cloudapi.NewClient(cloudapi.Options{BaseURL: c.BaseURL, Version: c.Version, Token: func(string) (string, error) { return token, nil }})
@@ -33,7 +30,7 @@ func (p *Program) onboarding(c config.Graph, accounts accountOwner, want func(ct
 		},
 		Save: p.saveNumber,
 		Note: accounts.Note,
-		Want: want,
+		Want: func(ctx context.Context, account string) error { return stored.Want(ctx, account) },
 	})
 }
 

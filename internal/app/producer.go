@@ -62,7 +62,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		p.Close()
 		return nil, err
 	}
-	atMeta := templates.New(templates.Options{Graph: graph, Store: accounts, Numbers: p.directory.Numbers, Ready: p.directory.Has, Log: log})
+	atMeta := templates.NewLookup(templates.LookupOptions{Account: graph.Account, Store: accounts, Numbers: p.directory.Numbers, Ready: p.directory.Has, Log: log})
+	catalogue := newCatalogue(ctx, p.DB, log)
 	for _, one := range c.Canaries {
 		if !p.directory.Known(one.Number) {
 			p.Close()
@@ -87,7 +88,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Own:        p.directory.Display,
 		Policy:     policies(p.directory),
 		Refuse:     p.directory.RefusesUnknown,
-		Classes:    admission.NewClasses(p.directory.TemplateClasses, atMeta),
+		Classes:    admission.NewClasses(p.directory.TemplateClasses, catalogue),
+		Templates:  catalogue,
 		Offset:     p.DB.ClockOffset,
 		ETA:        admission.NewETA(reader.Read, log).Of,
 		Explain:    explain,
@@ -112,7 +114,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		reads.Stop()
 		return nil
 	})
-	p.Background(tail.Run, func(ctx context.Context) error {
+	p.Background(tail.Run, catalogue.Run, func(ctx context.Context) error {
 		<-ctx.Done()
 		graph.Close()
 		return nil
@@ -134,7 +136,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), box),
 		Fleet:       state,
 		Directory:   p.entries,
-		Onboarding:  p.onboarding(c.Graph, accounts, func(context.Context, string) error { return nil }),
+		Onboarding:  p.onboarding(c.Graph, accounts, templates.NewStore(p.DB)),
 		Accounts:    accounts.All,
 		Rates:       ratelimit.NewController(p.DB, message.Shards(c.Shards), configuredRate(p.directory)),
 		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,

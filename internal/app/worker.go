@@ -243,7 +243,7 @@ func (w *worker) reconcile() {
 		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: w.directory.Known,
 		Inbound: w.controller.Debit, Written: cloudapi.Written,
 		Now:    func(ctx context.Context) time.Time { return w.DB.Clock(ctx, ledger.RecordPrefix(0)) },
-		Update: w.policy.Update, Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
+		Update: w.templates(), Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
 		Tracer: w.tracer, Log: w.Log, Registerer: w.Registry,
 	})
 	w.Background(r.Run)

@@ -86,7 +86,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/archive", "message retry store events cloudapi postgres"},
 	{"internal/tokenwatch", "message observed cloudapi"},
 	{"internal/throughput", "observed"},
-	{"internal/templates", "message"},
+	{"internal/templates", "message jsondoc content store"},
 	{"internal/sendtrace", ""},
 	{"internal/webhook", "message cloudapi tracing"},
 	{"internal/graphsim", "jsondoc message content retry cloudapi"},

@@ -95,7 +95,8 @@ var holdRows = []row{
 				_, to := text(i)
 				return map[string]any{"type": "template", "template": map[string]any{"name": name, "language": map[string]any{"code": "en_US"}}}, to
 			}
-			r.order(r.n, r.pace())
+			r.order(r.n, 10*r.pace())
+			r.must(r.producer.wait(), "order") // the API takes no messages of a disabled template
 			r.receives(r.n / 4)
 			r.alter("templates/"+name+"/en_US", map[string]any{"status": "DISABLED"})
 			r.until("the texts have arrived", func() bool { return r.received() >= r.n*5/8 })

@@ -56,21 +56,15 @@ func Announced(e message.Event, now time.Time) (Announcement, bool) {
 		if v.Name == "" {
 			return a, false
 		}
-		a.Template = v.Name + "/" + strings.ReplaceAll(v.Language, "-", "_")
-		released := v.Other.Title == "UNPAUSE"
-		switch v.Event {
-		case "APPROVED", "REINSTATED":
-			return a, true
-		case "PAUSED":
-			if !released {
-				a.Hold, a.For = true, cmp.Or(pauses[v.Other.Title], otherPause)
-			}
-			return a, true
-		case "DISABLED", "REJECTED", "ARCHIVED", "PENDING_DELETION", "DELETED":
-			a.Hold = true
+		a.Template = message.TemplateID(v.Name, v.Language)
+		if v.Event == "REINSTATED" || v.Other.Title == "UNPAUSE" {
 			return a, true
 		}
-		return a, released
+		state, ok := TemplateState(a.Template, v.Event)
+		if v.Event == "PAUSED" {
+			state.For = cmp.Or(pauses[v.Other.Title], otherPause)
+		}
+		return state, ok
 	}
 	if e.Field != "account_update" {
 		return a, false

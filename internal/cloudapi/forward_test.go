@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -18,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sluice/internal/cloudapi"
-	"sluice/internal/message"
 	"sluice/internal/version"
 )
 
@@ -425,16 +423,14 @@ func TestForwardPasses(t *testing.T) {
 func TestAccountAndBelongs(t *testing.T) {
 	t.Parallel()
 	answers := map[string]string{
-		"/v25.0/100?fields=health_status":           `{"health_status":{"entities":[{"entity_type":"WABA","id":"900"}]}}`,
-		"/v25.0/1?fields=whatsapp_business_account": `{"id":"1","whatsapp_business_account":{"id":"900"}}`,
-		"/v25.0/2?fields=whatsapp_business_account": `{"id":"2","whatsapp_business_account":{"id":"901"}}`,
-		"/v25.0/3?fields=name":                      `{"id":"3","name":"sale"}`,
-		"/v25.0/4?fields=name":                      `{"id":"4","name":"sale"}`,
-		"/v25.0/900/message_templates?fields=id%2Cname%2Clanguage%2Ccategory&limit=250&name=sale": `{"data":[
-			{"id":"5","name":"sale","language":"en","category":"MARKETING"},{"id":"3","name":"sale","language":"de","category":"UTILITY"},{"id":"7","name":"sale","language":"fr","category":"OTHER"},
-			{"id":"6","name":"sale_2","language":"en_US","category":"AUTHENTICATION"}]}`,
-		"/v25.0/900/subscribed_apps": `{"data":[{"whatsapp_business_api_data":{"id":"1"}}]}`,
-		"/v25.0/901/subscribed_apps": `{"data":[{"whatsapp_business_api_data":{"id":"1"},"override_callback_uri":"https://example.com/hook"}]}`,
+		"/v25.0/100?fields=health_status":                            `{"health_status":{"entities":[{"entity_type":"WABA","id":"900"}]}}`,
+		"/v25.0/1?fields=whatsapp_business_account":                  `{"id":"1","whatsapp_business_account":{"id":"900"}}`,
+		"/v25.0/2?fields=whatsapp_business_account":                  `{"id":"2","whatsapp_business_account":{"id":"901"}}`,
+		"/v25.0/3?fields=name":                                       `{"id":"3","name":"sale"}`,
+		"/v25.0/4?fields=name":                                       `{"id":"4","name":"sale"}`,
+		"/v25.0/900/message_templates?fields=id&limit=250&name=sale": `{"data":[{"id":"5"},{"id":"3"}]}`,
+		"/v25.0/900/subscribed_apps":                                 `{"data":[{"whatsapp_business_api_data":{"id":"1"}}]}`,
+		"/v25.0/901/subscribed_apps":                                 `{"data":[{"whatsapp_business_api_data":{"id":"1"},"override_callback_uri":"https://example.com/hook"}]}`,
 	}
 	f := forwarder(t, func(w http.ResponseWriter, r *http.Request) {
 		answer, ok := answers[r.URL.String()]
@@ -452,21 +448,14 @@ func TestAccountAndBelongs(t *testing.T) {
 			t.Errorf("%s: %t %v", id, got, err)
 		}
 	}
-	if got, err := f.Categories(t.Context(), "100", "900", "sale"); !maps.Equal(got, map[string]message.Class{"en": message.Marketing, "de": message.Utility}) || err != nil {
-		t.Errorf("%v %v", got, err)
-	}
 	for account, want := range map[string]bool{"900": false, "901": true} {
 		if got, err := f.Overridden(t.Context(), "100", account); got != want || err != nil {
 			t.Errorf("%s: %t %v", account, got, err)
 		}
 	}
 	_, err1 := f.Belongs(t.Context(), "200", "900", "1")
-	_, err2 := f.Categories(t.Context(), "200", "900", "sale")
-	_, err3 := f.Overridden(t.Context(), "200", "900")
-	if err1 == nil || err2 == nil || err3 == nil {
+	_, err2 := f.Overridden(t.Context(), "200", "900")
+	if err1 == nil || err2 == nil {
 		t.Error("a number without a token")
-	}
-	if _, err := f.Categories(t.Context(), "100", "902", "sale"); err == nil {
-		t.Error("no error of an account that Meta does not have")
 	}
 }

@@ -30,22 +30,30 @@ func (r *Refusal) Error() string {
 
 // get reads the answer to a GET of a path into a value. Its error is a Refusal if there was an answer.
 func (c *Client) get(ctx context.Context, token, path string, into any) error {
-	_, err := c.getAt(ctx, token, path, into)
+	_, err := c.fetch(ctx, token, path, "", into)
 	return err
 }
 
-// getAt also returns the date of the answer; zero: it has none.
-func (c *Client) getAt(ctx context.Context, token, path string, into any) (time.Time, error) {
-	return c.exchange(ctx, http.MethodGet, token, path, nil, into)
+// fetched describes an answer.
+type fetched struct {
+	at        time.Time // its date; zero: it has none
+	etag      string    // empty: it has none
+	unchanged bool      // it has no content: the ETag of the request is still that of the content
+	size      int       // bytes
 }
 
-// exchange makes a call with a JSON body, which may be nil, and reads its answer as getAt does.
-func (c *Client) exchange(ctx context.Context, method, token, path string, sent io.Reader, into any) (time.Time, error) {
+// fetch is get, and also describes the answer. With an ETag the answer may be without content.
+func (c *Client) fetch(ctx context.Context, token, path, etag string, into any) (a fetched, err error) {
+	return c.exchange(ctx, http.MethodGet, token, path, etag, nil, into)
+}
+
+// exchange makes a call with a JSON body, which may be nil, and reads its answer as fetch does.
+func (c *Client) exchange(ctx context.Context, method, token, path, etag string, sent io.Reader, into any) (a fetched, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, sent)
 	if err != nil {
-		return time.Time{}, errors.New("graph base URL cannot be used")
+		return a, errors.New("graph base URL cannot be used")
 	}
 	if sent != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -53,37 +61,46 @@ func (c *Client) exchange(ctx context.Context, method, token, path string, sent 
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+	if etag != "" {
+		req.Header.Set("If-None-Match", etag)
+	}
 	req.Header.Set("User-Agent", version.UserAgent)
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return time.Time{}, scrub(err)
+		return a, scrub(err)
 	}
 	defer resp.Body.Close()
-	at, _ := http.ParseTime(resp.Header.Get("Date"))
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	a.at, _ = http.ParseTime(resp.Header.Get("Date"))
+	a.etag = resp.Header.Get("ETag")
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxList))
+	a.size = len(body)
 	if err != nil {
-		return at, scrub(err)
+		return a, scrub(err)
+	}
+	if etag != "" && resp.StatusCode == http.StatusNotModified {
+		a.unchanged = true
+		return a, nil
 	}
 	if e := readAnswer(body).err; e != nil && e.coded {
-		return at, &Refusal{resp.StatusCode, e.code, e.subcode}
+		return a, &Refusal{resp.StatusCode, e.code, e.subcode}
 	}
 	if !success(resp.StatusCode) || json.Unmarshal(body, into) != nil {
-		return at, &Refusal{Status: resp.StatusCode, Code: NoCode}
+		return a, &Refusal{Status: resp.StatusCode, Code: NoCode}
 	}
-	return at, nil
+	return a, nil
 }
 
 // Clock returns Meta's time, to the second. An error means that Meta does not answer.
 func (c *Client) Clock(ctx context.Context) (time.Time, error) {
 	var nothing json.RawMessage
-	at, err := c.getAt(ctx, "", "", &nothing)
+	a, err := c.fetch(ctx, "", "", "", &nothing)
 	if _, answered := errors.AsType[*Refusal](err); answered {
 		err = nil // without a token every answer is an error
 	}
-	if err == nil && at.IsZero() {
+	if err == nil && a.at.IsZero() {
 		err = errors.New("graph: the answer has no date")
 	}
-	return at, err
+	return a.at, err
 }
 
 // Number is Meta's description of a phone number. The values are Meta's, and Meta may add new ones.
@@ -120,9 +137,15 @@ type Number struct {
 // Account returns the id of the WhatsApp Business Account of the number, from the health status. It is empty if it
 // is unknown.
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/support/health-status
-func (n Number) Account() string {
+func (n Number) Account() string { return n.entity("WABA") }
+
+// Portfolio returns the id of the business portfolio that owns the account, from the health status. It is empty if it is
+// unknown.
+func (n Number) Portfolio() string { return n.entity("BUSINESS") }
+
+func (n Number) entity(kind string) string {
 	for _, e := range n.Health.Entities {
-		if e.Type == "WABA" {
+		if e.Type == kind {
 			return e.ID
 		}
 	}
@@ -137,6 +160,16 @@ func (c *Client) Number(ctx context.Context, number string) (Number, error) {
 		err = c.get(ctx, token, number+"?fields=status,quality_rating,name_status,platform_type,account_mode,is_on_biz_app,throughput,webhook_configuration,health_status", &n)
 	}
 	return n, err
+}
+
+// Owner returns the WhatsApp Business Account of a number, and the business portfolio that owns it; empty: Meta does not say.
+func (c *Client) Owner(ctx context.Context, number string) (account, portfolio string, err error) {
+	var n Number
+	token, err := c.tokenOf(number)
+	if err == nil {
+		err = c.get(ctx, token, number+"?fields=health_status", &n)
+	}
+	return n.Account(), n.Portfolio(), err
 }
 
 // Subscribed returns the ids of the apps that are subscribed to an account. It uses the token of a number.

@@ -129,7 +129,7 @@ func (c *Client) set(ctx context.Context, number, path string, body any) error {
 	var a struct {
 		Success bool `json:"success"`
 	}
-	if _, err = c.exchange(ctx, http.MethodPost, token, path, bytes.NewReader(text), &a); err == nil && !a.Success {
+	if _, err = c.exchange(ctx, http.MethodPost, token, path, "", bytes.NewReader(text), &a); err == nil && !a.Success {
 		err = errors.New("graph: the answer does not say that it succeeded")
 	}
 	return err

@@ -182,6 +182,7 @@ type Worker struct {
 	MarkerKey         Secret   // of the MAC in our marker, at least 16 bytes
 	UnmatchedStatuses UnmatchedStatuses
 	KeyLife           time.Duration // how long an idempotency key outlives the record of its message; 0: it ends with the record
+	TemplateSync      time.Duration // how often the templates of each account are read from Meta; 0: every hour
 	Tokens            *Tokens       // the access token of every number of the file
 	SecretsKey        Secret        // decrypts the secrets in Redis; empty: numbers and relay targets with a stored secret cannot be used
 	SecondSecrets     Secret        // secrets that are encrypted with it can be decrypted too; empty: there is none

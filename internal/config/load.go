@@ -50,7 +50,7 @@ func LoadWorker(args []string, getenv func(string) string) (Worker, error) {
 	l.need(archive.URL != "" || slices.ContainsFunc(l.roles, func(r string) bool { return r != RoleArchive }), "roles", "is only archive, and there is no archive: set archive.database_url_file, or give the worker another role")
 	return Worker{
 		Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events, Relay: l.relay, Archive: archive,
-		KeyLife: l.keyLife, UnmatchedStatuses: UnmatchedStatuses{l.unmatchedLife, l.unmatchedMost},
+		KeyLife: l.keyLife, TemplateSync: l.templateSync, UnmatchedStatuses: UnmatchedStatuses{l.unmatchedLife, l.unmatchedMost},
 		SecretsKey: l.secretsKey(), SecondSecrets: l.secondSecrets(),
 		SecondMarkerKey:  l.optionalKey("second_marker_key_file", l.secondMarkerKeyFile),
 		PayloadKey:       l.optionalKey("payload_key_file", l.payloadKeyFile),
@@ -130,7 +130,7 @@ type values struct {
 	recipientIndex                          bool
 	relay                                   Relay
 	retry                                   Retry
-	keyLife, unmatchedLife                  time.Duration
+	keyLife, unmatchedLife, templateSync    time.Duration
 	unmatchedMost                           int
 	events                                  Events
 	outbox                                  Outbox

@@ -117,6 +117,10 @@ func (v *values) settings(program string) []setting {
 			more: "0s to 8760h; `0s`: a key is removed with its record. A key needs about 300 bytes of Redis memory. See [reliability.md](reliability.md#the-same-key-and-how-long-a-record-lives).",
 		},
 		{
+			key: "template_sync", def: "1h", use: "worker", help: "how often the message templates of each WhatsApp Business Account are read from Meta", set: duration(&v.templateSync, time.Second, 24*time.Hour),
+			more: "Webhooks about templates cause a read at once. Without these webhooks, set a shorter time; see [templates.md](templates.md). 1s to 24h.",
+		},
+		{
 			key: "unmatched_statuses.retention", def: "15m", use: "worker", help: "how long a status from Meta that matches no message is kept", set: duration(&v.unmatchedLife, time.Minute, 24*time.Hour),
 			more: "A status can arrive before the outcome of its message. Most of these statuses are for messages that other systems sent from the number. 1m to 24h.",
 		},

@@ -248,7 +248,7 @@ func TestRules(t *testing.T) {
 	}
 	before := ""
 	for _, r := range content.Rules() {
-		if !shown[r.Code] {
+		if !shown[r.Code] && !r.Declared { // TestDeclaredTemplates breaks those
 			t.Errorf("no example breaks the rule %s", r.Code)
 		}
 		if r.Code == before {

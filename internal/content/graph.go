@@ -44,6 +44,26 @@ var metaCodes = map[string]metaCode{
 	"template_header_parameters_too_many": {132000, false},
 	"template_button_parameters_too_many": {132000, false},
 	"template_button_parameter_invalid":   {132012, false},
+
+	// Rules of messages whose template is known.
+	"template_unknown":                       {132001, false},
+	"template_language_unknown":              {132001, false},
+	"template_not_approved":                  {132001, false},
+	"template_paused":                        {132015, false},
+	"template_disabled":                      {132016, false},
+	"template_recipient_invalid":             {131062, false},
+	"template_parameter_count":               {132000, false},
+	"template_parameter_name_missing":        {132012, false},
+	"template_parameter_name_unknown":        {132012, false},
+	"template_parameter_name_not_allowed":    {132012, false},
+	"template_parameter_kind":                {132012, false},
+	"template_header_missing":                {132012, false},
+	"template_button_index_unknown":          {132018, false},
+	"template_button_sub_type_mismatch":      {132018, false},
+	"template_button_parameters_not_allowed": {132018, false},
+	"template_card_count":                    {132018, false},
+	"template_code_too_long":                 {132018, false},
+	"template_code_mismatch":                 {132018, false},
 }
 
 type metaCode struct {

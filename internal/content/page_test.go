@@ -40,7 +40,8 @@ Meta's. Where Meta's pages disagree, Sluice applies the wider limit, and Meta de
 - A type or an interactive kind that is not on this page is accepted too, because Meta may have added it. The answer has a warning, because Meta
   refuses a mistyped type. With [` + "`unknown_types: refuse`" + `](configuration.md#numbers) Sluice refuses such messages of a number.
 - A number can be written as a string where Meta's pages do so, in the form of a JSON number: ` + "`\"5\"`" + `, not ` + "`\"+5\"`" + `, ` + "`\"0x5\"`" + ` or ` + "`\"5_000\"`" + `.
-- Only Meta can know whether a template, a file or a quoted message exists, and what is in a file.
+- Only Meta can know whether a file or a quoted message exists, and what is in a file. A template message is also compared with the template, if Sluice
+  has read it from Meta: [templates.md](templates.md#checks).
 `
 
 func messagesPage(t *testing.T) string {

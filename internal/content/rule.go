@@ -16,13 +16,15 @@ const (
 	Invalid   Breach = "invalid"   // a value that Meta does not take: too long, too many, unknown, at odds with another
 )
 
-// Rule is one rule of Meta's for messages. Every message.Problem of Check and CheckMark is a breach
-// of one of Rules, and has its code.
+// Rule is one rule of Meta's for messages. Every message.Problem of Check, CheckMark and CheckTemplate is a
+// breach of one of Rules, and has its code.
 type Rule struct {
 	Code   string // stable: rules come, but a code that was published keeps its meaning
 	Breach Breach
 	Detail string // the rule; a message.Problem may say it more exactly, with the number it counted
 	Fix    string // what to do about it
+
+	Declared bool // it is about Meta's description of a template; see CheckTemplate
 }
 
 // rules are all rules, in the order of their files.
@@ -35,8 +37,9 @@ func Rules() []Rule {
 
 // rule adds one to the list; it is for variables of this package.
 func rule(b Breach, code, detail, fix string) *Rule {
-	rules = append(rules, Rule{code, b, detail, fix})
-	return &Rule{code, b, detail, fix}
+	r := Rule{Code: code, Breach: b, Detail: detail, Fix: fix}
+	rules = append(rules, r)
+	return &r
 }
 
 // Rules that hold in many places. Where they are broken they say what would be right.

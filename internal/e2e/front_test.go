@@ -15,6 +15,7 @@ import (
 	"sluice/internal/events"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
+	"sluice/internal/poll"
 )
 
 // call makes a request to the API and returns the body of the answer.
@@ -41,13 +42,17 @@ func (w *world) call(method, path, media, body string, want int) string {
 	return string(answer)
 }
 
-// TestClassOfTheCategory: a template has the class of its category at Meta, from its first message on, through each interface.
+// TestClassOfTheCategory: a template has the class of its category at Meta through each interface, once a worker has read it.
 func TestClassOfTheCategory(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 80, graphsim.Options{Token: "e2e-access-token", Account: graphsim.Account{Templates: []graphsim.Template{
 		{Name: "code", Category: "AUTHENTICATION"}, {Name: "order", Category: "UTILITY"}, {Name: "sale", Category: "MARKETING"},
 	}}})
-	for name, want := range map[string]message.Class{"code": message.Authentication, "order": message.Utility, "sale": message.Marketing, "unknown": message.Utility} {
+	w.worker()
+	poll.Until(t, "a worker has read the templates", func() bool {
+		return strings.Contains(w.call("POST", "/v1/messages/check", "application/json", `{"from":"`+numbers[0]+`","message":{"to":"+15552300001","type":"template","template":{"name":"code","language":{"code":"en_US"}}}}`, 200), `"class":"authentication"`)
+	})
+	for name, want := range map[string]message.Class{"code": message.Authentication, "order": message.Utility, "sale": message.Marketing} {
 		object := `"to":"+15552300001","type":"template","template":{"name":"` + name + `","language":{"code":"en_US"}}}`
 		line := `{"from":"` + numbers[0] + `","message":{` + object + `}`
 		var first, second struct {

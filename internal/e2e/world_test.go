@@ -78,6 +78,7 @@ type world struct {
 	t       *testing.T
 	redis   realRedis
 	sim     *graphsim.Sim
+	other   atomic.Pointer[graphsim.Sim] // Meta for the second number and its account; nil: sim is for all
 	graph   string            // base URL of the simulator
 	hooks   string            // URL of the webhook
 	console string            // base URL of the console
@@ -188,7 +189,7 @@ func setupOn(t *testing.T, on kind, rate int, sim graphsim.Options, settings ...
 
 	sim.Webhook.URL, sim.Webhook.Secret = w.hooks, appSecret
 	w.sim = graphsim.New(sim)
-	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: w.open.counted(w.sim.Handler())}}
+	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: w.open.counted(http.HandlerFunc(w.meta))}}
 	srv.Start()
 	t.Cleanup(srv.Close)
 	ctx, stop := context.WithCancel(context.Background())
@@ -196,6 +197,19 @@ func setupOn(t *testing.T, on kind, rate int, sim graphsim.Options, settings ...
 	g.Go(func() error { return w.sim.Run(ctx) })
 	t.Cleanup(func() { stop(); g.Wait() })
 	return w
+}
+
+// otherAccount is the WhatsApp Business Account of the second number, if there is a second simulator.
+const otherAccount = "901"
+
+// meta answers a call to Meta.
+func (w *world) meta(rw http.ResponseWriter, r *http.Request) {
+	path := strings.Split(r.URL.Path+"//", "/")
+	if other := w.other.Load(); other != nil && (path[2] == numbers[1] || path[2] == otherAccount) {
+		other.Handler().ServeHTTP(rw, r)
+		return
+	}
+	w.sim.Handler().ServeHTTP(rw, r)
 }
 
 func (w *world) writeConfig(rate int, settings []string) string {

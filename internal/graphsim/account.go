@@ -14,6 +14,7 @@ import (
 type Account struct {
 	ID         string     `json:"id"`                    // of the WhatsApp Business Account; empty: "102290129340398"
 	Name       string     `json:"name"`                  // empty: "Simulated Business"
+	Business   string     `json:"business"`              // the portfolio that owns the account; empty: "2729063490586005"
 	Review     string     `json:"account_review_status"` // empty: "APPROVED"
 	Refuse     int        `json:"refuse"`                // the Graph error code with which every message is refused, for example 131031 (locked); 0: none
 	RetryAfter int        `json:"retry_after"`           // the seconds in the header Retry-After of a refusal by Refuse; 0: no header
@@ -70,6 +71,7 @@ type Number struct {
 const (
 	defaultAccount = "102290129340398"
 	defaultApp     = "670843887433847"
+	defaultOwner   = "2729063490586005"
 	defaultName    = "Simulated Business"
 	systemUser     = "122106390518001"
 )

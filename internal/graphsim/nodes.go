@@ -124,7 +124,7 @@ func (st *standing) health(kind, id string, code int) any {
 	if kind != "WABA" {
 		entities = append(entities, entity("WABA", st.ID, st.Refuse))
 	}
-	entities = append(entities, entity("APP", st.App.ID, 0))
+	entities = append(entities, entity("BUSINESS", st.Business, 0), entity("APP", st.App.ID, 0))
 	overall := "AVAILABLE"
 	if code != 0 || st.Refuse != 0 {
 		overall = "BLOCKED"

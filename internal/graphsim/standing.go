@@ -23,6 +23,7 @@ func newStanding(given Account, o Options, now time.Time) (*standing, error) {
 	a := clone(given)
 	a.ID = cmp.Or(a.ID, o.Webhook.WABA, defaultAccount)
 	a.Name = cmp.Or(a.Name, defaultName)
+	a.Business = cmp.Or(a.Business, defaultOwner)
 	a.Review = cmp.Or(a.Review, "APPROVED")
 	a.Tier = cmp.Or(a.Tier, "TIER_UNLIMITED")
 	a.App.ID = cmp.Or(a.App.ID, defaultApp)

@@ -53,7 +53,30 @@ func (s *Sim) listTemplates(w http.ResponseWriter, r *http.Request) {
 		}
 		data = append(data, chosen)
 	}
-	s.succeed(w, page(r, data))
+	if !r.URL.Query().Has("limit") {
+		q.Set("limit", defaultTemplates)
+		r.URL.RawQuery = q.Encode()
+	}
+	s.succeedTagged(w, r, page(r, data))
+}
+
+// defaultTemplates is how many templates a page has without a limit.
+const defaultTemplates = "25"
+
+// succeedTagged answers with a body and its ETag, or without the body if the call names that ETag, as the Graph API does.
+func (s *Sim) succeedTagged(w http.ResponseWriter, r *http.Request, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // cannot happen: it has texts and numbers only
+	}
+	tag := fmt.Sprintf("%q", numberOf(string(text)))
+	w.Header().Set("ETag", tag)
+	if r.Header.Get("If-None-Match") == tag {
+		s.count(okay)
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	s.succeed(w, body)
 }
 
 // asked reports whether the filters of a call select something. A filter has one value, or several as a JSON array or with commas.

@@ -133,14 +133,51 @@ func (p *Policy) Update(ctx context.Context, e message.Event) error {
 	if err != nil {
 		return err
 	}
+	if a.Hold {
+		return p.announced(ctx, numbers, a)
+	}
 	what := "the account"
 	if a.Template != "" {
 		what = "the template"
 	}
-	if !a.Hold {
-		return p.release(ctx, "Meta allows "+what+" to send again ("+a.Event+")", func(h message.Hold) bool {
-			return h.Template == a.Template && slices.Contains(numbers, h.Number)
-		})
+	return p.release(ctx, "Meta allows "+what+" to send again ("+a.Event+")", func(h message.Hold) bool {
+		return h.Template == a.Template && slices.Contains(numbers, h.Number)
+	})
+}
+
+// TemplateStates holds and releases templates of an account by their statuses at Meta, at all its numbers, as announcements of
+// these statuses would.
+func (p *Policy) TemplateStates(ctx context.Context, account string, changed []message.Template) error {
+	numbers, err := p.Accounts.Numbers(ctx, account)
+	if err != nil {
+		return err
+	}
+	allowed := map[string]bool{}
+	for _, t := range changed {
+		a, ok := cloudapi.TemplateState(t.TemplateID(), t.Status)
+		switch {
+		case !ok:
+		case !a.Hold:
+			allowed[a.Template] = true
+		default:
+			if err := p.announced(ctx, numbers, a); err != nil {
+				return err
+			}
+		}
+	}
+	if len(allowed) == 0 {
+		return nil
+	}
+	return p.release(ctx, "Meta lists the template as APPROVED", func(h message.Hold) bool {
+		return allowed[h.Template] && slices.Contains(numbers, h.Number)
+	})
+}
+
+// announced holds at numbers what Meta announced that it does not send.
+func (p *Policy) announced(ctx context.Context, numbers []string, a cloudapi.Announcement) error {
+	what := "the account"
+	if a.Template != "" {
+		what = "the template"
 	}
 	for _, number := range numbers { // also one that this worker's configuration does not have yet, or no longer
 		h := message.Hold{Number: number, Template: a.Template, Reason: announced + what + ": " + a.Event, By: BySluice}

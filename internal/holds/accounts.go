@@ -14,6 +14,9 @@ import (
 // accountsKey is a hash of numbers to the WhatsApp Business Accounts that they belong to.
 const accountsKey = "sluice:accounts"
 
+// portfoliosKey is a hash of WhatsApp Business Accounts to the business portfolios that own them.
+const portfoliosKey = "sluice:portfolios"
+
 // Accounts stores which numbers belong to a WhatsApp Business Account: Meta names accounts when it announces
 // that it sends nothing any more, and holds are on numbers. It is safe for concurrent use.
 type Accounts struct{ db *store.DB }
@@ -34,6 +37,23 @@ func (a *Accounts) All(ctx context.Context) (map[string]string, error) {
 	all, err := a.db.HGetAll(ctx, accountsKey).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read the accounts of numbers: %w", err)
+	}
+	return all, nil
+}
+
+// NotePortfolio stores which business portfolio owns an account.
+func (a *Accounts) NotePortfolio(ctx context.Context, account, portfolio string) error {
+	if err := a.db.HSet(ctx, portfoliosKey, account, portfolio).Err(); err != nil {
+		return fmt.Errorf("store the portfolio of an account: %w", err)
+	}
+	return nil
+}
+
+// Portfolios returns the known portfolios, by account.
+func (a *Accounts) Portfolios(ctx context.Context) (map[string]string, error) {
+	all, err := a.db.HGetAll(ctx, portfoliosKey).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read the portfolios of accounts: %w", err)
 	}
 	return all, nil
 }

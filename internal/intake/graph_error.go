@@ -82,6 +82,9 @@ var graphCodes = map[string]struct {
 	"overloaded":                {503, 2, 0, ""},
 	"forwarding_not_configured": {503, 2, 0, ""},
 	"recipient_is_sender":       {400, 131021, 0, ""},
+	"template_unknown":          {404, 132001, 0, ""},
+	"template_language_unknown": {404, 132001, 0, ""},
+	"template_not_approved":     {404, 132001, 0, ""},
 }
 
 // graphRefuse answers with a refusal in the form of Meta's errors.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"sluice/internal/httpapi"
@@ -25,6 +26,17 @@ func (in *Intake) forward(w http.ResponseWriter, r *http.Request, number string,
 	r, cancel := within(r, most)
 	defer cancel()
 	in.o.Graph.Forward(w, r, number, httpapi.Origin(r))
+	if r.Method != http.MethodGet && in.o.Templates != nil && mayChangeTemplate(r.URL.Path) {
+		if err := in.o.Templates.Want(context.WithoutCancel(r.Context()), number); err != nil {
+			in.o.Log.Warn("cannot ask for a sync of templates", "phone_number_id", number, "err", err)
+		}
+	}
+}
+
+// mayChangeTemplate reports whether a call that changes something at a path of Meta may change a template: it creates, edits or
+// deletes one. The path of an edit has the id of a template or of another object alone.
+func mayChangeTemplate(path string) bool {
+	return strings.HasSuffix(path, "/message_templates") || strings.Count(path, "/") == 2
 }
 
 // within returns r with a time limit for Meta. If Meta does not answer in time, Sluice can still write an error

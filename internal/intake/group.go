@@ -3,7 +3,6 @@ package intake
 import (
 	"context"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -70,11 +69,9 @@ func (g *group) add(number int, m *message.Message) {
 func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	defer close(g.done)
 	defer in.traceLines(ctx, g)()
-	in.awaitClasses(ctx, g)
 	storing, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	// For messages whose class is not known yet, and for those that expire too early: they may repeat messages that were
-	// accepted before.
+	// For messages that expire too early: they may repeat messages that were accepted before.
 	var others sync.WaitGroup
 	store, now := g.messages[:0], in.now()
 	for i := range g.lines {
@@ -83,7 +80,7 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 			continue
 		}
 		m := &g.messages[l.message]
-		if m.Class != "" && now.Add(in.groupWait(storing, g, m, now)).Before(m.ExpiresAt) {
+		if now.Add(in.groupWait(storing, g, m, now)).Before(m.ExpiresAt) {
 			if n := len(store); n != l.message {
 				g.messages[n] = *m
 			}
@@ -107,25 +104,6 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 		}
 	}
 	others.Wait()
-}
-
-// awaitClasses waits for the classes of a group in which a message waits for another one: that one can be in the group too,
-// and is stored first only if all are stored together.
-func (in *Intake) awaitClasses(ctx context.Context, g *group) {
-	if !slices.ContainsFunc(g.messages, func(m message.Message) bool { return m.After.ID != "" }) {
-		return
-	}
-	var all sync.WaitGroup
-	now := in.now()
-	for i := range g.messages {
-		if m := &g.messages[i]; m.Class == "" {
-			all.Go(func() {
-				m.Class = in.o.Classes.Wait(ctx, m.From, m.Content)
-				in.setDeadline(m, now)
-			})
-		}
-	}
-	all.Wait()
 }
 
 // groupWait returns the same as wait, with one estimate for all messages of a group with the same number and class.

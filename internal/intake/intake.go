@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/internal/httpapi"
+	"sluice/internal/jsondoc"
 	"sluice/internal/message"
 	"sluice/internal/tracing"
 )
@@ -65,23 +66,25 @@ type canceller interface {
 // an error the wait is unknown, and eta has logged the cause.
 type eta func(ctx context.Context, number string, c message.Class) (time.Duration, error)
 
-// classes finds the class of a message whose request has none.
+// classes finds the class of a message whose request has none. It does not block.
 type classes interface {
-	// Class does not block. known is false if the class depends on an answer of Meta that is not there yet.
-	Class(number string, c message.Content) (class message.Class, known bool)
-	// Wait waits for that answer, for at most 2 s, and then uses the default.
-	Wait(ctx context.Context, number string, c message.Content) message.Class
+	Class(number string, c message.Content) message.Class
 }
 
 // defaultClasses are the classes of message.DefaultClass.
 type defaultClasses struct{}
 
-func (defaultClasses) Class(_ string, c message.Content) (message.Class, bool) {
-	return message.DefaultClass(c), true
+func (defaultClasses) Class(_ string, c message.Content) message.Class {
+	return message.DefaultClass(c)
 }
 
-func (defaultClasses) Wait(_ context.Context, _ string, c message.Content) message.Class {
-	return message.DefaultClass(c)
+// catalogue knows the templates of accounts.
+type catalogue interface {
+	// Check compares a template message with Meta's description of its template. It does not block. The paths of the problems are
+	// relative to the object. unchecked is true if the description is too old.
+	Check(number string, object jsondoc.Value, c message.Content) (problems []message.Problem, unchecked bool)
+	// Want lets the workers read the templates of a number's account again.
+	Want(ctx context.Context, number string) error
 }
 
 // Options configure an Intake.
@@ -97,6 +100,7 @@ type Options struct {
 	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Classes    classes                                             // nil: message.DefaultClass
+	Templates  catalogue                                           // nil: templates are not checked
 	Refuse     func(number string) bool                            // reports whether messages of a number with an unknown type are refused; nil: they are accepted
 	Offset     func() time.Duration                                // returns how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
 	ETA        eta                                                 // nil: deadlines are not compared with the backlog

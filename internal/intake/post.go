@@ -70,15 +70,17 @@ func show(a message.Acceptance, u unknown) acceptedMessage {
 const (
 	warningType   = "type_unknown"
 	warningMember = "member_unknown"
+	warningStale  = "template_unchecked"
 )
 
 // unknown is what this version does not know in Meta's object.
 type unknown struct {
 	kind   string // the member with the type; empty: the type is known
 	member string // the path of a member; empty: all are known
+	stale  bool   // what is known of the template is too old
 }
 
-func unknownIn(c message.Content) unknown { return unknown{c.Unknown, c.Extra} }
+func unknownIn(c message.Content) unknown { return unknown{c.Unknown, c.Extra, c.Unchecked} }
 
 // warnings returns the warnings for the caller.
 func (u unknown) warnings() (all []message.Problem) {
@@ -94,6 +96,13 @@ func (u unknown) warnings() (all []message.Problem) {
 			Path: "message." + u.member, Code: warningMember,
 			Detail: "This version of Sluice does not know this member. It goes to Meta unchanged, and Meta may refuse it or ignore it.",
 			Fix:    "Check the spelling of the member.",
+		})
+	}
+	if u.stale {
+		all = append(all, message.Problem{
+			Path: "message.template", Code: warningStale,
+			Detail: "Sluice has not read the templates of the account from Meta for too long. The message was not compared with its template, and Meta may refuse it.",
+			Fix:    "The log of the workers says why: cannot read the templates of an account from Meta.",
 		})
 	}
 	return all
@@ -159,7 +168,7 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 	}
 	e.finish(m)
 	in.complete(m, now)
-	return nil
+	return in.checkTemplate(e.message, m)
 }
 
 // accept accepts a checked message. It blocks and sets header like admit.
@@ -173,13 +182,9 @@ func (in *Intake) accept(ctx context.Context, header http.Header, m *message.Mes
 	return a, in.refused(m, err)
 }
 
-// admit refuses a checked message that would expire before it can be sent, and then sets Retry-After in header. If the class of
-// the message is not known yet, admit waits for it. It returns a context for what remains to be done at the store.
+// admit refuses a checked message that would expire before it can be sent, and then sets Retry-After in header. It
+// returns a context for what remains to be done at the store.
 func (in *Intake) admit(ctx context.Context, header http.Header, m *message.Message, now time.Time) (context.Context, context.CancelFunc, refusal) {
-	if m.Class == "" {
-		m.Class = in.o.Classes.Wait(ctx, m.From, m.Content)
-		in.setDeadline(m, now)
-	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	if !m.ExpiresAt.After(now) {
 		return ctx, cancel, in.late(ctx, m)
@@ -225,25 +230,15 @@ func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 	return e.read(e.buffer)
 }
 
-// complete sets the id of a checked message, and the defaults of its class and deadline. If the class is not known yet, it
-// stays empty, and accept sets both.
+// complete sets the id of a checked message, and the defaults of its class and deadline.
 func (in *Intake) complete(m *message.Message, now time.Time) {
 	m.ID = message.NewID(m.From, m.Key)
 	if m.After.ID != "" {
 		m.AfterBy = now.Add(m.AfterBy.Sub(time.Time{})).UTC().Truncate(time.Millisecond)
 	}
 	if m.Class == "" {
-		class, known := in.o.Classes.Class(m.From, m.Content)
-		if !known {
-			return
-		}
-		m.Class = class
+		m.Class = in.o.Classes.Class(m.From, m.Content)
 	}
-	in.setDeadline(m, now)
-}
-
-// setDeadline sets the default of the deadline of a message that has its class.
-func (in *Intake) setDeadline(m *message.Message, now time.Time) {
 	if !m.ExpiresAt.IsZero() {
 		return
 	}

@@ -63,6 +63,7 @@ type Content struct {
 
 	Marketing bool   // for Meta's Marketing Messages API
 	Extra     string // the path of a member that this version does not know; empty: none
+	Unchecked bool   // the template was not compared with Meta's description, which is too old
 }
 
 // Recipient returns To, or UserID when To is empty.
@@ -78,7 +79,7 @@ func (c Content) TemplateID() string {
 	if c.Template == "" {
 		return ""
 	}
-	return c.Template + "/" + c.Language
+	return TemplateID(c.Template, c.Language)
 }
 
 // Mask keeps the ends of a phone number or user id: enough to distinguish two of them in a log, too little
