@@ -19,7 +19,7 @@ const (
 	revisionKey  = "sluice:templates:revision"  // a number that grows with each change
 	revisionsKey = "sluice:templates:revisions" // a hash: by account, a number that grows with each change of its templates
 	syncsKey     = "sluice:templates:syncs"     // a hash: by account, a message.TemplateSync
-	wantedKey    = "sluice:templates:wanted"    // a hash: by account, when somebody last asked for a sync, in Unix milliseconds
+	wantedKey    = "sluice:templates:wanted"    // a hash: by account, when a sync was last asked for, in Unix milliseconds
 	turnKey      = "sluice:templates:turn"      // exists while no request to Meta may begin
 )
 

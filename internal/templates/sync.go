@@ -170,7 +170,7 @@ func (s *Syncer) due() (account, number string) {
 	return account, number
 }
 
-// dueAt returns when the next sync of an account is due. One that somebody asked for is due before all others.
+// dueAt returns when the next sync of an account is due. A requested one is due before all others.
 func dueAt(state message.TemplateSync, wanted int64, every time.Duration) time.Time {
 	started := time.UnixMilli(state.Started)
 	switch {
