@@ -79,11 +79,11 @@ type world struct {
 	redis   realRedis
 	sim     *graphsim.Sim
 	other   atomic.Pointer[graphsim.Sim] // Meta for the second number and its account; nil: sim is for all
-	graph   string            // base URL of the simulator
-	hooks   string            // URL of the webhook
-	console string            // base URL of the console
-	ops     map[string]string // host:port of the metrics, by program; without workers
-	config  string            // path of the configuration file
+	graph   string                       // base URL of the simulator
+	hooks   string                       // URL of the webhook
+	console string                       // base URL of the console
+	ops     map[string]string            // host:port of the metrics, by program; without workers
+	config  string                       // path of the configuration file
 	api     *client.Client
 	open    openRequests
 }

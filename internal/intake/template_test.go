@@ -45,7 +45,9 @@ func TestTemplates(t *testing.T) {
 	object := func(name string) string {
 		return `"to":"+15551234567","type":"template","template":{"name":"` + name + `","language":{"code":"en"}}`
 	}
-	own := func(name, more string) string { return `{"from":"` + ours + `","message":{` + object(name) + `}` + more + `}` }
+	own := func(name, more string) string {
+		return `{"from":"` + ours + `","message":{` + object(name) + `}` + more + `}`
+	}
 	for _, tt := range []struct {
 		name, path, body string
 		status           int
