@@ -63,6 +63,7 @@ var keys = []Key{
 	{"trace_id", "Id of the trace, see tracing.md. Absent without a trace."},
 	{"tries", "How often it was tried."},
 	{"until", "When the hold ends. Year 1: it has no end."},
+	{"waba_id", "Id of the WhatsApp Business Account."},
 	{"waited_seconds", "How long the program waited for Redis."},
 	{"wamid", "Meta's id of the message."},
 }

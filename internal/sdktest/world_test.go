@@ -83,9 +83,8 @@ func startMeta(t *testing.T, token string, webhook graphsim.Webhook) *meta {
 func serveMeta(t *testing.T, l net.Listener, token string, webhook graphsim.Webhook) *meta {
 	t.Helper()
 	m := &meta{url: "http://" + l.Addr().String(), bodies: map[string]map[string]any{}}
-	m.Sim = graphsim.New(graphsim.Options{Token: token, Webhook: webhook, Account: graphsim.Account{
-		ID: account, Numbers: []graphsim.Number{{ID: number}}, Templates: templates(),
-	}})
+	healthy := graphsim.Account{ID: account, Token: graphsim.Token{Value: token}, Numbers: []graphsim.Number{{ID: number}}, Templates: templates()}
+	m.Sim = graphsim.New(graphsim.Options{Webhook: webhook, Account: healthy})
 	handler := m.Handler()
 	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/messages") {
@@ -97,6 +96,11 @@ func serveMeta(t *testing.T, l net.Listener, token string, webhook graphsim.Webh
 			r.Body = io.NopCloser(bytes.NewReader(body))
 		}
 		handler.ServeHTTP(w, r)
+		if strings.HasSuffix(r.URL.Path, "/deregister") { // the calls that follow are about a number that can send
+			if err := m.SetAccount(healthy); err != nil {
+				t.Error(err)
+			}
+		}
 	})}}
 	srv.Start()
 	t.Cleanup(srv.Close)
