@@ -108,7 +108,7 @@ func TestComposeSimulator(t *testing.T) {
 func TestComposeSecrets(t *testing.T) {
 	services := compose(t)
 	want := map[string][]string{
-		"producer": {"secrets_key"}, "worker": {"access_token", "marker_key", "secrets_key"}, "webhook": {"app_secret", "verify_token"},
+		"producer": {"secrets_key"}, "worker": {"access_token", "marker_key", "secrets_key"}, "webhook": {"app_secret", "secrets_key", "verify_token"},
 		"simulator": {"access_token", "app_secret"}, "redis": nil, "prometheus": nil, "alertmanager": nil, "grafana": nil,
 	}
 	for name, secrets := range want {

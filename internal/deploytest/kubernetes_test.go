@@ -57,7 +57,7 @@ func TestDeployments(t *testing.T) {
 		for name, w := range map[string]want{
 			"producer": {ops: c.producer.Ops, listen: c.producer.Listen, files: []string{"secrets-key"}},
 			"worker":   {ops: c.worker.Ops, files: []string{"marker-key", "secrets-key", token}},
-			"webhook":  {ops: c.webhook.Ops, listen: c.webhook.Listen, files: []string{"app-secret", "verify-token"}},
+			"webhook":  {ops: c.webhook.Ops, listen: c.webhook.Listen, files: []string{"app-secret", "secrets-key", "verify-token"}},
 		} {
 			t.Run(filepath.Base(dir)+" "+name, func(t *testing.T) {
 				deployment := all.find(t, "Deployment", name)
@@ -228,7 +228,7 @@ func TestNetworkPolicies(t *testing.T) {
 	t.Parallel()
 	c, all := kubernetesConfig(t, prod), overlay(t, prod)
 	for name, want := range map[string]struct{ in, out []int }{
-		"producer": {[]int{port(t, c.producer.Listen), port(t, c.producer.Ops)}, []int{53, 53, 6379}},
+		"producer": {[]int{port(t, c.producer.Listen), port(t, c.producer.Ops)}, []int{53, 53, 6379, 443}},
 		"worker":   {[]int{port(t, c.worker.Ops)}, []int{53, 53, 6379, 443}},
 		"webhook":  {[]int{port(t, c.webhook.Listen), port(t, c.webhook.Ops)}, []int{53, 53, 6379}},
 	} {

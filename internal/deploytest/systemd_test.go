@@ -59,7 +59,7 @@ func TestUnitsRun(t *testing.T) {
 	for name, secrets := range map[string][]string{
 		"producer": {"redis-password", "secrets-key"},
 		"worker":   {"marker-key", "redis-password", "secrets-key", "token"},
-		"webhook":  {"app-secret", "redis-password", "verify-token"},
+		"webhook":  {"app-secret", "redis-password", "secrets-key", "verify-token"},
 	} {
 		credentials := t.TempDir()
 		var got []string
