@@ -28,6 +28,9 @@ build: ## all programs, into bin/
 # Debian does not have the programs of the server on the PATH.
 POSTGRESQL = $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb)),initdb):postgresql
 
+# In front of a command that needs Node.js: Debian 12 has one that is too old.
+NODE = node=$$(tools/node) && PATH="$$node:$$PATH"
+
 # Three packages at a time: many tests wait, for a browser, for Meta's pace or for a time limit. The tests that run programs
 # find them in out/programs. make check has the whole go vet.
 test: ## all tests with the race detector, against a real Redis and PostgreSQL that they start themselves
@@ -35,7 +38,7 @@ test: ## all tests with the race detector, against a real Redis and PostgreSQL t
 	@$(FIRST)
 	@go build -o out/progress ./internal/progress
 	@go build -o out/programs/ ./cmd/...
-	@CGO_ENABLED=1 out/progress go test -race -vet=off -p 3 -json ./...
+	@$(NODE) CGO_ENABLED=1 out/progress go test -race -vet=off -p 3 -json ./...
 
 e2e-redis: ## the end-to-end tests on Sentinel and on a Cluster, with TLS and users of few rights; ON=cluster for one of them
 	@tools/need redis-server:redis-server
@@ -75,15 +78,13 @@ vuln: ## known holes in what is built in; asks vuln.go.dev
 PEERS = out/peers
 
 bench-peers: ## BullMQ, asynq and Sluice in turns against the same far side; ROUNDS=3
-	@tools/need redis-server:redis-server
-	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || a == 20 && b >= 19 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null || { \
-		echo "bench-peers: Node.js 20.19 or newer, or npm, is not installed. Install both (https://nodejs.org) and run this again." >&2; exit 1; }
+	@tools/need redis-server:redis-server node:nodejs npm:npm
 	@mkdir -p $(PEERS)
 	@cp internal/bench/peers/* $(PEERS)
-	npm ci --prefix $(PEERS) --no-audit --no-fund --ignore-scripts
+	$(NODE) npm ci --prefix $(PEERS) --no-audit --no-fund --ignore-scripts
 	@$(FIRST)
 	go build -o bin/ ./cmd/sluice
-	bin/sluice bench peers --peers $(PEERS) --rounds $(or $(ROUNDS),3)
+	$(NODE) bin/sluice bench peers --peers $(PEERS) --rounds $(or $(ROUNDS),3)
 
 bench: ## the benchmarks
 	@tools/need redis-server:redis-server $(POSTGRESQL)
@@ -104,8 +105,8 @@ site: ## docs/ as a web site, in out/site; BASE=https://git.example.com/sluice/b
 	@tools/need node:nodejs npm:npm
 	@rm -rf $(SITE)/docs $(SITE)/.vitepress && mkdir -p $(SITE)
 	@cp -r docs site/. $(SITE)
-	npm ci --prefix $(SITE) --no-audit --no-fund --ignore-scripts
-	BASE='$(BASE)' $(SITE)/node_modules/.bin/vitepress build $(SITE)
+	$(NODE) npm ci --prefix $(SITE) --no-audit --no-fund --ignore-scripts
+	$(NODE) BASE='$(BASE)' $(SITE)/node_modules/.bin/vitepress build $(SITE)
 	@echo 'The site is in out/site. To read it: python3 -m http.server -d out/site'
 
 meta-check: ## which pages of Meta's documentation changed since they were read; asks developers.facebook.com; ACCEPT=1 stores that

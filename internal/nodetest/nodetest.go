@@ -20,7 +20,7 @@ func Install(from, to string) error {
 	}
 	major, _, _ := strings.Cut(strings.TrimPrefix(string(version), "v"), ".")
 	if n, _ := strconv.Atoi(major); n < 20 {
-		return fmt.Errorf("node is %s, which is too old. Install Node.js 20.19 or newer", strings.TrimSpace(string(version)))
+		return fmt.Errorf("node is %s, which is too old. Install Node.js 20.19 or newer, or run it by make, which does so", strings.TrimSpace(string(version)))
 	}
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
