@@ -54,8 +54,10 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if records.KeyLife = c.KeyLife; c.KeyLife == 0 {
 		records.KeyLife = -1 // none
 	}
-	c.Tokens.OnError = func(number string, err error) {
-		log.Error("cannot read token file, the previous token stays in use", "phone_number_id", number, "err", err)
+	if c.Tokens != nil {
+		c.Tokens.OnError = func(number string, err error) {
+			log.Error("cannot read token file, the previous token stays in use", "phone_number_id", number, "err", err)
+		}
 	}
 	box := secrets.New(string(c.SecretsKey), string(c.SecondSecrets))
 	p, err := newProgram(ctx, "worker", c.Common, entries{directory.File{Tokens: c.Tokens}, box, []directory.Kind{directory.KindNumber}}, log, func(ctx context.Context, db *store.DB) error {
