@@ -19,6 +19,7 @@ import (
 
 	"sluice/client"
 	"sluice/internal/buildtest"
+	"sluice/internal/ports"
 	"sluice/internal/redistest"
 )
 
@@ -318,17 +319,16 @@ func (s *shell) logs() {
 	}
 }
 
-// freePorts returns different free ports.
+// freePorts returns different free ports, which no outgoing connection takes meanwhile.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
-	ports := make([]string, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	free := make([]string, n)
+	for i := range free {
+		addr, err := ports.Free()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		_, ports[i], _ = net.SplitHostPort(l.Addr().String())
+		_, free[i], _ = net.SplitHostPort(addr)
 	}
-	return ports
+	return free
 }
