@@ -28,7 +28,7 @@ func TestCheck(t *testing.T) {
 	if err := archive.Check(t.Context(), strings.Replace(url, "postgres@", "reader@", 1)); err == nil || !strings.Contains(err.Error(), "Grant it CREATE") {
 		t.Error(err)
 	}
-	if err := archive.Check(t.Context(), strings.Replace(url, "postgres@", "nobody@", 1)); err == nil {
+	if err := archive.Check(t.Context(), strings.Replace(url, "postgres@", "missing@", 1)); err == nil {
 		t.Error("a role that does not exist is accepted")
 	}
 }

@@ -23,6 +23,10 @@ type Grant struct {
 	Scopes  []string // its permissions
 }
 
+// Permissions are the permissions that an access token of Sluice needs.
+// https://developers.facebook.com/docs/whatsapp/business-management-api/get-started
+var Permissions = []string{"whatsapp_business_messaging", "whatsapp_business_management"}
+
 // tokenExpired is the subcode of 190 for an expired token:
 // https://developers.facebook.com/docs/graph-api/guides/error-handling
 const tokenExpired = 463

@@ -52,10 +52,7 @@ type registrationRequest struct {
 	order
 }
 
-var (
-	pinForm = regexp.MustCompile(`^[0-9]{6}$`)
-	idForm  = regexp.MustCompile(`^[0-9]{1,32}$`)
-)
+var pinForm = regexp.MustCompile(`^[0-9]{6}$`)
 
 func (q onboardRequest) check() (refused httpapi.Refusal) {
 	wrong := func(path string, bad bool, code string) {
@@ -64,14 +61,17 @@ func (q onboardRequest) check() (refused httpapi.Refusal) {
 		}
 	}
 	wrong("app", q.App == "", "app_missing")
-	wrong("app_id", q.AppID != "" && !idForm.MatchString(q.AppID) || q.AppID == "" && q.Code != "", "meta_id_invalid")
-	wrong("waba_id", !idForm.MatchString(q.Account), "meta_id_invalid")
-	wrong("phone_number_id", !idForm.MatchString(q.Number), "meta_id_invalid")
+	wrong("app_id", q.AppID != "" && !message.IsNumberID(q.AppID) || q.AppID == "" && q.Code != "", "meta_id_invalid")
+	wrong("waba_id", !message.IsNumberID(q.Account), "meta_id_invalid")
+	wrong("phone_number_id", !message.IsNumberID(q.Number), "meta_id_invalid")
 	wrong("pin", q.PIN != "" && !pinForm.MatchString(string(q.PIN)), "pin_invalid")
-	for path, to := range map[string]*callback{"account_callback": q.AccountCallback, "number_callback": q.NumberCallback} {
-		wrong(path, to != nil && (to.URL == "" || to.VerifyToken == "" || len(to.URL) > 200), "callback_invalid")
-	}
+	wrong("account_callback", q.AccountCallback.wrong(), "callback_invalid")
+	wrong("number_callback", q.NumberCallback.wrong(), "callback_invalid")
 	return refused
+}
+
+func (t *callback) wrong() bool {
+	return t != nil && (t.URL == "" || t.VerifyToken == "" || len(t.URL) > 200)
 }
 
 func (t *callback) meta() onboarding.Callback {

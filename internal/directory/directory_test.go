@@ -88,7 +88,7 @@ func (in *installation) put(s *directory.Store, e directory.Entry, given directo
 
 var change = directory.Change{Revision: directory.AnyRevision, Actor: "anna", Reason: "a test"}
 
-// TestProcessesSeeChanges: a running process is told what was added, changed and removed, and knows it then. What is stored wins over
+// TestProcessesSeeChanges: a running process learns what was added, changed and removed, and knows it then. What is stored wins over
 // its file, and a secret that is not stored stays that of the file.
 func TestProcessesSeeChanges(t *testing.T) {
 	t.Parallel()
@@ -224,7 +224,7 @@ func TestInvalid(t *testing.T) {
 	}{
 		`rate_limit: "10001" is not a whole number from 1 to 10000`:         {directory.Number{PhoneNumberID: "1", RateLimit: 10001}, nil},
 		"phone_number_id: has no value: give one":                           {directory.Number{}, nil},
-		"client: client nobody does not exist":                              {directory.Number{PhoneNumberID: "1", Client: "nobody"}, nil},
+		"client: client missing does not exist":                             {directory.Number{PhoneNumberID: "1", Client: "missing"}, nil},
 		"phone_number_ids: phone number id 99 is not configured":            {directory.APIKey{Name: "k", SHA256: hash, Numbers: []string{"99"}, Scopes: []string{"admin"}}, nil},
 		"phone_number_ids: must be a list with at least one entry":          {directory.APIKey{Name: "k", SHA256: hash, Scopes: []string{"admin"}}, nil},
 		"sha256: the API key first has the same key":                        {directory.APIKey{Name: "k", SHA256: "01" + strings.Repeat("00", 31), Numbers: []string{"*"}, Scopes: []string{"admin"}}, nil},
@@ -326,9 +326,9 @@ func TestExportAndImport(t *testing.T) {
 	if got, err := in.process(s).Token("1"); got != token || err != nil {
 		t.Errorf("after an import the token is %q, %v", got, err)
 	}
-	_, err = s.Import(t.Context(), "x.yaml", []byte("clients: [{name: new}]\nnumbers:\n- {phone_number_id: \"2\", rate_limit: 0}\n- {phone_number_id: \"3\", client: nobody}\n"), change)
+	_, err = s.Import(t.Context(), "x.yaml", []byte("clients: [{name: new}]\nnumbers:\n- {phone_number_id: \"2\", rate_limit: 0}\n- {phone_number_id: \"3\", client: missing}\n"), change)
 	invalid, ok := errors.AsType[*directory.InvalidError](err)
-	if !ok || len(invalid.Mistakes) != 2 || !strings.Contains(err.Error(), "x.yaml:3: numbers[0].rate_limit") || !strings.Contains(err.Error(), "x.yaml: numbers 3: client: client nobody does not exist") {
+	if !ok || len(invalid.Mistakes) != 2 || !strings.Contains(err.Error(), "x.yaml:3: numbers[0].rate_limit") || !strings.Contains(err.Error(), "x.yaml: numbers 3: client: client missing does not exist") {
 		t.Errorf("%v", err)
 	}
 	if all, _ := s.List(t.Context()); len(all.Clients) != 1 {

@@ -93,9 +93,6 @@ func NewStore(o StoreOptions) *Store {
 	return &Store{o, o.DB.Script(fmt.Sprintf("local AUDIT = '%s' -- the field of an entry\n", audit.Field) + changeLua), o.DB.Script(readLua)}
 }
 
-// CanEncrypt reports whether there is a key to encrypt secrets.
-func (s *Store) CanEncrypt() bool { return s.o.Box.HasKey() }
-
 // oneChange is a change of one entry, for the script.
 type oneChange struct {
 	kind     Kind

@@ -24,10 +24,6 @@ func (v *visit) graphAnswers(ctx context.Context) bool {
 	return true
 }
 
-// needed are the permissions that Sluice needs.
-// https://developers.facebook.com/docs/whatsapp/business-management-api/get-started
-var needed = []string{"whatsapp_business_messaging", "whatsapp_business_management"}
-
 // expirySoon is how long before its expiry a token is worth a warning.
 const expirySoon = 7 * 24 * time.Hour
 
@@ -44,15 +40,15 @@ var tokenChecks = []struct {
 	}},
 	{"token scopes", func(g cloudapi.Grant, _ time.Time) Finding {
 		var missing []string
-		for _, scope := range needed {
+		for _, scope := range cloudapi.Permissions {
 			if !slices.Contains(g.Scopes, scope) {
 				missing = append(missing, scope)
 			}
 		}
 		if missing != nil {
-			return found(Fail, "lacks "+strings.Join(missing, " and "), "create a new token for the system user, with both permissions: "+strings.Join(needed, " and "))
+			return found(Fail, "lacks "+strings.Join(missing, " and "), "create a new token for the system user, with both permissions: "+strings.Join(cloudapi.Permissions, " and "))
 		}
-		return found(OK, strings.Join(needed, ", "), "")
+		return found(OK, strings.Join(cloudapi.Permissions, ", "), "")
 	}},
 	{"token expiry", func(g cloudapi.Grant, now time.Time) Finding {
 		if g.Expires.IsZero() {

@@ -36,7 +36,7 @@ type fixture struct {
 	t     testing.TB
 	db    *store.DB
 	shard message.Shard
-	told  *readEvents
+	known *readEvents
 }
 
 // readEvents are the events of a stream that has not changed since they were read: to read them again and again would
@@ -282,11 +282,11 @@ func (f fixture) backlog() ledger.Backlog {
 func (f fixture) events() (all []message.Event) {
 	f.t.Helper()
 	key := events.MessageKey(f.shard)
-	f.told.mu.Lock()
-	defer f.told.mu.Unlock()
+	f.known.mu.Lock()
+	defer f.known.mu.Unlock()
 	n := f.db.XLen(f.t.Context(), key).Val()
-	if end := f.db.XRevRangeN(f.t.Context(), key, "+", "-", 1).Val(); n > 0 && n == f.told.n && end[0].ID == f.told.last {
-		return f.told.all
+	if end := f.db.XRevRangeN(f.t.Context(), key, "+", "-", 1).Val(); n > 0 && n == f.known.n && end[0].ID == f.known.last {
+		return f.known.all
 	}
 	entries, err := f.db.XRange(f.t.Context(), key, "-", "+").Result()
 	if err != nil {
@@ -309,9 +309,9 @@ func (f fixture) events() (all []message.Event) {
 			}
 			all = append(all, e)
 		}
-		f.told.last = entry.ID
+		f.known.last = entry.ID
 	}
-	f.told.n, f.told.all = int64(len(entries)), all
+	f.known.n, f.known.all = int64(len(entries)), all
 	return all
 }
 

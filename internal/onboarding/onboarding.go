@@ -91,10 +91,6 @@ type Onboarding struct{ o Options }
 // New returns an Onboarding.
 func New(o Options) *Onboarding { return &Onboarding{o} }
 
-// Needed are the permissions that Sluice needs.
-// https://developers.facebook.com/docs/whatsapp/business-management-api/get-started
-var Needed = []string{"whatsapp_business_messaging", "whatsapp_business_management"}
-
 // run is one run of the steps.
 type run struct {
 	o     Options
@@ -195,12 +191,12 @@ func (r *run) permissions(ctx context.Context) (State, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	lacks := slices.DeleteFunc(slices.Clone(Needed), func(scope string) bool { return slices.Contains(grant.Scopes, scope) })
+	lacks := slices.DeleteFunc(slices.Clone(cloudapi.Permissions), func(scope string) bool { return slices.Contains(grant.Scopes, scope) })
 	if len(lacks) > 0 {
 		return "", "", failed("give the configuration of the signup both permissions, and let the customer repeat it", "the access token lacks %s", strings.Join(lacks, " and "))
 	}
 	r.app = grant.App
-	return Before, strings.Join(Needed, ", "), nil
+	return Before, strings.Join(cloudapi.Permissions, ", "), nil
 }
 
 func (r *run) account(ctx context.Context) (State, string, error) {
