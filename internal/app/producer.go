@@ -56,7 +56,13 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	book := newLedger(p.DB, c.Common, recipients)
 	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)
-	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory))
+	limits, err := newLimits(ctx, p)
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
+	eta := admission.NewETA(reader.Read, log)
 	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: p.directory.Token, Registerer: p.Registry})
 	if err != nil {
 		p.Close()
@@ -78,21 +84,24 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
 	})
 	requests := intake.New(intake.Options{
-		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
-		Reader:     book,
-		Finder:     book,
-		Waiting:    repository.NewWaiting(reader, holds, book),
-		Canceller:  book,
-		Numbers:    p.directory.Known,
-		Accepts:    accepts(p.directory),
-		Own:        p.directory.Display,
-		Policy:     policies(p.directory),
-		Refuse:     p.directory.RefusesUnknown,
-		Classes:    admission.NewClasses(p.directory.TemplateClasses, catalogue),
-		Templates:  catalogue,
-		Offset:     p.DB.ClockOffset,
-		ETA:        admission.NewETA(reader.Read, log).Of,
-		Explain:    explain,
+		Acceptor:  admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
+		Reader:    book,
+		Finder:    book,
+		Waiting:   repository.NewWaiting(reader, holds, book),
+		Canceller: book,
+		Numbers:   p.directory.Known,
+		Accepts:   accepts(p.directory),
+		Own:       p.directory.Display,
+		Policy:    policies(p.directory),
+		Refuse:    p.directory.RefusesUnknown,
+		Classes:   admission.NewClasses(p.directory.TemplateClasses, catalogue),
+		Templates: catalogue,
+		Offset:    p.DB.ClockOffset,
+		ETA:       eta.Of,
+		Explain:   explain,
+
+		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits),
+
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
 		All:        p.directory.Numbers,

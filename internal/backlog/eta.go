@@ -30,8 +30,11 @@ func (n Number) Messages() (total int) {
 const leastShare = 1. / 60
 
 // ETA estimates how long until a new message of class c would leave, if nothing more urgent
-// came meanwhile.
-func (n Number) ETA(c message.Class) time.Duration {
+// came meanwhile. It needs a slot, and where its portfolio has a messaging limit, room.
+func (n Number) ETA(c message.Class) time.Duration { return max(n.SlotETA(c), n.LimitWait(c)) }
+
+// SlotETA is ETA without the messaging limit.
+func (n Number) SlotETA(c message.Class) time.Duration {
 	own, all := 0, 0
 	for _, w := range n.Waiting {
 		if w.Class == c {
@@ -56,7 +59,35 @@ func (n Number) ETAAll() time.Duration {
 			all += w.Pending
 		}
 	}
-	return n.during(float64(all)) + max(0, time.Until(n.Pause))
+	return max(n.during(float64(all))+max(0, time.Until(n.Pause)), n.LimitWaitAll())
+}
+
+// LimitWaitAll is LimitWait for all that waits now.
+func (n Number) LimitWaitAll() time.Duration { return n.limitWait(len(n.Waiting), false, 0) }
+
+// LimitWait estimates how long a new message of class c would wait for room under the messaging limit of its portfolio, if each
+// message of the classes other than service goes to another person who is not counted; 0: there is room, or no limit.
+func (n Number) LimitWait(c message.Class) time.Duration {
+	if c == message.Service {
+		return 0
+	}
+	return n.limitWait(c.Order()+1, c.Order() == 0, 1)
+}
+
+// limitWait estimates how long the messages of so many classes wait for room, and some more.
+func (n Number) limitWait(classes int, urgent bool, more int) time.Duration {
+	if n.Portfolio == nil {
+		return 0
+	}
+	for _, w := range n.Waiting[:min(classes, len(n.Waiting))] {
+		if w.Class != message.Service {
+			more += w.Pending + w.Limited
+		}
+	}
+	if !urgent {
+		more += n.Others
+	}
+	return n.Portfolio.Wait(more, max(n.Goal(), 1), urgent)
 }
 
 // behind is ETA for a message with so many of its class before it.

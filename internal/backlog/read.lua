@@ -3,7 +3,8 @@
 -- KEYS  index of work of the shard
 -- ARGV  for each number: the number, its configured rate
 -- Reply for each number {rate, full rate, rate set at run time (0: none), end of the ramp us, ceiling, pause us, then for
---       each class: pending, paused, delayed, active, done, since when the oldest pending one waits ns}
+--       each class: pending, paused, delayed, active, done, since when the oldest pending one waits ns,
+--       and of the delayed those that wait for the messaging limit}
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local us = function(v) return string.format('%.0f', v) end
@@ -39,15 +40,18 @@ local function read(number, configured)
   local reply = {tostring(rate), tostring(full), p[1] or '0', us(p[2] and p[2] + p[3] or 0), p[4] or '0', us(pause)}
   if redis.call('SISMEMBER', KEYS[1], number) == 0 then return reply end
   local recipients = redis.call('ZRANGE', waits, 0, 19)
+  local limited = redis.call('EXISTS', waits .. ':limit') == 1
   for c, class in ipairs(CLASSES) do
     local queue = queues .. class
+    local over = limited and waiting(waits, {'limit'}, c - 1) or 0
     for _, v in ipairs {
       redis.call('LLEN', queue .. 'pending'),
       redis.call('EXISTS', queue .. 'paused'),
-      redis.call('ZCARD', queue .. 'scheduled') + redis.call('ZCARD', queue .. 'retry') + waiting(waits, recipients, c - 1),
+      redis.call('ZCARD', queue .. 'scheduled') + redis.call('ZCARD', queue .. 'retry') + waiting(waits, recipients, c - 1) + over,
       redis.call('LLEN', queue .. 'active'),
       redis.call('GET', queue .. 'processed') or 0,
       oldest(queue),
+      over,
     } do reply[#reply + 1] = tostring(v) end
   end
   return reply

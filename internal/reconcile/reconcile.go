@@ -54,6 +54,8 @@ type Options struct {
 	// Inbound is called with the number of messages that a number has just received: they count against its
 	// throughput. May be nil.
 	Inbound func(ctx context.Context, number string, n int) error
+	// Wrote is called with the inbound messages of known numbers. May be nil.
+	Wrote func(ctx context.Context, events []message.Event)
 	// Written returns Meta's id of an inbound message, and when it was written. It may be nil if Inbound is.
 	Written func(e message.Event) (id string, at time.Time)
 	Now     func(ctx context.Context) time.Time              // Redis's clock; nil: the clock of this machine
