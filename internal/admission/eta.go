@@ -43,9 +43,9 @@ func NewETA(read func(context.Context, string) (backlog.Number, error), log *slo
 	return &ETA{read: read, log: log, last: map[string]*reading{}}
 }
 
-// Of estimates how long a new message of a number and class would wait until it is sent. It blocks for
+// Of estimates how long a new message of a number, class and flow would wait until it is sent. It blocks for
 // at most etaTimeout. After an error the wait is unknown, and ETA has logged the cause.
-func (e *ETA) Of(ctx context.Context, number string, c message.Class) (time.Duration, error) {
+func (e *ETA) Of(ctx context.Context, number string, c message.Class, f message.Flow) (time.Duration, error) {
 	e.mu.Lock()
 	r := e.last[number]
 	if r == nil || time.Since(r.begun) >= etaFresh {
@@ -71,7 +71,7 @@ func (e *ETA) Of(ctx context.Context, number string, c message.Class) (time.Dura
 	if r.err != nil {
 		return 0, r.err
 	}
-	return r.number.ETA(c), nil
+	return r.number.ETA(c, f), nil
 }
 
 func (e *ETA) fill(ctx context.Context, number string, r *reading) {

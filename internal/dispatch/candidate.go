@@ -29,6 +29,7 @@ type Candidate struct {
 	Accepted  time.Time           // when the message was: the order in which it waits for its recipient
 	Template  string              // what holds on templates name
 	Tags      []string            // what holds on tags name
+	Flow      message.Flow        // that shares the slots with others
 	Known     any                 // what the handler is given
 }
 

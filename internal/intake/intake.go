@@ -62,9 +62,9 @@ type canceller interface {
 	Cancel(ctx context.Context, id string) (message.State, error)
 }
 
-// eta estimates how long a new message of a number and class would wait. It blocks for at most half a second. After
+// eta estimates how long a new message of a number, class and flow would wait. It blocks for at most half a second. After
 // an error the wait is unknown, and eta has logged the cause.
-type eta func(ctx context.Context, number string, c message.Class) (time.Duration, error)
+type eta func(ctx context.Context, number string, c message.Class, f message.Flow) (time.Duration, error)
 
 // classes finds the class of a message whose request has none. It does not block.
 type classes interface {
@@ -87,6 +87,18 @@ type catalogue interface {
 	Want(ctx context.Context, number string) error
 }
 
+// quotas has the quotas of clients.
+type quotas interface {
+	// Take counts messages of clients, and returns an error for each that is not counted: a *message.QuotaError, or why the
+	// quota is not known. It returns nil without a round trip if no client of the messages has a quota.
+	Take(ctx context.Context, all []message.Message) []error
+	// Return takes back what Take counted.
+	Return(ctx context.Context, all []message.Message)
+}
+
+// usage returns what Meta took of a client, or of all if it is empty, from a day to another one, both included.
+type usage func(ctx context.Context, client string, from, to time.Time) ([]message.Usage, error)
+
 // Options configure an Intake.
 type Options struct {
 	Acceptor   acceptor                                            // required
@@ -97,6 +109,10 @@ type Options struct {
 	Keys       httpapi.Keys                                        // the API keys; empty: every request is refused
 	Numbers    func(number string) bool                            // reports whether a phone number id is configured; required
 	Accepts    func(number string) bool                            // reports whether new messages of a number are accepted; nil: those of Numbers
+	Owner      func(number string) string                          // returns the client of a number; nil: numbers have none
+	SharedWith func(number string) []string                        // returns the other clients that may send from a number; nil: none may
+	Quotas     quotas                                              // nil: clients have no quotas
+	Usage      usage                                               // nil: the usage of clients cannot be read
 	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Classes    classes                                             // nil: message.DefaultClass
@@ -150,6 +166,12 @@ func New(o Options) *Intake {
 	}
 	if o.Own == nil {
 		o.Own = func(string) string { return "" }
+	}
+	if o.Owner == nil {
+		o.Owner = func(string) string { return "" }
+	}
+	if o.SharedWith == nil {
+		o.SharedWith = func(string) []string { return nil }
 	}
 	if o.Accepts == nil {
 		o.Accepts = o.Numbers
