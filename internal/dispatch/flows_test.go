@@ -16,7 +16,7 @@ func (f *fixture) flow(n int, flow message.Flow, c message.Class) {
 	f.t.Helper()
 	tasks := make([]queue.Task, n)
 	for i := range tasks {
-		tasks[i] = queue.Task{ID: fmt.Sprintf("%s-%s_%s_%s%d", phone, flow.Client, flow.Campaign, c, i), K: 1, Number: phone, Class: c, Flow: flow}
+		tasks[i] = queue.Task{ID: fmt.Sprintf("%s-%s_%s_%s%d", phone, flow.Client, strings.ReplaceAll(flow.Campaign, " ", "-"), c, i), K: 1, Number: phone, Class: c, Flow: flow}
 	}
 	f.add(tasks...)
 	f.record(tasks, Candidate{Flow: flow})
@@ -172,7 +172,7 @@ func TestTasksReturnToTheirFlow(t *testing.T) {
 	back("the death of its worker")
 	var tasks []queue.Task
 	for i := range 3 {
-		tasks = append(tasks, queue.Task{ID: fmt.Sprintf("%s-a_x y_%s%d", phone, class, i), K: 1, Number: phone, Class: class})
+		tasks = append(tasks, queue.Task{ID: fmt.Sprintf("%s-a_x-y_%s%d", phone, class, i), K: 1, Number: phone, Class: class})
 	}
 	if missing, err := f.client.Missing(t.Context(), tasks); err != nil || len(missing) > 0 {
 		t.Errorf("missing %v, %v", missing, err)
