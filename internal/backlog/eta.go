@@ -51,19 +51,6 @@ func (n Number) SlotETA(c message.Class, f message.Flow) time.Duration {
 	return n.behind(c, f, 0)
 }
 
-// LongestETA is ETA for a message of the flow that waits longest.
-func (n Number) LongestETA(c message.Class) time.Duration {
-	longest := n.ETA(c, message.Flow{})
-	for _, w := range n.Waiting {
-		for _, f := range w.Flows {
-			if w.Class == c {
-				longest = max(longest, n.ETA(c, f.Flow))
-			}
-		}
-	}
-	return longest
-}
-
 // of returns how many pending tasks are of a flow.
 func (w Waiting) of(f message.Flow) int {
 	rest := w.Pending

@@ -215,7 +215,7 @@ func join(r backlog.Number, list []message.Hold, byHold []int, held int, lists l
 		n.Later += w.Delayed
 		n.Active += w.Active
 		if w.Pending+w.Delayed+w.Active > 0 || w.Paused {
-			n.Classes = append(n.Classes, WaitingClass{w.Class, w.Pending, w.Delayed, w.Age().Seconds(), r.LongestETA(w.Class).Seconds(), w.Paused})
+			n.Classes = append(n.Classes, WaitingClass{w.Class, w.Pending, w.Delayed, w.Age().Seconds(), r.ETA(w.Class).Seconds(), w.Paused})
 		}
 	}
 	if n.HeldAll {
