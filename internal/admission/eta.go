@@ -43,14 +43,14 @@ func NewETA(read func(context.Context, string) (backlog.Number, error), log *slo
 	return &ETA{read: read, log: log, last: map[string]*reading{}}
 }
 
-// Of estimates how long a new message of a number and class would wait for its slot. It blocks for
+// Of estimates how long a new message of a number, class and flow would wait for its slot. It blocks for
 // at most etaTimeout. After an error the wait is unknown, and ETA has logged the cause.
-func (e *ETA) Of(ctx context.Context, number string, c message.Class) (time.Duration, error) {
+func (e *ETA) Of(ctx context.Context, number string, c message.Class, f message.Flow) (time.Duration, error) {
 	n, err := e.of(ctx, number)
 	if err != nil {
 		return 0, err
 	}
-	return n.SlotETA(c), nil
+	return n.SlotETA(c, f), nil
 }
 
 // LimitWait estimates how long a new message of a number and class would wait for room under the messaging limit of its

@@ -96,6 +96,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		Rate: configuredRate(p.directory), Shared: cloudapi.Coexistence, Set: w.controller.SetLevels, Log: log,
 	})
 	reader := backlog.New(p.DB, shards, configuredRate(p.directory)).WithLimits(w.limits)
+	reader.Weigh(p.directory.Weigh)
 	w.unfinished = unfinished(w.book, reader)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.controller, Accounts: holds.NewAccounts(p.DB),
@@ -209,7 +210,7 @@ func (w *worker) send() error {
 	candidates := repository.NewCandidates(w.DB, w.book, w.shards, w.limits.Applies, log, w.Registry)
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
-		Handler: handler(sender, traced), Candidates: candidates.Of, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
+		Handler: handler(sender, traced), Candidates: candidates.Of, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
 	})
 	tasks := queue.NewClient(w.DB, w.shards)
 	messages := repository.New(w.book, tasks)
@@ -254,7 +255,7 @@ func (w *worker) reconcile() {
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
 		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: w.directory.Known,
-		Inbound: w.controller.Debit, Wrote: w.wrote, Written: cloudapi.Written,
+		Inbound: w.controller.Debit, Wrote: w.wrote, Written: cloudapi.Written, Billed: cloudapi.Billed,
 		Now:    func(ctx context.Context) time.Time { return w.DB.Clock(ctx, ledger.RecordPrefix(0)) },
 		Update: w.updates(w.templates()), Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
 		Tracer: w.tracer, Log: w.Log, Registerer: w.Registry,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -27,11 +28,15 @@ var heldLua string
 // readMost is how many numbers one script reads. With four deep queues each it keeps Redis busy for about 4 ms.
 const readMost = 50
 
+// flowsMost is how many flows of a number and class are read: those that have sent the least.
+const flowsMost = 100
+
 // Reader reads the backlogs of numbers. It is safe for concurrent use.
 type Reader struct {
 	db     *store.DB
 	shards message.Shards
 	rate   func(number string) int
+	weigh  message.Weigh
 	tasks  *queue.Client
 
 	read, held store.Script
@@ -40,9 +45,10 @@ type Reader struct {
 
 // New returns a reader of an installation. rate returns the configured rate of a number.
 func New(db *store.DB, shards message.Shards, rate func(number string) int) *Reader {
+	lua := queue.NamesLua + queue.FlowsLua + fmt.Sprintf("local FLOWS = %d\n", flowsMost)
 	return &Reader{
 		db: db, shards: shards, rate: rate, tasks: queue.NewClient(db, shards),
-		read: db.Script(ratelimit.RateLua + queue.NamesLua + readLua), held: db.Script(queue.NamesLua + heldLua),
+		read: db.Script(ratelimit.RateLua + lua + readLua), held: db.Script(lua + heldLua),
 	}
 }
 
@@ -52,6 +58,9 @@ func (r *Reader) WithLimits(l *portfolio.Ledger) *Reader {
 	limited.limits = l
 	return &limited
 }
+
+// Weigh sets the weights of flows, by which estimates share the slots of a number. Without them all weights are 1.
+func (r *Reader) Weigh(w message.Weigh) { r.weigh = w }
 
 // Number is how fast a number sends and what waits for it.
 type Number struct {
@@ -65,6 +74,7 @@ type Number struct {
 	Pause      time.Time // nothing is sent before; zero: no pause
 	Waiting    []Waiting // by class, the most urgent first
 
+	weigh     message.Weigh
 	Portfolio *portfolio.State // how much of the messaging limit of its portfolio is used; nil: there is none
 	Others    int              // messages of other numbers of the portfolio that wait, of classes that need room
 }
@@ -79,6 +89,13 @@ type Waiting struct {
 	Active  int       // fetched by a worker
 	Done    int       // finished tasks since the number's first
 	Oldest  time.Time // since when the longest waiting of the pending does, about; zero: none
+	Flows   []Flow    // those with a name that have pending tasks
+}
+
+// Flow is how many of the pending tasks of a class are of a flow.
+type Flow struct {
+	message.Flow
+	Pending int
 }
 
 // Age returns how long the longest waiting has waited; 0 when none waits.
@@ -200,20 +217,24 @@ func (r *Reader) eachNumber(ctx context.Context, script store.Script, byShard ma
 func (r *Reader) parse(number string, reply []string) Number {
 	out := Number{
 		Number: number, Configured: r.rate(number), Rate: float(reply[0]), Full: float(reply[1]),
-		Ordered: int(float(reply[2])), Ramp: ahead(reply[3]), Ceiling: int(float(reply[4])), Pause: ahead(reply[5]),
+		Ordered: int(float(reply[2])), Ramp: ahead(reply[3]), Ceiling: int(float(reply[4])), Pause: ahead(reply[5]), weigh: r.weigh,
 	}
 	for i, c := range message.Classes() {
 		if len(reply) == 6 { // it has no work
 			out.Waiting = append(out.Waiting, Waiting{Class: c})
 			continue
 		}
-		v := reply[6+7*i:]
+		v := reply[6+8*i:]
 		w := Waiting{
 			Class: c, Pending: int(float(v[0])), Paused: v[1] == "1", Delayed: int(float(v[2])),
 			Active: int(float(v[3])), Done: int(float(v[4])), Limited: int(float(v[6])),
 		}
 		if ns := int64(float(v[5])); ns > 0 {
 			w.Oldest = time.Unix(0, ns)
+		}
+		for line := range strings.Lines(v[7]) {
+			n, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+			w.Flows = append(w.Flows, Flow{message.FlowOf(name), int(float(n))})
 		}
 		out.Waiting = append(out.Waiting, w)
 	}

@@ -31,6 +31,7 @@ type Candidate struct {
 	Template  string              // what holds on templates name
 	Person    string              // counts against the messaging limit of the portfolio; empty: does not
 	Tags      []string            // what holds on tags name
+	Flow      message.Flow        // that shares the slots with others
 	Known     any                 // what the handler is given
 }
 

@@ -40,7 +40,7 @@ type explanation struct {
 	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue and portfolio_limit it is an estimate."`
 	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives. retry: send again after a server error. resend: send again, once, after a request without an answer. park: wait for an operator. close: failed, not sent again."`
 	After     *message.After `json:"after,omitempty" doc:"With after: the message that it waits for, and the state."`
-	Ahead     *int           `json:"ahead,omitempty" doc:"With queue: number of messages of the same class before it."`
+	Ahead     *int           `json:"ahead,omitempty" doc:"With queue: number of messages of the same class, client and campaign before it."`
 	Holds     []httpapi.Hold `json:"holds,omitempty" doc:"With hold: all holds on the message."`
 	Reason    string         `json:"reason,omitempty" doc:"Why the message is in this state."`
 	Code      int            `json:"code,omitempty" doc:"Meta's last error code."`
@@ -139,9 +139,13 @@ func queued(r message.Record, s message.QueueStatus, now time.Time) explanation 
 	if s.Approximate {
 		most = "at most "
 	}
+	of := "class " + string(r.Class)
+	if r.Flow() != (message.Flow{}) {
+		of += ", client and campaign, which share the slots with others by weight,"
+	}
 	return explanation{
 		Rule: ruleQueue, Ahead: &s.Ahead, Until: now.Add(s.In).UTC().Truncate(time.Second),
-		Detail: fmt.Sprintf("The message waits for a send slot of its number, behind %s%d messages of its class %s and all messages of more urgent classes.", most, s.Ahead, r.Class),
+		Detail: fmt.Sprintf("The message waits for a send slot of its number, behind %s%d messages of its %s and all messages of more urgent classes.", most, s.Ahead, of),
 	}
 }
 

@@ -80,6 +80,7 @@ var graphCodes = map[string]struct {
 	"portfolio_limit_reached":   {429, 130429, 0, ""},
 	"store_unavailable":         {503, 2, 0, ""},
 	"meta_unavailable":          {503, 2, 0, ""},
+	"quota_exceeded":            {429, 80007, 0, ""},
 	"overloaded":                {503, 2, 0, ""},
 	"forwarding_not_configured": {503, 2, 0, ""},
 	"recipient_is_sender":       {400, 131021, 0, ""},

@@ -148,6 +148,14 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 	if message.IsNumberID(m.From) && !(key.Covers(m.From) && in.o.Accepts(m.From)) {
 		return refuseAt("from", "phone_number_id_not_found")
 	}
+	owner := in.o.Owner(m.From)
+	if m.Client = key.Client; m.Client == "" {
+		m.Client = owner
+	}
+	if m.Client != owner && m.After.ID != "" && e.after.key.Present() {
+		id, _ := e.after.key.Text()
+		m.After.ID = in.idOf(m.From, m.Client, id)
+	}
 	if own := in.o.Own(m.From); own != "" && strings.TrimPrefix(m.Content.To, "+") == own[1:] { // on Meta's own path To may lack the plus
 		e.refuse("message.to", "recipient_is_sender")
 	}
@@ -178,8 +186,15 @@ func (in *Intake) accept(ctx context.Context, header http.Header, m *message.Mes
 	if refused != nil {
 		return message.Acceptance{}, refused
 	}
-	a, err := in.o.Acceptor.Accept(ctx, *m)
-	return a, in.refused(m, err)
+	if in.o.Quotas == nil || m.Client == "" {
+		a, err := in.o.Acceptor.Accept(ctx, *m)
+		return a, in.refused(m, err)
+	}
+	r := in.acceptAll(ctx, []message.Message{*m})[0]
+	if full, is := errors.AsType[*message.QuotaError](r.Err); is {
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(full.Wait.Seconds()))))
+	}
+	return r.Acceptance, in.refused(m, r.Err)
 }
 
 // admit refuses a checked message that would expire before it can be sent, and then sets Retry-After in header. It
@@ -233,9 +248,18 @@ func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 	return e.read(e.buffer)
 }
 
+// idOf returns the id of a message with an idempotency key. Clients that share a number have keys of their own; those of the client that
+// the number belongs to are the keys that the number had before it was shared.
+func (in *Intake) idOf(number, client, key string) string {
+	if key != "" && client != in.o.Owner(number) {
+		key = client + "\x00" + key
+	}
+	return message.NewID(number, key)
+}
+
 // complete sets the id of a checked message, and the defaults of its class and deadline.
 func (in *Intake) complete(m *message.Message, now time.Time) {
-	m.ID = message.NewID(m.From, m.Key)
+	m.ID = in.idOf(m.From, m.Client, m.Key)
 	if m.After.ID != "" {
 		m.AfterBy = now.Add(m.AfterBy.Sub(time.Time{})).UTC().Truncate(time.Millisecond)
 	}
@@ -270,6 +294,11 @@ func (in *Intake) refused(m *message.Message, err error) refusal {
 	case errors.Is(err, message.ErrFull):
 		return refuse("overloaded")
 	}
+	if full, is := errors.AsType[*message.QuotaError](err); is {
+		p := problem("", "quota_exceeded")
+		p.Detail = full.Error() + "."
+		return refusal{p}
+	}
 	in.o.Log.Error("cannot store message", "message_id", m.ID, "phone_number_id", m.From, tracing.ID(m.Trace), "err", err)
 	return refuse("store_unavailable")
 }
@@ -294,7 +323,7 @@ func (in *Intake) wait(ctx context.Context, m *message.Message, now time.Time) t
 	if in.o.ETA == nil || m.SendAt.After(now) || m.After.ID != "" {
 		return 0
 	}
-	wait, err := in.o.ETA(ctx, m.From, m.Class)
+	wait, err := in.o.ETA(ctx, m.From, m.Class, m.Flow())
 	if err != nil {
 		return 0
 	}

@@ -1,6 +1,6 @@
 -- release_some returns the first tasks of a sorted set, up to so many of those with a score up to most_score, to the heads of
 -- their queues. It returns how many.
-local function release_some(tasks, queues, now_s, count, most_score)
+local function release_some(shard, number, tasks, queues, now_s, count, most_score)
   local released = {}
   while #released < count do -- some tasks may not exist any more: their messages ended meanwhile
     local entries = redis.call('ZRANGEBYSCORE', tasks, '-inf', most_score, 'LIMIT', 0, count - #released)
@@ -9,14 +9,15 @@ local function release_some(tasks, queues, now_s, count, most_score)
     for _, entry in ipairs(entries) do
       local class, id = string.match(entry, '^(%d) (.*)$')
       local queue = queues .. CLASSES[class + 1]
-      if redis.call('EXISTS', queue .. 't:' .. id) == 1 then
+      local task = redis.call('HMGET', queue .. 't:' .. id, 'state', 'flow')
+      if task[1] then
         redis.call('HDEL', queue .. 't:' .. id, 'wait')
         redis.call('HSET', queue .. 't:' .. id, 'state', 'pending', 'pending_since', now_s .. '000000000')
-        released[#released + 1] = {queue .. 'pending', id}
+        released[#released + 1] = {class, queue, task[2], id}
       end
     end
   end
-  for j = #released, 1, -1 do redis.call('RPUSH', released[j][1], released[j][2]) end
+  for j = #released, 1, -1 do to_head(shard, number, unpack(released[j])) end
   return #released
 end
 
@@ -26,12 +27,13 @@ end
 -- whether any wait, and whether more may be due.
 -- PAIR (us from one message to a recipient to the next) and BURST (most messages at once) are set in
 -- front of it.
-local function release_waits(waits, queues, now_us, now_s, most)
+local function release_waits(shard, number, queues, now_us, now_s, most)
+  local waits = shard .. 'waits:' .. number
   local due = redis.call('ZRANGEBYSCORE', waits, '-inf', now_us, 'WITHSCORES', 'LIMIT', 0, most)
   for i = 1, #due, 2 do
     local tasks, at = waits .. ':' .. due[i], tonumber(due[i + 1])
     local may = math.min(math.floor((now_us - at) / PAIR) + 1, BURST)
-    local released = release_some(tasks, queues, now_s, may, '+inf')
+    local released = release_some(shard, number, tasks, queues, now_s, may, '+inf')
     if redis.call('EXISTS', tasks) == 0 then
       redis.call('ZREM', waits, due[i])
     elseif released > 0 then

@@ -87,7 +87,7 @@ func candidate(r *record.Record, task int, now time.Time) dispatch.Candidate {
 	case r.NextAt.After(now):
 		return dispatch.Candidate{Verdict: dispatch.NotYet, At: r.NextAt}
 	}
-	c := dispatch.Candidate{Verdict: dispatch.Sendable, Template: r.Template, Tags: r.Tags, Known: r, Accepted: r.AcceptedAt}
+	c := dispatch.Candidate{Verdict: dispatch.Sendable, Template: r.Template, Tags: r.Tags, Flow: r.Flow(), Known: r, Accepted: r.AcceptedAt}
 	copy(c.Recipient[:], r.Recipient)
 	return c
 }
