@@ -30,7 +30,7 @@ func TestMessagingLimit(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a window of the limit")
 	}
-	people, limit, tier, window, rate, within := 300, 250, "TIER_250", limitWindow, 80, 0.25 // the worker looks for room every second
+	people, limit, tier, window, rate, within := 300, 250, "TIER_250", limitWindow, 80, 0.25 // the worker looks for capacity every second
 	if text := os.Getenv(limitRun); text != "" {
 		long, err := time.ParseDuration(text)
 		if err != nil {

@@ -56,7 +56,7 @@ type site struct {
 	numbers []string          // that are configured
 	tokens  map[string]string // by the name of the API key: admin, reader, narrow (only the number ours), sender
 	pages   *pages.Pages
-	fleet   *fleet.Fleet    // of the last serve
+	fleet   *fleet.Fleet // of the last serve
 	limits  *portfolio.Ledger
 	summary *report.Summary // of the archive; nil: there is no archive
 	url     string
