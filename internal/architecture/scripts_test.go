@@ -21,6 +21,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/quota"
 	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
 	"sluice/internal/relay"
@@ -87,6 +88,7 @@ func TestScripts(t *testing.T) {
 	queue.NewClient(db, shards)
 	backlog.New(db, shards, configured)
 	dispatch.NewServer(db, dispatch.Options{Shards: shards, Log: log})
+	quota.New(db, nil)
 	relay.New(db, relay.Options{Shards: shards, Targets: relay.NewTargets(db, shards, secrets.Box{})})
 	if err := db.Load(ctx); err != nil {
 		t.Fatal(err)
