@@ -57,8 +57,14 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	book := newLedger(p.DB, c.Common, recipients)
 	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)
-	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory))
+	limits, err := newLimits(ctx, p)
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
 	reader.Weigh(p.directory.Weigh)
+	eta := admission.NewETA(reader.Read, log)
 	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: p.directory.Token, Registerer: p.Registry})
 	if err != nil {
 		p.Close()
@@ -97,8 +103,11 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Classes:    admission.NewClasses(p.directory.TemplateClasses, catalogue),
 		Templates:  catalogue,
 		Offset:     p.DB.ClockOffset,
-		ETA:        admission.NewETA(reader.Read, log).Of,
+		ETA:        eta.Of,
 		Explain:    explain,
+
+		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits),
+
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
 		All:        p.directory.Numbers,

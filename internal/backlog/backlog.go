@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 	"sluice/internal/store"
@@ -39,12 +40,23 @@ type Reader struct {
 	tasks  *queue.Client
 
 	read, held store.Script
+	limits     *portfolio.Ledger // nil: no portfolio is limited
 }
 
 // New returns a reader of an installation. rate returns the configured rate of a number.
 func New(db *store.DB, shards message.Shards, rate func(number string) int) *Reader {
 	lua := queue.NamesLua + queue.FlowsLua + fmt.Sprintf("local FLOWS = %d\n", flowsMost)
-	return &Reader{db, shards, rate, nil, queue.NewClient(db, shards), db.Script(ratelimit.RateLua + lua + readLua), db.Script(lua + heldLua)}
+	return &Reader{
+		db: db, shards: shards, rate: rate, tasks: queue.NewClient(db, shards),
+		read: db.Script(ratelimit.RateLua + lua + readLua), held: db.Script(lua + heldLua),
+	}
+}
+
+// WithLimits returns a reader that reads the messaging limits of portfolios too.
+func (r *Reader) WithLimits(l *portfolio.Ledger) *Reader {
+	limited := *r
+	limited.limits = l
+	return &limited
 }
 
 // Weigh sets the weights of flows, by which estimates share the slots of a number. Without them all weights are 1.
@@ -62,7 +74,9 @@ type Number struct {
 	Pause      time.Time // nothing is sent before; zero: no pause
 	Waiting    []Waiting // by class, the most urgent first
 
-	weigh message.Weigh
+	weigh     message.Weigh
+	Portfolio *portfolio.State // how much of the messaging limit of its portfolio is used; nil: there is none
+	Others    int              // messages of other numbers of the portfolio that wait, of classes that need room
 }
 
 // Waiting is what waits in one class.
@@ -71,6 +85,7 @@ type Waiting struct {
 	Pending int       // for a slot
 	Paused  bool      // in asynq: nothing of it is sent
 	Delayed int       // for their time: retries, scheduled, set aside
+	Limited int       // of Delayed: for room under the messaging limit of the portfolio
 	Active  int       // fetched by a worker
 	Done    int       // finished tasks since the number's first
 	Oldest  time.Time // since when the longest waiting of the pending does, about; zero: none
@@ -119,6 +134,9 @@ func (r *Reader) ReadAll(ctx context.Context, numbers []string) ([]Number, error
 			reply = []string{rate, rate, "0", "0", "0", "0"}
 		}
 		all[i] = r.parse(number, reply)
+	}
+	if err := r.readLimits(ctx, all); err != nil {
+		return nil, fmt.Errorf("read backlog: %w", err)
 	}
 	return all, nil
 }
@@ -206,15 +224,15 @@ func (r *Reader) parse(number string, reply []string) Number {
 			out.Waiting = append(out.Waiting, Waiting{Class: c})
 			continue
 		}
-		v := reply[6+7*i:]
+		v := reply[6+8*i:]
 		w := Waiting{
 			Class: c, Pending: int(float(v[0])), Paused: v[1] == "1", Delayed: int(float(v[2])),
-			Active: int(float(v[3])), Done: int(float(v[4])),
+			Active: int(float(v[3])), Done: int(float(v[4])), Limited: int(float(v[6])),
 		}
 		if ns := int64(float(v[5])); ns > 0 {
 			w.Oldest = time.Unix(0, ns)
 		}
-		for line := range strings.Lines(v[6]) {
+		for line := range strings.Lines(v[7]) {
 			n, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
 			w.Flows = append(w.Flows, Flow{message.FlowOf(name), int(float(n))})
 		}

@@ -29,28 +29,26 @@ func (n Number) Messages() (total int) {
 // urgent ones: every 20th slot goes to the three others in turn.
 const leastShare = 1. / 60
 
-// ETA estimates how long until a new message of class c and a flow would leave, if nothing more urgent
-// came meanwhile.
-func (n Number) ETA(c message.Class, f message.Flow) time.Duration {
+// ETA estimates how long until all messages of class c that wait now would have left, if nothing more urgent came meanwhile. They
+// need slots, and where their portfolio has a messaging limit, room.
+func (n Number) ETA(c message.Class) time.Duration {
+	own := 0
+	for _, w := range n.Waiting {
+		if w.Class == c {
+			own = w.Pending
+		}
+	}
+	return max(n.after(c, float64(own)), n.LimitWait(c))
+}
+
+// SlotETA estimates how long until a new message of class c and a flow would get a slot, if nothing more urgent came meanwhile.
+func (n Number) SlotETA(c message.Class, f message.Flow) time.Duration {
 	for _, w := range n.Waiting {
 		if w.Class == c {
 			return n.behind(c, f, w.of(f))
 		}
 	}
 	return n.behind(c, f, 0)
-}
-
-// LongestETA is ETA for a message of the flow that waits longest.
-func (n Number) LongestETA(c message.Class) time.Duration {
-	longest := n.ETA(c, message.Flow{})
-	for _, w := range n.Waiting {
-		for _, f := range w.Flows {
-			if w.Class == c {
-				longest = max(longest, n.ETA(c, f.Flow))
-			}
-		}
-	}
-	return longest
 }
 
 // of returns how many pending tasks are of a flow.
@@ -108,21 +106,56 @@ func (n Number) ETAAll() time.Duration {
 			all += w.Pending
 		}
 	}
-	return n.during(float64(all)) + max(0, time.Until(n.Pause))
+	return max(n.during(float64(all))+max(0, time.Until(n.Pause)), n.LimitWaitAll())
+}
+
+// LimitWaitAll is LimitWait for all that waits now.
+func (n Number) LimitWaitAll() time.Duration { return n.limitWait(len(n.Waiting), false, 0) }
+
+// LimitWait estimates how long a new message of class c would wait for room under the messaging limit of its portfolio, if each
+// message of the classes other than service goes to another person who is not counted; 0: there is room, or no limit.
+func (n Number) LimitWait(c message.Class) time.Duration {
+	if c == message.Service {
+		return 0
+	}
+	return n.limitWait(c.Order()+1, c.Order() == 0, 1)
+}
+
+// limitWait estimates how long the messages of so many classes wait for room, and some more.
+func (n Number) limitWait(classes int, urgent bool, more int) time.Duration {
+	if n.Portfolio == nil {
+		return 0
+	}
+	for _, w := range n.Waiting[:min(classes, len(n.Waiting))] {
+		if w.Class != message.Service {
+			more += w.Pending + w.Limited
+		}
+	}
+	if !urgent {
+		more += n.Others
+	}
+	return n.Portfolio.Wait(more, max(n.Goal(), 1), urgent)
 }
 
 // behind is ETA for a message with so many of its class and flow before it.
 func (n Number) behind(c message.Class, f message.Flow, ahead int) time.Duration {
-	own, before := float64(ahead), 0.
+	own := float64(ahead)
 	for _, w := range n.Waiting {
-		switch {
-		case w.Class == c:
+		if w.Class == c {
 			own = w.before(f, ahead, n.weigh)
-		case w.Class.Order() < c.Order() && !w.Paused:
+		}
+	}
+	return n.after(c, own)
+}
+
+// after estimates how long until a message leaves that has so many of its class before it.
+func (n Number) after(c message.Class, own float64) time.Duration {
+	before := own
+	for _, w := range n.Waiting {
+		if w.Class.Order() < c.Order() && !w.Paused {
 			before += float64(w.Pending)
 		}
 	}
-	before += own
 	if c.Order() > 0 {
 		before = min(before, (own+1)/leastShare)
 	}

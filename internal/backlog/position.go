@@ -54,6 +54,9 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, f
 	if slices.ContainsFunc(leases.Val(), func(value string) bool { return queue.HasTask(value, task) }) {
 		return message.QueueStatus{Task: message.TaskFetched}, nil
 	}
+	if waits.Val() == queue.LimitWait {
+		return r.limited(ctx, number, c, task)
+	}
 	if recipient := waits.Val(); recipient != "" {
 		return r.waiting(ctx, queue.WaitsKey(s, number), recipient, strconv.Itoa(c.Order())+" "+task)
 	}

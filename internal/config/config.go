@@ -104,6 +104,8 @@ type Class struct {
 	ErrorWindow   time.Duration // how long Sluice waits for a status after a server error
 
 	RepeatWindow time.Duration // how long Sluice waits for Meta to repeat webhooks that it refused or missed
+
+	PortfolioLimit string // what happens to a new message that the messaging limit of its portfolio would keep beyond its deadline: "refuse" or "wait"
 }
 
 // Over returns c with its gaps filled from wider.
@@ -115,6 +117,8 @@ func (c Class) Over(wider Class) Class {
 		ErrorWindow:   cmp.Or(c.ErrorWindow, wider.ErrorWindow),
 
 		RepeatWindow: cmp.Or(c.RepeatWindow, wider.RepeatWindow),
+
+		PortfolioLimit: cmp.Or(c.PortfolioLimit, wider.PortfolioLimit),
 	}
 }
 

@@ -268,5 +268,9 @@ func (d *document) ofClass(c *Class) []member {
 			key: "webhook_retry_window", read: d.scalar(duration(&c.RepeatWindow, time.Second, 7*24*time.Hour)),
 			doc: "How long Sluice waits for Meta to repeat webhooks, if Sluice refused or missed a webhook while the message was in doubt. Only after this time it resends or closes the message. If the deadline comes first, the message is parked. 1 s to 168 h.",
 		},
+		{
+			key: "portfolio_limit", def: "`refuse`", read: d.scalar(oneOf(&c.PortfolioLimit, "refuse", "wait")),
+			doc: "What the producer does with a new message that the [messaging limit](limits.md) of its portfolio would keep beyond its deadline. `refuse`: refuse it with the code `portfolio_limit_reached`. `wait`: accept it; it may expire.",
+		},
 	}
 }

@@ -215,7 +215,7 @@ func numberOf(c config.Number) Number {
 		}
 		n.Classes[name] = Class{
 			Deadline: text(class.Deadline), InDoubtWindow: text(class.InDoubtWindow), InDoubtPolicy: class.InDoubtPolicy,
-			ServerErrorWindow: text(class.ErrorWindow), WebhookRetryWindow: text(class.RepeatWindow),
+			ServerErrorWindow: text(class.ErrorWindow), WebhookRetryWindow: text(class.RepeatWindow), PortfolioLimit: class.PortfolioLimit,
 		}
 	}
 	return n

@@ -88,6 +88,7 @@ type Class struct {
 	InDoubtPolicy      string `json:"in_doubt_policy,omitempty" doc:"resend, park or close: what happens at the end of the in-doubt window."`
 	ServerErrorWindow  string `json:"server_error_window,omitempty" doc:"How long Sluice waits for a status after a server error."`
 	WebhookRetryWindow string `json:"webhook_retry_window,omitempty" doc:"How long Sluice waits for Meta to repeat webhooks that Sluice refused or missed."`
+	PortfolioLimit     string `json:"portfolio_limit,omitempty" doc:"refuse or wait: what happens to a new message that the messaging limit of its portfolio would keep beyond its deadline."`
 }
 
 // TemplateClass is the class of the templates whose names match.

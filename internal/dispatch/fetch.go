@@ -45,6 +45,9 @@ func (d *dispatcher) fetch(ctx context.Context, n *number, capacity int) ([]*que
 		return nil, next, err
 	}
 	tasks, known, err := d.known(ctx, n, r.tasks)
+	if err == nil {
+		err = d.limit(ctx, n, r, tasks, known)
+	}
 	if err != nil {
 		n.leave(queue.Exits(r.tasks, queue.ToHead)...) // nothing else can be done with them
 		return nil, 0, errors.Join(fmt.Errorf("read records of tasks: %w", err), n.lease.Write(0))
@@ -122,6 +125,10 @@ func (n *number) sort(r fetched, tasks []*queue.Fetched, known []Candidate) (rea
 			continue
 		case c.Verdict == NotYet:
 			out = append(out, queue.Exit{Fetched: t, How: queue.Delayed, At: queue.WholeSecond(c.At).Unix()})
+			continue
+		case c.Verdict == Full:
+			t.Recipient.Accepted = c.Accepted.UnixMicro()
+			out = append(out, queue.Exit{Fetched: t, How: queue.Limited})
 			continue
 		case hold != "":
 			out = append(out, queue.Exit{Fetched: t, How: queue.Held, Text: hold})

@@ -78,6 +78,7 @@ type Options struct {
 
 	Candidates   Candidates          // what may be sent; nil: every task
 	Weigh        message.Weigh       // nil: all weights are 1
+	Limit        Limit               // the messaging limits of portfolios; nil: there are none
 	Transactions *store.Transactions // that run on a full Redis too; nil: the server's own
 }
 

@@ -2,7 +2,7 @@
 -- ones, retries, those no longer held, and those whose recipients may get another message. Of those on a
 -- hold that probes it moves one. A number that has no task left is removed from the index of work.
 -- KEYS  send schedule of the number
--- ARGV  most to move of each kind
+-- ARGV  most to move of each kind; how many may try again of those that wait for the messaging limit, and how many urgent ones
 -- Reply 1 when there may be more to move, else 0; classes in which tasks are pending that may go, as
 --       bits
 -- PROBE is set in front of it.
@@ -32,11 +32,18 @@ for c = 1, 4 do
   queue[c] = queues .. CLASSES[c]
   sets[2 * c - 1], sets[2 * c] = queue[c] .. 'scheduled', queue[c] .. 'retry'
 end
+local limited = shard .. 'waits:' .. number .. ':limit'
+sets[9] = limited
 if redis.call('EXISTS', unpack(sets)) > 0 then
   for c = 1, 4 do
     due(c - 1, queue[c], sets[2 * c - 1])
     due(c - 1, queue[c], sets[2 * c])
   end
+  local function again(count, most_score)
+    if count > 0 and release_some(shard, number, limited, queues, now[1], math.min(count, most), most_score) == most then more = 1 end
+  end
+  if tonumber(ARGV[3]) > tonumber(ARGV[2]) then again(tonumber(ARGV[3]), '(2251799813685248') end -- 2^51: the most urgent class, see queue.orderOf
+  again(tonumber(ARGV[2]), '+inf')
   left = redis.call('EXISTS', unpack(sets)) > 0
 end
 

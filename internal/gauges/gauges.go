@@ -134,7 +134,7 @@ func (g *Gauges) read() []prometheus.Metric {
 			active += w.Active
 			add(depthDesc, float64(w.Pending), p.Number, string(w.Class))
 			add(ageDesc, w.Age().Seconds(), p.Number, string(w.Class))
-			eta := p.LongestETA(w.Class).Seconds()
+			eta := p.ETA(w.Class).Seconds()
 			if whole {
 				eta = math.Inf(1)
 			}

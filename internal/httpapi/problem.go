@@ -155,6 +155,7 @@ var answers = map[string]answer{
 
 	// The state of the server.
 	"deadline_unreachable":      {429, "The message would expire before it can be sent: other messages of the number wait.", "Try again later, set a later expires_at, or use another number. Retry-After says how long the waiting messages will take."},
+	"portfolio_limit_reached":   {429, "The message would expire before Meta's messaging limit lets the business write to another person.", "Try again later, or set a later expires_at. Retry-After says when there is room."},
 	"forwarding_not_configured": {503, "The API cannot forward this request to Meta: it has no access token of the number.", "Ask the operator to set token_file of the number in the producer's configuration, or call Meta directly."},
 	"stopping":                  {503, "The server is stopping. This line and those after it were not read.", "Send them again."},
 	"feed_busy":                 {429, "Too many callers read events at the same time, of all API keys or of this one.", "Use one stream for all events, and end those that are not used."},

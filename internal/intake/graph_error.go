@@ -77,6 +77,7 @@ var graphCodes = map[string]struct {
 	"message_of_other_number":   {400, 131009, 0, ""},
 	"messaging_product_missing": {400, 100, 0, "(#100) The parameter messaging_product is required."},
 	"deadline_unreachable":      {429, 130429, 0, ""},
+	"portfolio_limit_reached":   {429, 130429, 0, ""},
 	"store_unavailable":         {503, 2, 0, ""},
 	"meta_unavailable":          {503, 2, 0, ""},
 	"quota_exceeded":            {429, 80007, 0, ""},

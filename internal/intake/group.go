@@ -81,7 +81,7 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 			continue
 		}
 		m := &g.messages[l.message]
-		if now.Add(in.groupWait(storing, g, m, now)).Before(m.ExpiresAt) {
+		if now.Add(in.groupWait(storing, g, m, now)).Before(m.ExpiresAt) && in.limitWait(storing, m, now) == 0 {
 			if n := len(store); n != l.message {
 				g.messages[n] = *m
 			}

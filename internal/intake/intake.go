@@ -120,16 +120,20 @@ type Options struct {
 	Refuse     func(number string) bool                            // reports whether messages of a number with an unknown type are refused; nil: they are accepted
 	Offset     func() time.Duration                                // returns how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
 	ETA        eta                                                 // nil: deadlines are not compared with the backlog
-	Explain    func(code int) (title, advice string)               // explains Meta's error codes; nil: records have the code only
-	Passes     func(code int) bool                                 // reports whether a code is for a temporary fault; nil: no code is
-	Graph      graph                                               // forwards calls to Meta; nil: they are refused
-	More       []httpapi.Route                                     // further routes, of other packages
-	All        func() []string                                     // the configured phone number ids; nil: none
-	Accounts   accounts                                            // knows the accounts of numbers; nil: calls of accounts are refused
-	Version    string                                              // of the Graph API, for paths without one; empty: v25.0
-	Tracer     *tracing.Tracer                                     // nil: no traces
-	Log        *slog.Logger                                        // nil: no logs
-	Registerer prometheus.Registerer                               // nil: the metrics are not registered
+	// LimitWait estimates how long a new template message would wait for room under the messaging limit of the portfolio. Nil: not at all.
+	LimitWait func(ctx context.Context, number string, c message.Class) (time.Duration, error)
+	// CountedPerson reports whether a message of a number to a recipient needs no such room. Nil: it needs room.
+	CountedPerson func(ctx context.Context, number, recipient string) bool
+	Explain       func(code int) (title, advice string) // explains Meta's error codes; nil: records have the code only
+	Passes        func(code int) bool                   // reports whether a code is for a temporary fault; nil: no code is
+	Graph         graph                                 // forwards calls to Meta; nil: they are refused
+	More          []httpapi.Route                       // further routes, of other packages
+	All           func() []string                       // the configured phone number ids; nil: none
+	Accounts      accounts                              // knows the accounts of numbers; nil: calls of accounts are refused
+	Version       string                                // of the Graph API, for paths without one; empty: v25.0
+	Tracer        *tracing.Tracer                       // nil: no traces
+	Log           *slog.Logger                          // nil: no logs
+	Registerer    prometheus.Registerer                 // nil: the metrics are not registered
 }
 
 // storeTimeout is the time limit of Redis for one request. It is shorter than the 20 s that the server has to read

@@ -205,7 +205,10 @@ func (in *Intake) admit(ctx context.Context, header http.Header, m *message.Mess
 		return ctx, cancel, in.late(ctx, m)
 	}
 	if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
-		return ctx, cancel, in.unreachable(ctx, header, m, wait)
+		return ctx, cancel, in.unreachable(ctx, header, m, wait, "deadline_unreachable")
+	}
+	if wait := in.limitWait(ctx, m, now); wait > 0 && (in.o.CountedPerson == nil || !in.o.CountedPerson(ctx, m.From, m.Content.Recipient())) {
+		return ctx, cancel, in.unreachable(ctx, header, m, wait, "portfolio_limit_reached")
 	}
 	return ctx, cancel, nil
 }
@@ -327,9 +330,22 @@ func (in *Intake) wait(ctx context.Context, m *message.Message, now time.Time) t
 	return wait
 }
 
+// limitWait returns how long m would wait for room under the messaging limit of its portfolio, if it would expire before, and if
+// messages of its class are refused then; else 0.
+func (in *Intake) limitWait(ctx context.Context, m *message.Message, now time.Time) time.Duration {
+	if in.o.LimitWait == nil || m.Content.Template == "" || m.Content.Group || m.SendAt.After(now) || m.After.ID != "" || !in.o.Policy(m.From, m.Class).RefuseOverLimit {
+		return 0
+	}
+	wait, err := in.o.LimitWait(ctx, m.From, m.Class)
+	if err != nil || now.Add(wait).Before(m.ExpiresAt) {
+		return 0
+	}
+	return wait
+}
+
 // unreachable refuses a message that would wait beyond its deadline, unless its key is known: then the request is
 // accepted as a duplicate.
-func (in *Intake) unreachable(ctx context.Context, header http.Header, m *message.Message, wait time.Duration) refusal {
+func (in *Intake) unreachable(ctx context.Context, header http.Header, m *message.Message, wait time.Duration, code string) refusal {
 	if m.Key != "" {
 		_, refused := in.find(ctx, m.ID)
 		if refused == nil || refused.Status() != http.StatusNotFound {
@@ -338,7 +354,9 @@ func (in *Intake) unreachable(ctx context.Context, header http.Header, m *messag
 	}
 	seconds := int(math.Ceil(wait.Seconds()))
 	header.Set("Retry-After", strconv.Itoa(seconds))
-	p := problem("expires_at", "deadline_unreachable")
-	p.Detail = fmt.Sprintf("The messages that wait before it at this number take about %s. The message would expire before it can be sent.", time.Duration(seconds)*time.Second)
+	p, after := problem("expires_at", code), time.Duration(seconds)*time.Second
+	if p.Detail = fmt.Sprintf("The messages that wait before it at this number take about %s. The message would expire before it can be sent.", after); code == "portfolio_limit_reached" {
+		p.Detail = fmt.Sprintf("The business portfolio has room for another person in about %s, under Meta's limit of people in 24 hours. The message would expire before it can be sent.", after)
+	}
 	return refusal{p}
 }

@@ -48,6 +48,7 @@ const (
 	Held                // kept by a hold
 	Refused             // kept by a hold that it caused: it is released before the others
 	Waits               // until its recipient may get another message
+	Limited             // until the messaging limit of its portfolio has room
 	ToHead              // returned to the head of its queue
 )
 
@@ -224,10 +225,13 @@ func (l *Lease) compose(w *store.Writes, first bool) (int, lists) {
 			w.ZAdd(RefusedKey(l.o.Shard, l.o.Number, e.Text), e.Came.UnixMicro(), entry(e.Fetched))
 			w.SAdd(kept, e.Text)
 		case Waits:
-			l.wait(w, e)
-			if r := e.Recipient.name(); due[r] < e.At {
+			r := e.Recipient.name()
+			l.wait(w, e, r)
+			if due[r] < e.At {
 				due[r] = e.At
 			}
+		case Limited:
+			l.wait(w, e, LimitWait)
 		case ToHead:
 			if heads[e.Class] == nil {
 				heads[e.Class] = map[message.Flow][]string{}

@@ -58,6 +58,8 @@ type Options struct {
 	// Billed returns the category for which Meta charges the message of a status, the member meta of its event; empty: the status says
 	// nothing. Nil: no status says anything.
 	Billed func(r message.StatusReport, status json.RawMessage) string
+	// Wrote is called with the inbound messages of known numbers. May be nil.
+	Wrote func(ctx context.Context, events []message.Event)
 	// Written returns Meta's id of an inbound message, and when it was written. It may be nil if Inbound is.
 	Written func(e message.Event) (id string, at time.Time)
 	Now     func(ctx context.Context) time.Time              // Redis's clock; nil: the clock of this machine
