@@ -20,6 +20,7 @@ import (
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 	"sluice/internal/quota"
 	"sluice/internal/ratelimit"
@@ -89,6 +90,7 @@ func TestScripts(t *testing.T) {
 	backlog.New(db, shards, configured)
 	dispatch.NewServer(db, dispatch.Options{Shards: shards, Log: log})
 	quota.New(db, nil)
+	portfolio.New(db, 0)
 	relay.New(db, relay.Options{Shards: shards, Targets: relay.NewTargets(db, shards, secrets.Box{})})
 	if err := db.Load(ctx); err != nil {
 		t.Fatal(err)

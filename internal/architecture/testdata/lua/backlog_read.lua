@@ -59,8 +59,8 @@ local FLOWS = 100
 -- KEYS  index of work of the shard
 -- ARGV  for each number: the number, its configured rate
 -- Reply for each number {rate, full rate, rate set at run time (0: none), end of the ramp us, ceiling, pause us, then for
---       each class: pending, paused, delayed, active, done, since when the oldest pending one waits ns, and its flows with a
---       name, each a line: how many are pending of it, a tab, its name}
+--       each class: pending, paused, delayed, active, done, since when the oldest pending one waits ns, of the delayed those
+--       that wait for the messaging limit, and its flows with a name, each a line: how many are pending of it, a tab, its name}
 -- FLOWS is set in front of it.
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -97,8 +97,10 @@ local function read(number, configured)
   if redis.call('SISMEMBER', KEYS[1], number) == 0 then return reply end
   local recipients, named = redis.call('ZRANGE', waits, 0, 19), {}
   for _, class in ipairs(redis.call('SMEMBERS', shard .. 'flows:' .. number)) do named[class + 1] = true end
+  local limited = redis.call('EXISTS', waits .. ':limit') == 1
   for c, class in ipairs(CLASSES) do
     local queue = queues .. class
+    local over = limited and waiting(waits, {'limit'}, c - 1) or 0
     local pending, since, lines = redis.call('LLEN', queue .. 'pending'), oldest(queue, queue .. 'pending', 0), {}
     for _, flow in ipairs(named[c] and redis.call('ZRANGE', shard .. 'flows:' .. number .. ':' .. (c - 1), 0, FLOWS - 1) or {}) do
       local list = list_of(shard, number, c - 1, queue, flow)
@@ -110,10 +112,11 @@ local function read(number, configured)
     for _, v in ipairs {
       pending,
       redis.call('EXISTS', queue .. 'paused'),
-      redis.call('ZCARD', queue .. 'scheduled') + redis.call('ZCARD', queue .. 'retry') + waiting(waits, recipients, c - 1),
+      redis.call('ZCARD', queue .. 'scheduled') + redis.call('ZCARD', queue .. 'retry') + waiting(waits, recipients, c - 1) + over,
       redis.call('LLEN', queue .. 'active'),
       redis.call('GET', queue .. 'processed') or 0,
       us(since),
+      over,
       table.concat(lines, '\n'),
     } do reply[#reply + 1] = tostring(v) end
   end

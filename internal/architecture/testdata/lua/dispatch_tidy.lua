@@ -33,6 +33,29 @@ local function held(holds, field, now_ms)
   redis.call('HDEL', holds, field)
   return false
 end
+-- release_some returns the first tasks of a sorted set, up to so many of those with a score up to most_score, to the heads of
+-- their queues. It returns how many.
+local function release_some(shard, number, tasks, queues, now_s, count, most_score)
+  local released = {}
+  while #released < count do -- some tasks may not exist any more: their messages ended meanwhile
+    local entries = redis.call('ZRANGEBYSCORE', tasks, '-inf', most_score, 'LIMIT', 0, count - #released)
+    if #entries == 0 then break end
+    redis.call('ZREM', tasks, unpack(entries))
+    for _, entry in ipairs(entries) do
+      local class, id = string.match(entry, '^(%d) (.*)$')
+      local queue = queues .. CLASSES[class + 1]
+      local task = redis.call('HMGET', queue .. 't:' .. id, 'state', 'flow')
+      if task[1] then
+        redis.call('HDEL', queue .. 't:' .. id, 'wait')
+        redis.call('HSET', queue .. 't:' .. id, 'state', 'pending', 'pending_since', now_s .. '000000000')
+        released[#released + 1] = {class, queue, task[2], id}
+      end
+    end
+  end
+  for j = #released, 1, -1 do to_head(shard, number, unpack(released[j])) end
+  return #released
+end
+
 -- release_waits returns tasks whose recipients may get another message to the heads of their queues: of
 -- each recipient as many as it may get by now, the most urgent first, and of those the oldest. It looks
 -- at no other recipients, so the cost depends on the recipients, not on the tasks that wait. It returns
@@ -44,24 +67,12 @@ local function release_waits(shard, number, queues, now_us, now_s, most)
   local due = redis.call('ZRANGEBYSCORE', waits, '-inf', now_us, 'WITHSCORES', 'LIMIT', 0, most)
   for i = 1, #due, 2 do
     local tasks, at = waits .. ':' .. due[i], tonumber(due[i + 1])
-    local may, released = math.min(math.floor((now_us - at) / PAIR) + 1, BURST), {}
-    for _ = 1, may + 500 do -- some tasks may not exist any more: their messages ended meanwhile
-      if #released == may then break end
-      local class, id = string.match(redis.call('ZPOPMIN', tasks)[1] or '', '^(%d) (.*)$')
-      if not id then break end
-      local queue = queues .. CLASSES[class + 1]
-      local task = redis.call('HMGET', queue .. 't:' .. id, 'state', 'flow')
-      if task[1] then
-        redis.call('HDEL', queue .. 't:' .. id, 'wait')
-        redis.call('HSET', queue .. 't:' .. id, 'state', 'pending', 'pending_since', now_s .. '000000000')
-        released[#released + 1] = {class, queue, task[2], id}
-      end
-    end
-    for j = #released, 1, -1 do to_head(shard, number, unpack(released[j])) end
+    local may = math.min(math.floor((now_us - at) / PAIR) + 1, BURST)
+    local released = release_some(shard, number, tasks, queues, now_s, may, '+inf')
     if redis.call('EXISTS', tasks) == 0 then
       redis.call('ZREM', waits, due[i])
-    elseif #released > 0 then
-      redis.call('ZADD', waits, string.format('%.0f', at + #released * PAIR), due[i])
+    elseif released > 0 then
+      redis.call('ZADD', waits, string.format('%.0f', at + released * PAIR), due[i])
     end
   end
   return redis.call('EXISTS', waits) == 1, #due == 2 * most
@@ -70,7 +81,7 @@ end
 -- ones, retries, those no longer held, and those whose recipients may get another message. Of those on a
 -- hold that probes it moves one. A number that has no task left is removed from the index of work.
 -- KEYS  send schedule of the number
--- ARGV  most to move of each kind
+-- ARGV  most to move of each kind; how many may try again of those that wait for the messaging limit, and how many urgent ones
 -- Reply 1 when there may be more to move, else 0; classes in which tasks are pending that may go, as
 --       bits
 -- PROBE is set in front of it.
@@ -100,11 +111,18 @@ for c = 1, 4 do
   queue[c] = queues .. CLASSES[c]
   sets[2 * c - 1], sets[2 * c] = queue[c] .. 'scheduled', queue[c] .. 'retry'
 end
+local limited = shard .. 'waits:' .. number .. ':limit'
+sets[9] = limited
 if redis.call('EXISTS', unpack(sets)) > 0 then
   for c = 1, 4 do
     due(c - 1, queue[c], sets[2 * c - 1])
     due(c - 1, queue[c], sets[2 * c])
   end
+  local function again(count, most_score)
+    if count > 0 and release_some(shard, number, limited, queues, now[1], math.min(count, most), most_score) == most then more = 1 end
+  end
+  if tonumber(ARGV[3]) > tonumber(ARGV[2]) then again(tonumber(ARGV[3]), '(2251799813685248') end -- 2^51: the most urgent class, see queue.orderOf
+  again(tonumber(ARGV[2]), '+inf')
   left = redis.call('EXISTS', unpack(sets)) > 0
 end
 
