@@ -112,7 +112,7 @@ type Options struct {
 	Owner      func(number string) string                          // returns the client of a number; nil: numbers have none
 	SharedWith func(number string) []string                        // returns the other clients that may send from a number; nil: none may
 	Quotas     quotas                                              // nil: clients have no quotas
-	Usage      usage                                               // nil: the usage of clients cannot be read
+	Usage      usage                                               // nil: nothing is counted
 	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Classes    classes                                             // nil: message.DefaultClass
@@ -173,6 +173,9 @@ func New(o Options) *Intake {
 	}
 	if o.Owner == nil {
 		o.Owner = func(string) string { return "" }
+	}
+	if o.Usage == nil {
+		o.Usage = func(context.Context, string, time.Time, time.Time) ([]message.Usage, error) { return nil, nil }
 	}
 	if o.SharedWith == nil {
 		o.SharedWith = func(string) []string { return nil }
