@@ -103,12 +103,12 @@ type Query struct {
 // ID is that of the identity alone.
 func (p *People) Lookup(ctx context.Context, queries []Query) ([]ID, error) {
 	ids := make([]ID, len(queries))
-	asked := make([]entryKey, 0, len(queries))
+	var asked []entryKey
 	var of []int
 	filter := p.filter.Load()
 	for i, q := range queries {
 		ids[i] = q.Identity.Hash
-		if q.Identity.Hash == (ID{}) || !q.Identity.User && !filter.may(q.Identity.Hash) {
+		if p.o.Hash == nil || q.Identity.Hash == (ID{}) || !q.Identity.User && !filter.may(q.Identity.Hash) {
 			continue
 		}
 		asked, of = append(asked, entryKey{q.Identity.Hash, p.scope(q.Number, "")}), append(of, i)

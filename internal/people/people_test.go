@@ -41,7 +41,7 @@ type counter struct{ atomic.Int64 }
 func (c *counter) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (c *counter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error { 
+	return func(ctx context.Context, cmd redis.Cmder) error {
 		if cmd.Name() != "hello" { // of a new connection
 			c.Add(1)
 		}
@@ -150,23 +150,28 @@ func TestOnePerson(t *testing.T) {
 		"another account of portfolio A": {[]message.Identities{{Number: "7", Account: "501", User: user, Phones: []string{phone}}}, []string{phone, user}, phone + "=" + user},
 		"the person changes the number": {
 			[]message.Identities{{User: user, Phones: []string{phone}}, {User: newer, Phones: []string{moved}, FormerPhone: phone, FormerUser: user, Change: change}},
-			[]string{user, newer, moved, phone}, user + "=" + newer + "=" + moved + " " + phone,
+			[]string{user, newer, moved, phone},
+			user + "=" + newer + "=" + moved + " " + phone,
 		},
 		"the number has a new owner": {
 			[]message.Identities{{User: user, Phones: []string{phone}}, {Phones: []string{moved}, FormerPhone: phone, Change: change}, {User: newer, Phones: []string{phone}}},
-			[]string{user, moved, newer, phone}, user + "=" + moved + " " + newer + "=" + phone,
+			[]string{user, moved, newer, phone},
+			user + "=" + moved + " " + newer + "=" + phone,
 		},
 		"the person changes back": {
 			[]message.Identities{{User: user, Phones: []string{phone}}, {Phones: []string{moved}, FormerPhone: phone, Change: change}, {Phones: []string{phone}, FormerPhone: moved, Change: "2"}},
-			[]string{user, phone, moved}, user + "=" + phone + " " + moved,
+			[]string{user, phone, moved},
+			user + "=" + phone + " " + moved,
 		},
 		"the change comes after the new names": {
 			[]message.Identities{{User: user, Phones: []string{phone}}, {User: newer, Phones: []string{moved}}, {User: newer, Phones: []string{moved}, FormerPhone: phone, Change: change}},
-			[]string{user, newer, moved, phone}, user + "=" + newer + "=" + moved + " " + phone,
+			[]string{user, newer, moved, phone},
+			user + "=" + newer + "=" + moved + " " + phone,
 		},
 		"the person changes the user id": {
 			[]message.Identities{{User: user, Phones: []string{phone}}, {User: newer, FormerUser: user, Change: change}},
-			[]string{phone, user, newer}, phone + "=" + user + "=" + newer,
+			[]string{phone, user, newer},
+			phone + "=" + user + "=" + newer,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
