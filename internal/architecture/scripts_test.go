@@ -20,6 +20,7 @@ import (
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/people"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
@@ -84,6 +85,7 @@ func TestScripts(t *testing.T) {
 	holds.New(db, shards, log)
 	directory.NewStore(directory.StoreOptions{DB: db})
 	ratelimit.NewController(db, shards, configured)
+	people.New(db, people.Options{Shards: shards})
 	queue.NewClient(db, shards)
 	backlog.New(db, shards, configured)
 	dispatch.NewServer(db, dispatch.Options{Shards: shards, Log: log})

@@ -136,7 +136,7 @@ log_level: warn
 		t.Error("Token of an unknown number: no error")
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleArchive}, Archive: archive, RecipientIndex: true, SecretsKey: "secrets-key-1234", MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 3 << 29}, TemplateSync: 10 * time.Minute, UnmatchedStatuses: UnmatchedStatuses{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleArchive}, Archive: archive, SecretsKey: "secrets-key-1234", MarkerKey: "0123456789abcdef", Retry: Retry{Base: 2 * time.Second, Max: 2 * time.Minute, Attempts: 7}, Events: Events{48 * time.Hour, 3 << 29}, TemplateSync: 10 * time.Minute, UnmatchedStatuses: UnmatchedStatuses{5 * time.Minute, 500}, SecondMarkerKey: "fedcba9876543210", PayloadKey: "payload-key-1234", SecondPayloadKey: "payload-key-0123"})
 }
 
 // A producer starts without the tokens that it cannot read, because an operator may keep them from it.

@@ -164,7 +164,7 @@ func (s *fakeStore) Find(context.Context, string) (people.Person, error) {
 func (s *fakeStore) OfRecipients(_ context.Context, hashes []string) (all []message.Kept, err error) {
 	for id, o := range s.open {
 		if len(hashes) == 2 {
-			all = append(all, message.Kept{Record: message.Record{Context: message.Context{ID: id, From: ours, To: "491***67"}, State: o.State}, Object: json.RawMessage(`{"type":"text"}`)})
+			all = append(all, message.Kept{Record: message.Record{Context: message.Context{ID: id, From: ours, Class: message.Service, Type: "text", To: "491***67"}, State: o.State}, Object: json.RawMessage(`{"type":"text"}`)})
 		}
 	}
 	return all, s.err

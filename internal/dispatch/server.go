@@ -77,6 +77,8 @@ type Options struct {
 	Log     *slog.Logger
 
 	Candidates   Candidates          // what may be sent; nil: every task
+	Weigh        message.Weigh       // nil: all weights are 1
+	Limit        Limit               // the messaging limits of portfolios; nil: there are none
 	Transactions *store.Transactions // that run on a full Redis too; nil: the server's own
 }
 

@@ -26,7 +26,7 @@ const Retention = 400 * 24 * time.Hour
 // ID stands for a person in a scope: the keyed hash of one of the person's names. It stays the same when the person gets
 // another phone number or user id. It changes once, for a name that was used before Meta reported it with another name. The
 // same phone number has the same ID in each scope, so a list of several portfolios must name the portfolio too. The zero value
-// stands for nobody.
+// stands for no person.
 type ID [8]byte
 
 // Identity is the keyed hash of a phone number or user id. The zero value is none.

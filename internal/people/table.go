@@ -15,7 +15,7 @@ import (
 )
 
 // The table has an entry for each name that is not the person itself: from the keyed hash of the name, and its scope, to the
-// person, with the day of the last report. It has many small hashes, which Redis stores compactly: an entry takes about 32 bytes
+// person, with the day of the last report. It has many small hashes, which Redis stores compactly: an entry takes about 35 bytes
 // of a million, as a key of its own it would take 100.
 const (
 	buckets      = 1 << 16

@@ -3,10 +3,10 @@
 -- Returns a flat list: the place of each part that is not empty, from 1, and its fields and values.
 local all = {}
 for i, key in ipairs(KEYS) do
-  local pairs = redis.call('HGETALL', key)
-  if #pairs > 0 then
+  local found = redis.call('HGETALL', key)
+  if #found > 0 then
     all[#all + 1] = i
-    all[#all + 1] = pairs
+    all[#all + 1] = found
   end
 end
 return all

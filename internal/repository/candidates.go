@@ -1,9 +1,12 @@
 package repository
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/people"
+	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 	"sluice/internal/record"
@@ -28,6 +32,7 @@ type Candidates struct {
 	records    *ledger.Ledger
 	people     *people.People
 	shards     message.Shards
+	limited    func(number string) bool
 	log        *slog.Logger
 	unreadable prometheus.Counter // messages that were skipped
 
@@ -35,9 +40,10 @@ type Candidates struct {
 	suspects map[string]bool
 }
 
-// NewCandidates returns a Candidates that reads records and looks up people, and registers its metric with reg.
-func NewCandidates(db *store.DB, records *ledger.Ledger, people *people.People, shards message.Shards, log *slog.Logger, reg prometheus.Registerer) *Candidates {
-	return &Candidates{db: db, records: records, people: people, shards: shards, log: log, unreadable: newUnreadable(reg)}
+// NewCandidates returns a Candidates that reads records and looks up people, and registers its metric with reg. limited reports
+// whether the portfolio of a number has a messaging limit.
+func NewCandidates(db *store.DB, records *ledger.Ledger, people *people.People, shards message.Shards, limited func(number string) bool, log *slog.Logger, reg prometheus.Registerer) *Candidates {
+	return &Candidates{db: db, records: records, people: people, shards: shards, limited: limited, log: log, unreadable: newUnreadable(reg)}
 }
 
 // Of reads the records of tasks of one shard, in one round trip, and returns a candidate for each.
@@ -60,6 +66,9 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 	out := make([]dispatch.Candidate, len(tasks))
 	for i := range all {
 		out[i] = candidate(&all[i], tasks[i].K, now)
+		if out[i].Template != "" && all[i].Recipient != "" && c.limited(all[i].From) { // groups have no such limit
+			out[i].Person = personOf(all[i].Payload)
+		}
 		if all[i].State == message.Attempting {
 			c.suspect(ids[i])
 		}
@@ -82,7 +91,7 @@ func candidate(r *record.Record, task int, now time.Time) dispatch.Candidate {
 	case r.NextAt.After(now):
 		return dispatch.Candidate{Verdict: dispatch.NotYet, At: r.NextAt}
 	}
-	c := dispatch.Candidate{Verdict: dispatch.Sendable, Template: r.Template, Tags: r.Tags, Known: r, Accepted: r.AcceptedAt}
+	c := dispatch.Candidate{Verdict: dispatch.Sendable, Template: r.Template, Tags: r.Tags, Flow: r.Flow(), Known: r, Accepted: r.AcceptedAt}
 	copy(c.Recipient[:], r.Recipient)
 	return c
 }
@@ -107,6 +116,16 @@ func (c *Candidates) persons(ctx context.Context, all []record.Record, out []dis
 	for i, id := range persons {
 		out[of[i]].Recipient = ratelimit.Recipient(id)
 	}
+}
+
+// personOf returns the person that a message with a payload counts for under a messaging limit.
+func personOf(payload string) string {
+	var to struct {
+		To        string `json:"to"`
+		Recipient string `json:"recipient"`
+	}
+	json.Unmarshal([]byte(payload[max(0, strings.IndexByte(payload, '{')):]), &to) // a signature, which may precede it, has no '{'
+	return portfolio.PersonOf(cmp.Or(to.To, to.Recipient))
 }
 
 func (c *Candidates) suspect(id string) {
