@@ -21,6 +21,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/portfolio"
+	"sluice/internal/people"
 	"sluice/internal/queue"
 	"sluice/internal/quota"
 	"sluice/internal/ratelimit"
@@ -86,6 +87,7 @@ func TestScripts(t *testing.T) {
 	holds.New(db, shards, log)
 	directory.NewStore(directory.StoreOptions{DB: db})
 	ratelimit.NewController(db, shards, configured)
+	people.New(db, people.Options{Shards: shards})
 	queue.NewClient(db, shards)
 	backlog.New(db, shards, configured)
 	dispatch.NewServer(db, dispatch.Options{Shards: shards, Log: log})
