@@ -25,6 +25,7 @@ type Info struct {
 	Tags          []string `json:"tags,omitempty"`          // your own labels
 	Client        string   `json:"client,omitempty"`        // the client that the message belongs to
 	Campaign      string   `json:"campaign,omitempty"`      // the campaign of the request; one of the tags too
+	Account       string   `json:"messaging_account_id,omitempty"` // Meta's id of the messaging account, if the request or a setting names one
 	CallbackData  string   `json:"callback_data,omitempty"` // biz_opaque_callback_data of your content
 	Traceparent   string   `json:"traceparent,omitempty"`   // W3C trace context in which Sluice accepted the message; empty: it is not traced
 }

@@ -48,6 +48,8 @@ type numberFlags struct {
 	Display         *string   `name:"display-number" help:"The phone number itself, like +15551234567." placeholder:"NUMBER"`
 	RateLimit       *int      `help:"Messages per second, 1 to 10000. 0: as Meta says." placeholder:"N"`
 	UnknownTypes    *string   `help:"pass or refuse: messages of a type that this version of Sluice does not know." placeholder:"POLICY"`
+	OtherApp        *string   `name:"other-app-conversations" help:"refuse, wait or send: service messages in conversations that another app owns." placeholder:"POLICY"`
+	Account         *string   `name:"messaging-account-id" help:"Meta's id of the messaging account of messages that name none." placeholder:"ID"`
 	Client          *string   `help:"Name of the client that the number belongs to." placeholder:"NAME"`
 	SharedWith      []string  `help:"Name of another client that may send from the number. Give it several times for several. It replaces those that were set; an empty one removes them." placeholder:"NAME"`
 	AccessTokenFile secretArg `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
@@ -56,7 +58,7 @@ type numberFlags struct {
 
 func (f numberFlags) members() (map[string]any, error) {
 	token, err := f.AccessTokenFile.read()
-	return given(map[string]any{"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "token_file": f.TokenFile, "access_token": secretOf(token)}), err
+	return given(map[string]any{"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "other_app_conversations": f.OtherApp, "messaging_account_id": f.Account, "client": f.Client, "shared_with": f.SharedWith, "token_file": f.TokenFile, "access_token": secretOf(token)}), err
 }
 
 // given returns the members whose flags were given. A flag that is given and empty removes the member.
@@ -276,12 +278,13 @@ type keyFlags struct {
 	Numbers []string `name:"phone-number-id" help:"A phone number id that the key may use; *: all. Give it several times for several." placeholder:"ID"`
 	Scopes  []string `name:"scope" help:"What the key may do: messages:send, messages:read, messages:cancel, account:write, events:read, console:read, admin. Give it several times for several." placeholder:"SCOPE"`
 	Client  *string  `help:"Name of the client that the key belongs to." placeholder:"NAME"`
+	Account *string  `name:"messaging-account-id" help:"Meta's id of the messaging account of messages that are sent with this key and name none." placeholder:"ID"`
 	Expires *string  `help:"From this time on the key is refused, like 2027-01-31T00:00:00Z. Empty: never." placeholder:"TIME"`
 	SHA256  *string  `name:"sha256" help:"SHA-256 of the key in hex, for a key that you made." placeholder:"HEX"`
 }
 
 func (f keyFlags) members() (map[string]any, error) {
-	all := given(map[string]any{"phone_number_ids": f.Numbers, "scopes": f.Scopes, "client": f.Client, "sha256": f.SHA256})
+	all := given(map[string]any{"phone_number_ids": f.Numbers, "scopes": f.Scopes, "client": f.Client, "messaging_account_id": f.Account, "sha256": f.SHA256})
 	if f.Expires == nil {
 		return all, nil
 	}

@@ -62,6 +62,9 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		p.Close()
 		return nil, err
 	}
+	persons := newPeople(p.DB, c.Common, c.SecretsKey, c.RecipientIndex, log)
+	p.Background(persons.Run)
+	owners := newOwners(ctx, p, message.Shards(c.Shards), persons)
 	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
 	reader.Weigh(p.directory.Weigh)
 	eta := admission.NewETA(reader.Read, log)
@@ -89,7 +92,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
 		Finder:     book,
-		Waiting:    repository.NewWaiting(reader, holds, book),
+		Waiting:    repository.NewWaiting(reader, holds, book, owners),
 		Canceller:  book,
 		Numbers:    p.directory.Known,
 		Accepts:    accepts(p.directory),
@@ -107,6 +110,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Explain:    explain,
 
 		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits),
+		Elsewhere: elsewhere(owners, p.directory), Account: p.directory.MessagingAccount,
 
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
@@ -159,7 +163,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if err := reports(&forOperators, c.Archive); err != nil {
 		return p, err
 	}
-	if err := forPeople(&forOperators, newPeople(p.DB, c.Common, c.SecretsKey, c.RecipientIndex, log), book, c); err != nil {
+	if err := forPeople(&forOperators, persons, book, c); err != nil {
 		return p, err
 	}
 	operators := console.New(forOperators)

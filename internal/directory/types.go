@@ -73,6 +73,8 @@ type Number struct {
 	TokenFile       string           `json:"token_file,omitempty" doc:"File with the access token, an absolute path that each worker can read. A stored access token wins."`
 	RateLimit       int              `json:"rate_limit,omitempty" doc:"Messages per second, 1 to 10000. Without it Sluice uses the throughput that Meta reports."`
 	UnknownTypes    string           `json:"unknown_types,omitempty" doc:"pass or refuse: what happens to a message of a type that this version of Sluice does not know."`
+	OtherApp        string           `json:"other_app_conversations,omitempty" doc:"refuse, wait or send: what happens to a service message in a conversation that another app owns."`
+	Account         string           `json:"messaging_account_id,omitempty" doc:"Meta's id of the messaging account of messages that name none."`
 	Classes         map[string]Class `json:"classes,omitempty" doc:"Settings of classes that are different for this number."`
 	TemplateClasses []TemplateClass  `json:"template_classes,omitempty" doc:"Default class of template messages, by the name of the template. The first match counts."`
 	Client          string           `json:"client,omitempty" doc:"Name of the client that the number belongs to."`
@@ -114,6 +116,7 @@ type APIKey struct {
 	Revoked bool      `json:"revoked,omitempty" doc:"Requests with the key are refused."`
 	Expires time.Time `json:"expires,omitzero" doc:"From this time on requests with the key are refused."`
 	Client  string    `json:"client,omitempty" doc:"Name of the client that the key belongs to. The key may use only numbers of this client, and numbers that are shared with it; * means all of them."`
+	Account string    `json:"messaging_account_id,omitempty" doc:"Meta's id of the messaging account of messages that are sent with this key and name none. Absent: that of the number."`
 
 	PreviousSHA256  string    `json:"previous_sha256,omitempty" doc:"SHA-256 of the previous key, which is accepted too while callers change it."`
 	PreviousExpires time.Time `json:"previous_expires,omitzero" doc:"From this time on the previous key is refused."`

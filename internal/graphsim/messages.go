@@ -158,6 +158,9 @@ func (s *Sim) fateOf(st *standing, number Number, m request, now time.Time) (fat
 			return fate{}, latency, wrong
 		}
 	}
+	if !s.mayWrite(st, number.ID, m) {
+		return fate{code: notOwned}, latency, nil
+	}
 	refused, failed := s.limitedBy(st, number.ID, m, now)
 	if refused != 0 {
 		return fate{code: refused}, latency, nil

@@ -174,6 +174,7 @@ const (
 	ReasonTampered     = "payload_tampered"       // the stored content is not what the caller ordered
 	ReasonNamedWaits   = "named_message_waits"    // it names another message, which Meta has not accepted yet
 	ReasonNamedNotSent = "named_message_not_sent" // rejected: it names another message, which ended without being sent, or whose record was removed
+	ReasonOtherApp     = "conversation_of_other_app" // rejected: another app owns the conversation, so Meta was not asked
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"        // cancelled through the API or the console
 	ReasonResolved     = "resolved"         // an operator resolved an in-doubt message
