@@ -13,23 +13,23 @@ import (
 type rule string
 
 const (
-	ruleNumber    rule = "number_not_configured" // queued: its number is not in the configuration
-	ruleScheduled rule = "scheduled"             // queued: its send_at is in the future
-	ruleAfter     rule = "after"                 // queued: another message has not reached a state
-	ruleBackoff   rule = "backoff"               // queued: an attempt failed, and the next one starts later
-	ruleHold      rule = "hold"                  // queued: a hold on its number, template or tag, or on everything
-	ruleNamed     rule = "named_message"         // queued: Meta has not accepted the message that it names
-	ruleLimit     rule = "portfolio_limit"       // queued: for capacity under the messaging limit of its portfolio
+	ruleNumber    rule = "number_not_configured"     // queued: its number is not in the configuration
+	ruleScheduled rule = "scheduled"                 // queued: its send_at is in the future
+	ruleAfter     rule = "after"                     // queued: another message has not reached a state
+	ruleBackoff   rule = "backoff"                   // queued: an attempt failed, and the next one starts later
+	ruleHold      rule = "hold"                      // queued: a hold on its number, template or tag, or on everything
+	ruleNamed     rule = "named_message"             // queued: Meta has not accepted the message that it names
+	ruleLimit     rule = "portfolio_limit"           // queued: for capacity under the messaging limit of its portfolio
 	ruleOther     rule = "conversation_of_other_app" // queued: until another app does not own the conversation
-	rulePair      rule = "pair_limit"            // queued: its recipient is at Meta's pair limit
-	ruleQueue     rule = "queue"                 // queued: behind other messages
-	ruleFetched   rule = "fetched"               // queued: a worker has fetched its task and waits for a slot
-	ruleNoTask    rule = "task_missing"          // queued: its task is missing
-	ruleAttempt   rule = "attempt"               // attempting: for the answer of Meta
-	ruleInDoubt   rule = "in_doubt"              // in doubt: for a status, or for the end of the in-doubt window
-	ruleParked    rule = "parked"                // parked: for an operator
-	ruleStatus    rule = "awaiting_status"       // submitted or sent: for the next status
-	ruleFinal     rule = "final"                 // for nothing
+	rulePair      rule = "pair_limit"                // queued: its recipient is at Meta's pair limit
+	ruleQueue     rule = "queue"                     // queued: behind other messages
+	ruleFetched   rule = "fetched"                   // queued: a worker has fetched its task and waits for a slot
+	ruleNoTask    rule = "task_missing"              // queued: its task is missing
+	ruleAttempt   rule = "attempt"                   // attempting: for the answer of Meta
+	ruleInDoubt   rule = "in_doubt"                  // in doubt: for a status, or for the end of the in-doubt window
+	ruleParked    rule = "parked"                    // parked: for an operator
+	ruleStatus    rule = "awaiting_status"           // submitted or sent: for the next status
+	ruleFinal     rule = "final"                     // for nothing
 )
 
 // explanation says what a message waits for.

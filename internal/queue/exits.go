@@ -41,16 +41,16 @@ type Way int
 
 // The ways. The first two delete the task.
 const (
-	Finished Way = iota // counted as done
-	Deleted             // there was nothing to do
-	Delayed             // set aside until its time, as asynq does with delayed tasks
-	Retried             // to be retried
-	Held                // kept by a hold
-	Refused             // kept by a hold that it caused: it is released before the others
-	Waits               // until its recipient may get another message
-	Limited             // until the messaging limit of its portfolio has capacity
-	Elsewhere           // until another app does not own the conversation any more
-	ToHead              // returned to the head of its queue
+	Finished  Way = iota // counted as done
+	Deleted              // there was nothing to do
+	Delayed              // set aside until its time, as asynq does with delayed tasks
+	Retried              // to be retried
+	Held                 // kept by a hold
+	Refused              // kept by a hold that it caused: it is released before the others
+	Waits                // until its recipient may get another message
+	Limited              // until the messaging limit of its portfolio has capacity
+	Elsewhere            // until another app does not own the conversation any more
+	ToHead               // returned to the head of its queue
 )
 
 // deletes reports whether a task that leaves so is deleted.
