@@ -82,15 +82,15 @@ func handoverEvent(e message.Event, ends *ends) message.Event {
 // OwnerReport returns what an event says about who owns a conversation. It is false for an event that says nothing about it.
 func OwnerReport(e message.Event) (message.OwnerReport, bool) {
 	r := message.OwnerReport{Number: e.Number}
-	switch e.Type {
-	case message.EventInbound, message.EventStandby:
+	switch {
+	case e.Type == message.EventInbound || e.Type == message.EventStandby:
 		r.Owner = message.OwnedByUs
 		if e.Type == message.EventStandby {
 			r.Owner = message.OwnedByOther
 		}
 		r.Phone, r.User = WroteBy(e)
 		_, r.At = Written(e)
-	case message.EventHandover:
+	case e.Handover != nil:
 		var v struct {
 			Sender struct {
 				Phone string `json:"phone_number"`

@@ -50,7 +50,7 @@ func AppendPayload(b []byte, object jsondoc.Value, to string) []byte {
 	return append(b, '}')
 }
 
-// Addressee returns whom a stored message is to, a phone number with its plus or a user id, and whether it is a service message:
+// Addressee returns the recipient of a stored message, a phone number with its plus or a user id, and whether it is a service message:
 // free-form, so neither a template nor a Direct Send message of another category. to is empty for a group.
 func Addressee(payload string) (to string, service bool) {
 	var m struct {

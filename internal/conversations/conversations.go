@@ -220,7 +220,7 @@ func (o *Owners) persons(ctx context.Context, reports []message.OwnerReport) (pe
 	return persons, of, err
 }
 
-// Recipient is whom a message of a number is to: a phone number with its plus, or a user id.
+// Recipient is the recipient of a message of a number: a phone number with its plus, or a user id.
 type Recipient struct{ Number, To string }
 
 // lookup returns the person of each recipient: as the pair limit names it.

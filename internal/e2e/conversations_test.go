@@ -97,7 +97,7 @@ func TestConversationsOfOtherApps(t *testing.T) {
 	second.kill()
 	w.worker()
 	// The person writes to us: the other app gave the conversation back without a word.
-	owner(patient, bob, "nobody")
+	owner(patient, bob, "none")
 	control(http.MethodPost, "/_sim/inbound", map[string]any{"from": bob, "to": patient, "text": "hi"})
 	w.settled(waiting[2:], delivered)
 

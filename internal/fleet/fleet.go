@@ -103,7 +103,7 @@ type Number struct {
 	Throttled  float64        `json:"throttled_per_second" doc:"Requests per second that Meta refused in the last minute because the number was too fast."`
 	Waiting    int            `json:"waiting" doc:"Messages that wait for a send slot or for the end of a hold."`
 	Later      int            `json:"later" doc:"Messages that wait for their time: scheduled ones, retries, those whose recipient is at Meta's pair limit, and those in conversations of other apps."`
-	Elsewhere  int            `json:"conversations_of_other_apps,omitempty" doc:"People to whom messages wait because another app owns the conversation. These messages are in later too."`
+	Elsewhere  int            `json:"conversations_of_other_apps,omitempty" doc:"People whose messages wait because another app owns the conversation. These messages are in later too."`
 	Active     int            `json:"active" doc:"Messages that workers have fetched."`
 	Held       int            `json:"held_messages" doc:"Messages that holds keep from being sent."`
 	ETA        float64        `json:"eta_seconds" doc:"How long until the waiting messages are sent, at the effective rate, and with capacity under the messaging limit of the portfolio. While the number is held: after the end of the hold."`

@@ -74,18 +74,18 @@ func (s *Sim) putConversations(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Number string `json:"number"` // phone number id
 		With   string `json:"with"`   // phone number or user id of the person
-		Owner  string `json:"owner"`  // "us", "other_app", or "nobody": no webhook says so
+		Owner  string `json:"owner"`  // "us", "other_app", or "none": no webhook says so
 	}
 	if !readControl(w, r, &body) {
 		return
 	}
-	known := body.Owner == "us" || body.Owner == "other_app" || body.Owner == "nobody"
+	known := body.Owner == "us" || body.Owner == "other_app" || body.Owner == "none"
 	if !numberForm.MatchString(body.Number) || !numberForm.MatchString(body.With) && !userForm.MatchString(body.With) || !known {
-		http.Error(w, "number must be digits, with digits or a business-scoped user id, and owner us, other_app or nobody", http.StatusBadRequest)
+		http.Error(w, "number must be digits, with digits or a business-scoped user id, and owner us, other_app or none", http.StatusBadRequest)
 		return
 	}
 	person, other := s.hooks.person(body.With), body.Owner == "other_app"
-	if s.hooks.conversations.set(body.Number, person, other) && body.Owner != "nobody" {
+	if s.hooks.conversations.set(body.Number, person, other) && body.Owner != "none" {
 		s.hooks.handover(body.Number, person, other)
 	}
 	w.WriteHeader(http.StatusNoContent)
