@@ -48,6 +48,10 @@ type numberFlags struct {
 	Display         *string   `name:"display-number" help:"The phone number itself, like +15551234567." placeholder:"NUMBER"`
 	RateLimit       *int      `help:"Messages per second, 1 to 10000. 0: as Meta says." placeholder:"N"`
 	UnknownTypes    *string   `help:"pass or refuse: messages of a type that this version of Sluice does not know." placeholder:"POLICY"`
+	Marketing       *string   `name:"marketing-messages" help:"off, fallback or strict: whether messages of marketing templates go to Meta's Marketing Messages API." placeholder:"POLICY"`
+	Sharing         *string   `name:"message-activity-sharing" help:"true or false: message_activity_sharing of these messages. Empty: Meta's default." placeholder:"CHOICE"`
+	GraphVersion    *string   `help:"Version of the Graph API with which the number sends, like v25.0. Empty: that of the configuration." placeholder:"VERSION"`
+	GraphCanary     *string   `name:"graph-version-canary" help:"Another version for a share of the messages, in percent, like v27.0=5. Empty: none." placeholder:"VERSION=N"`
 	Client          *string   `help:"Name of the client that the number belongs to." placeholder:"NAME"`
 	SharedWith      []string  `help:"Name of another client that may send from the number. Give it several times for several. It replaces those that were set; an empty one removes them." placeholder:"NAME"`
 	AccessTokenFile secretArg `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
@@ -56,7 +60,41 @@ type numberFlags struct {
 
 func (f numberFlags) members() (map[string]any, error) {
 	token, err := f.AccessTokenFile.read()
-	return given(map[string]any{"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "token_file": f.TokenFile, "access_token": secretOf(token)}), err
+	if err != nil {
+		return nil, err
+	}
+	all := given(map[string]any{
+		"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "token_file": f.TokenFile, "access_token": secretOf(token),
+		"marketing_messages": f.Marketing, "graph_version": f.GraphVersion,
+	})
+	if f.Sharing != nil {
+		if all["message_activity_sharing"], err = optional(*f.Sharing); err != nil {
+			return nil, fmt.Errorf("--message-activity-sharing: %w", err)
+		}
+	}
+	if f.GraphCanary != nil {
+		all["graph_version_canary"] = nil
+		canary, err := numbersByName([]string{*f.GraphCanary})
+		if err != nil {
+			return nil, fmt.Errorf("--graph-version-canary: %w", err)
+		}
+		for version, share := range canary {
+			all["graph_version_canary"] = directory.GraphCanary{Version: version, Share: share}
+		}
+	}
+	return all, nil
+}
+
+// optional reads true, false, or nothing.
+func optional(text string) (any, error) {
+	if text == "" {
+		return nil, nil
+	}
+	is, err := strconv.ParseBool(text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is neither true nor false", text)
+	}
+	return is, nil
 }
 
 // given returns the members whose flags were given. A flag that is given and empty removes the member.
