@@ -15,7 +15,7 @@ func TestMarketingTemplates(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t)
 	b := setup(t, graphsim.Options{Webhook: graphsim.Webhook{URL: r.URL, Secret: secret}, Account: graphsim.Account{
-		NoCloud: true, Syncing: graphsim.Duration(time.Hour),
+		App: graphsim.App{Fields: []string{"messages"}}, NoCloud: true, Syncing: graphsim.Duration(time.Hour),
 		Templates: []graphsim.Template{{Name: "sale", Category: "MARKETING"}, {Name: "bid", Category: "UTILITY", MaxPrice: true}, {Name: "order"}},
 	}})
 	b.run()
