@@ -62,7 +62,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		p.Close()
 		return nil, err
 	}
-	persons := newPeople(p.DB, c.Common, c.SecretsKey, c.RecipientIndex, log)
+	persons := newPeople(p.DB, c.Common, c.SecretsKey, "", c.RecipientIndex, log)
 	p.Background(persons.Run)
 	owners := newOwners(ctx, p, message.Shards(c.Shards), persons)
 	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
@@ -109,7 +109,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		ETA:        eta.Of,
 		Explain:    explain,
 
-		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits),
+		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits, persons),
 		Elsewhere: elsewhere(owners, p.directory), Account: p.directory.MessagingAccount,
 
 		Passes:     cloudapi.Passes,
@@ -163,7 +163,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if err := reports(&forOperators, c.Archive); err != nil {
 		return p, err
 	}
-	if err := forPeople(&forOperators, persons, book, c); err != nil {
+	if err := forPeople(&forOperators, persons, limits, book, c); err != nil {
 		return p, err
 	}
 	operators := console.New(forOperators)

@@ -64,6 +64,10 @@ type Number struct {
 
 	TokenFile string // file with the access token; empty: none
 
+	Marketing string        // which product_policy messages of marketing templates have: MarketingOff, also when empty, MarketingFallback or MarketingStrict
+	Sharing   *bool         // message_activity_sharing of these messages; nil: Meta's default
+	Versions  GraphVersions // of the Graph API
+
 	TemplateClasses []TemplateClass // for messages whose caller names no class; the first match counts
 
 	MessagingAccount string // Meta's id of the messaging account for messages whose caller names none; empty: Meta chooses

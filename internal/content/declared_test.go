@@ -112,6 +112,39 @@ func TestTemplateRecipient(t *testing.T) {
 	}
 }
 
+// TestTemplateForMarketing: only a template of the category MARKETING goes to the Marketing Messages API.
+func TestTemplateForMarketing(t *testing.T) {
+	t.Parallel()
+	d := valueOf(t, `{"to":"+15551234567","product_policy":"STRICT","type":"template","template":{"name":"sale","language":{"code":"en"}}}`)
+	for category, want := range map[string]int{"UTILITY": 1, "MARKETING": 0, "": 0} {
+		problems := content.CheckTemplate(d, &message.Template{Category: category})
+		if len(problems) != want || want > 0 && (problems[0].Code != "template_category_not_marketing" || problems[0].Path != "product_policy") {
+			t.Errorf("category %q: %+v", category, problems)
+		}
+	}
+	if code, _ := content.MetaCode("template_category_not_marketing"); code != 134100 {
+		t.Errorf("Meta's code is %d", code)
+	}
+}
+
+// TestWithPolicy: a stored message with a policy is one for the Marketing Messages API, with all its members.
+func TestWithPolicy(t *testing.T) {
+	t.Parallel()
+	stored, err := content.Payload([]byte(`{"type":"template","template":{"name":"sale"}}`), "+15551234567")
+	if err != nil {
+		t.Fatal(err)
+	}
+	no := false
+	for want, sharing := range map[string]*bool{
+		`{"messaging_product":"whatsapp","product_policy":"STRICT","to":"+15551234567","type":"template","template":{"name":"sale"}}`:                                  nil,
+		`{"messaging_product":"whatsapp","product_policy":"STRICT","message_activity_sharing":false,"to":"+15551234567","type":"template","template":{"name":"sale"}}`: &no,
+	} {
+		if got := content.WithPolicy(stored, content.StrictPolicy, sharing); string(got) != want || !content.ForMarketing(got) || content.ForMarketing(stored) {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+}
+
 func TestNoTemplate(t *testing.T) {
 	t.Parallel()
 	d := valueOf(t, `{"to":"+15551234567","type":"template","template":{"name":"sale","language":{"code":"en"}}}`)

@@ -80,14 +80,20 @@ func (d *dispatcher) tidyGone(ctx context.Context, id string, u *unserved) (wait
 	lists := holds
 	for c := range message.Classes() {
 		lists = append(lists, strconv.Itoa(c))
-		flows, err := d.db.ZRange(ctx, queue.FlowsOf(s, id, c), 0, -1).Result()
+		clients, err := d.db.ZRange(ctx, queue.FlowsOf(s, id, c), 0, -1).Result()
+		for _, client := range clients {
+			var campaigns []string
+			if err == nil {
+				campaigns, err = d.db.ZRange(ctx, queue.CampaignsOf(s, id, c, client), 0, -1).Result()
+			}
+			for _, campaign := range campaigns {
+				if f := (message.Flow{Client: client, Campaign: campaign}); f != (message.Flow{}) {
+					lists = append(lists, strconv.Itoa(c)+"\t"+f.String())
+				}
+			}
+		}
 		if err != nil {
 			return 0, err
-		}
-		for _, flow := range flows {
-			if flow != "" {
-				lists = append(lists, strconv.Itoa(c)+"\t"+flow)
-			}
 		}
 	}
 	for _, list := range lists {
@@ -105,7 +111,7 @@ func (d *dispatcher) tidyGone(ctx context.Context, id string, u *unserved) (wait
 		}
 		waiting += length
 	}
-	return waiting, d.db.Run(ctx, d.tidy, []string{ratelimit.ScheduleKey(s, id)}, tidyMost).Err()
+	return waiting, d.db.Run(ctx, d.tidy, []string{ratelimit.ScheduleKey(s, id)}, tidyMost, tidyMost, tidyMost).Err()
 }
 
 // forgetQueues removes the queues of a number from asynq's list of queues, if it has no work any more.
