@@ -195,13 +195,14 @@ func (w *worker) send() error {
 		Log:              log,
 		Registerer:       w.Registry,
 	})
+	tasks := queue.NewClient(w.DB, w.shards)
+	messages := repository.New(w.book, tasks)
+	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
 	candidates := repository.NewCandidates(w.DB, w.book, w.shards, log, w.Registry)
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
-		Handler: handler(sender, traced), Candidates: candidates.Of, Transactions: w.book.Transactions(), Log: log,
+		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Transactions: w.book.Transactions(), Log: log,
 	})
-	tasks := queue.NewClient(w.DB, w.shards)
-	messages := repository.New(w.book, tasks)
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(w.directory),
 		Shards: w.shards, Workers: w.book, Open: w.book, Changes: w.book, Requeue: messages.Requeue, LostTasks: messages.WithoutTask, Holds: w.holds.List,

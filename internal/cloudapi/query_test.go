@@ -39,7 +39,7 @@ var questions = map[string]struct {
 }{
 	"number": {
 		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Number(ctx, "100") },
-		"/v25.0/100?fields=status,quality_rating,name_status,platform_type,account_mode,is_on_biz_app,throughput,webhook_configuration,health_status", "Bearer " + token,
+		"/v25.0/100?fields=status,quality_rating,name_status,platform_type,account_mode,is_on_biz_app,throughput,whatsapp_business_manager_messaging_limit,webhook_configuration,health_status", "Bearer " + token,
 		`{"id":"100","status":"CONNECTED","quality_rating":"GREEN","name_status":"APPROVED","platform_type":"CLOUD_API","account_mode":"LIVE","is_on_biz_app":true,
 		"throughput":{"level":"HIGH"},"health_status":{"can_send_message":"BLOCKED","entities":[{"entity_type":"WABA","id":"1","can_send_message":"BLOCKED",
 		"errors":[{"error_code":141006,"error_description":"no card","possible_solution":"add one"}]}]}}`,

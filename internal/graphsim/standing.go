@@ -181,5 +181,6 @@ func (s *Sim) change(alter func(*Account) error) error {
 	}
 	s.standing.Store(after)
 	s.hooks.announce(before, after)
+	s.assess()
 	return nil
 }

@@ -19,6 +19,7 @@ type Template struct {
 	Rejected   string            `json:"rejected_reason"`  // empty: "NONE", or "INVALID_FORMAT" for a rejected template
 	Format     string            `json:"parameter_format"` // empty: "POSITIONAL"; "NAMED" for {{first_name}}
 	Components []json.RawMessage `json:"components"`       // as Meta's templates have them; null: any parameters are valid
+	Paced      bool              `json:"paced"`            // Meta assesses its quality: it accepts its messages and holds them back until this ends
 }
 
 const defaultLanguage = "en_US"

@@ -8,7 +8,7 @@ import (
 // AuditEntry is an entry of the audit log: an action of an operator, with the reason.
 type AuditEntry struct {
 	At     time.Time `json:"at,omitzero" doc:"When, by the store's clock."`
-	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove, relay-drop, the kind of an entry with -set or -remove (number-set), number-drain, number-cancel, reencrypt, onboard or registration."`
+	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove, relay-drop, the kind of an entry with -set or -remove (number-set), number-drain, number-cancel, reencrypt, onboard, registration or template-sync."`
 	On     string    `json:"on" doc:"The id of the message, or the name of what is held."`
 	Actor  string    `json:"actor" doc:"The name that the operator gave."`
 	Key    string    `json:"key,omitempty" doc:"The name of the API key of the request."`
@@ -34,6 +34,7 @@ const (
 	VerbReencrypt = "reencrypt" // the stored secrets encrypted with another key
 
 	VerbOnboard      = "onboard"      // a number connected after an Embedded Signup
+	VerbTemplates    = "template-sync" // the templates of an account read from Meta
 	VerbRegistration = "registration" // a number registered, deregistered or verified at Meta, or its PIN set
 )
 

@@ -180,6 +180,7 @@ const (
 	ReasonReplayed     = "replayed"         // an operator sent a dead letter again
 	ReasonDuplicate    = "duplicate"        // of an event only: Meta took the message a second time
 	ReasonTaskLost     = "task_lost"        // queued again, because its task was missing
+	ReasonFallback     = "fallback_template" // queued: the fallback template has taken the place of the template
 	ReasonResends      = "too_many_resends" // parked although the policy is to resend
 	ReasonCodeZero     = "code 0"           // refused with Meta's code 0, which the code of a record does not distinguish from no code
 	// Meta took the message and has not sent it yet: Meta's message_status. Meta watches the first messages of a

@@ -90,6 +90,14 @@ type TemplateSync struct {
 	Pages   []TemplateTag `json:"pages,omitempty"` // of the last one that succeeded
 }
 
+// TemplateAccount is an account with its templates.
+type TemplateAccount struct {
+	ID        string
+	Numbers   []string // its known phone number ids
+	Sync      TemplateSync
+	Templates []Template // by name and language
+}
+
 // TemplateTag names the content of a page of a list: its cursor, and the ETag of Meta's answer.
 type TemplateTag struct {
 	After string `json:"after,omitempty"`

@@ -79,6 +79,9 @@ func candidate(r *record.Record, task int, now time.Time) dispatch.Candidate {
 		return dispatch.Candidate{Verdict: dispatch.NotYet, At: r.NextAt}
 	}
 	c := dispatch.Candidate{Verdict: dispatch.Sendable, Template: r.Template, Tags: r.Tags, Known: r, Accepted: r.AcceptedAt}
+	if r.MayFallBack() {
+		c.Fallback = r.Fallback
+	}
 	copy(c.Recipient[:], r.Recipient)
 	return c
 }

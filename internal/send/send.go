@@ -24,6 +24,10 @@ const attemptMax = 60 * time.Second
 // unconfirmedWait is how long a message waits for a retry when too few replicas confirmed its intent.
 const unconfirmedWait = 2 * time.Second
 
+// fallbackWait is how long a message with a fallback template waits when Meta has refused its template: then that is held, and
+// the fallback template takes its place.
+const fallbackWait = time.Second
+
 // BusyWait is how long a task waits for a retry when its message is in another attempt.
 const BusyWait = 5 * time.Second
 
@@ -210,6 +214,8 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		}
 		if err := s.o.Hold(context.WithoutCancel(ctx), number, template, out, e.hold); err != nil {
 			s.o.Log.Error("cannot set hold", "phone_number_id", number, "code", out.Code, "err", err)
+		} else if m.To == message.Queued && template != "" && a.Message.Fallback != "" {
+			m.In = fallbackWait
 		} else if m.To == message.Queued && !out.Unknown { // otherwise another message is sent first, because this one may be the cause
 			m.In, on = 0, e.on
 		}
