@@ -91,7 +91,7 @@ bench: ## the benchmarks
 	@$(FIRST)
 	go test -run '^$$' -bench . -benchmem ./...
 
-archive-million: ## a million events into the archive, whose database is killed in the middle; some minutes
+archive-million: ## a million events into the archive, whose database is killed in the middle; a minute
 	@tools/need redis-server:redis-server $(POSTGRESQL)
 	SLUICE_TEST_ARCHIVE_EVENTS=1000000 go test -count=1 -v -timeout 60m -run '^TestKilledDatabase$$' ./internal/archive
 

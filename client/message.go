@@ -23,6 +23,7 @@ type Message struct {
 
 	Ref       string    `json:"ref,omitempty"`       // your own reference, up to 255 characters; records and events have it
 	Tags      []string  `json:"tags,omitempty"`      // up to 10 labels of 1 to 64 characters
+	Campaign  string    `json:"campaign,omitempty"`  // the campaign, 1 to 64 characters; it becomes one of the tags
 	SendAt    time.Time `json:"send_at,omitzero"`    // not before this time, up to 90 days ahead; zero: at once
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // no attempt after this time, up to 90 days ahead; zero: the deadline of the class
 	After     *After    `json:"after,omitempty"`     // send it after another message; nil: it waits for none

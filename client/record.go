@@ -25,6 +25,8 @@ type Info struct {
 	FallbackFor   string   `json:"fallback_for,omitempty"`      // the template of your request, if the message has the fallback template in its place
 	Ref           string   `json:"ref,omitempty"`               // your own reference
 	Tags          []string `json:"tags,omitempty"`              // your own labels
+	Client        string   `json:"client,omitempty"`            // the client that the message belongs to
+	Campaign      string   `json:"campaign,omitempty"`          // the campaign of the request; one of the tags too
 	CallbackData  string   `json:"callback_data,omitempty"`     // biz_opaque_callback_data of your content
 	Traceparent   string   `json:"traceparent,omitempty"`       // W3C trace context in which Sluice accepted the message; empty: it is not traced
 }

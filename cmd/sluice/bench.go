@@ -12,7 +12,7 @@ import (
 )
 
 type benchCmd struct {
-	Name       string        `arg:"" enum:"pace,urgent,idle,drain,cold,life,instructions,foreign,peers,intake,webhook,feed,relay,memory,all" help:"Which: pace, urgent, idle, drain, cold, life, instructions, foreign, peers, intake, webhook, feed, relay, memory or all. docs/performance.md describes them."`
+	Name       string        `arg:"" enum:"pace,clients,urgent,idle,drain,cold,life,instructions,foreign,peers,intake,webhook,feed,relay,memory,all" help:"Which: pace, clients, urgent, idle, drain, cold, life, instructions, foreign, peers, intake, webhook, feed, relay, memory or all. docs/performance.md describes them."`
 	Rate       int           `help:"Messages per second and number." placeholder:"N"`
 	Workers    int           `help:"Number of worker processes." placeholder:"N"`
 	Numbers    int           `help:"Number of phone numbers. For idle: numbers without messages." placeholder:"N"`

@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
+	"sluice/internal/config"
 	"sluice/internal/directory"
+	"sluice/internal/message"
 )
 
 // numbersCmd has the commands about numbers.
@@ -45,13 +49,14 @@ type numberFlags struct {
 	RateLimit       *int      `help:"Messages per second, 1 to 10000. 0: as Meta says." placeholder:"N"`
 	UnknownTypes    *string   `help:"pass or refuse: messages of a type that this version of Sluice does not know." placeholder:"POLICY"`
 	Client          *string   `help:"Name of the client that the number belongs to." placeholder:"NAME"`
+	SharedWith      []string  `help:"Name of another client that may send from the number. Give it several times for several. It replaces those that were set; an empty one removes them." placeholder:"NAME"`
 	AccessTokenFile secretArg `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
 	TokenFile       *string   `help:"Path of a file with the access token that each worker reads. Use it in place of --access-token-file." placeholder:"PATH"`
 }
 
 func (f numberFlags) members() (map[string]any, error) {
 	token, err := f.AccessTokenFile.read()
-	return given(map[string]any{"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "token_file": f.TokenFile, "access_token": secretOf(token)}), err
+	return given(map[string]any{"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "token_file": f.TokenFile, "access_token": secretOf(token)}), err
 }
 
 // given returns the members whose flags were given. A flag that is given and empty removes the member.
@@ -75,8 +80,10 @@ func given(all map[string]any) map[string]any {
 				out[name] = *v
 			}
 		case []string:
-			if v != nil {
+			if v = slices.DeleteFunc(v, func(one string) bool { return one == "" }); len(v) > 0 {
 				out[name] = v
+			} else if v != nil {
+				out[name] = nil
 			}
 		}
 	}
@@ -344,7 +351,7 @@ func (k keysRemoveCmd) Run(ctx context.Context) error {
 type clientsCmd struct {
 	List   clientsListCmd   `cmd:"" help:"List the clients: those for whose numbers and API keys Sluice sends."`
 	Add    clientsAddCmd    `cmd:"" help:"Add a client."`
-	Set    clientsSetCmd    `cmd:"" help:"Change the note of a client."`
+	Set    clientsSetCmd    `cmd:"" help:"Change the note, the weights or the quotas of a client. What no flag names stays."`
 	Remove clientsRemoveCmd `cmd:"" help:"Remove a client that has no numbers and no API keys any more."`
 }
 
@@ -353,16 +360,19 @@ type clientsListCmd struct{ consoleFlags }
 // Run lists the clients.
 func (c clientsListCmd) Run(ctx context.Context) error {
 	return c.ask(ctx, "GET", "/v1/clients", nil, read(func(t table, a struct{ Clients []directory.Client }) {
-		t.row("CLIENT", "FROM", "NOTE")
+		t.row("CLIENT", "WEIGHT", "QUOTAS", "FROM", "NOTE")
 		for _, one := range a.Clients {
-			t.row(one.Name, source(one.State), orDash(one.Note))
+			t.row(one.Name, max(one.Weight, 1), describeQuotas(one.Quotas), source(one.State), orDash(one.Note))
 		}
 	}))
 }
 
 type clientsAddCmd struct {
 	nameArg
-	Note *string `help:"A note for operators, up to 500 characters." placeholder:"TEXT"`
+	Note      *string  `help:"A note for operators, up to 500 characters." placeholder:"TEXT"`
+	Weight    *int     `help:"1 to 1000: clients share the slots of a number by their weights." placeholder:"N"`
+	Campaigns []string `name:"campaign-weight" help:"The weight of a campaign among those of the client, like spring=3. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"NAME=N"`
+	Quotas    []string `name:"quota" help:"How many messages are accepted, like per_day=100000, or of a class marketing.per_day=20000: per_second, per_day or per_month. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"NAME=N"`
 	signature
 	consoleFlags
 }
@@ -373,7 +383,79 @@ func (c clientsAddCmd) Run(ctx context.Context) error {
 }
 
 func (c clientsAddCmd) members() (map[string]any, error) {
-	return given(map[string]any{"note": c.Note}), nil
+	all := given(map[string]any{"note": c.Note, "weight": c.Weight})
+	if c.Campaigns != nil {
+		weights, err := numbersByName(c.Campaigns)
+		if err != nil {
+			return nil, fmt.Errorf("--campaign-weight: %w", err)
+		}
+		all["campaign_weights"] = weights
+	}
+	if c.Quotas == nil {
+		return all, nil
+	}
+	quotas, err := numbersByName(c.Quotas)
+	if err != nil {
+		return nil, fmt.Errorf("--quota: %w", err)
+	}
+	nested, classes := map[string]any{}, map[string]map[string]int{}
+	for name, n := range quotas {
+		if class, quota, is := strings.Cut(name, "."); is {
+			if classes[class] == nil {
+				classes[class] = map[string]int{}
+			}
+			classes[class][quota] = n
+		} else {
+			nested[name] = n
+		}
+	}
+	if len(classes) > 0 {
+		nested["classes"] = classes
+	}
+	if all["quotas"] = nested; len(nested) == 0 {
+		all["quotas"] = nil
+	}
+	return all, nil
+}
+
+// numbersByName reads values like name=3. An empty one is left out.
+func numbersByName(values []string) (map[string]int, error) {
+	all := map[string]int{}
+	for _, v := range values {
+		if v == "" {
+			continue
+		}
+		i := strings.LastIndexByte(v, '=')
+		n, err := strconv.Atoi(v[i+1:])
+		if i < 1 || err != nil {
+			return nil, fmt.Errorf("%q is not like name=3", v)
+		}
+		all[v[:i]] = n
+	}
+	return all, nil
+}
+
+// describeQuotas writes quotas as the flag --quota has them.
+func describeQuotas(q *config.Quotas) string {
+	if q == nil {
+		return "-"
+	}
+	var all []string
+	add := func(prefix string, q config.Quota) {
+		for _, one := range []struct {
+			name string
+			n    int
+		}{{"per_second", q.PerSecond}, {"per_day", q.PerDay}, {"per_month", q.PerMonth}} {
+			if one.n > 0 {
+				all = append(all, fmt.Sprintf("%s%s=%d", prefix, one.name, one.n))
+			}
+		}
+	}
+	add("", q.Quota)
+	for _, class := range message.Classes() {
+		add(string(class)+".", q.Classes[string(class)])
+	}
+	return strings.Join(all, " ")
 }
 
 type clientsSetCmd clientsAddCmd

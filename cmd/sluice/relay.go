@@ -81,6 +81,7 @@ type relaySetCmd struct {
 	Number      []string `name:"phone-number-id" help:"Only events of this phone number id. Give it several times for several." placeholder:"ID"`
 	Account     []string `name:"waba-id" help:"Only events of this WhatsApp Business Account. Give it several times for several." placeholder:"ID"`
 	Tag         []string `help:"Only events of messages with this tag. Give it several times for several." placeholder:"TAG"`
+	Client      *string  `help:"Only events of this client's messages and numbers." placeholder:"NAME"`
 	Type        []string `help:"Only this type of events: message, final, status, inbound, update, gap. Give it several times for several." placeholder:"TYPE"`
 	Batch       *int     `help:"Events in one request at most, 1 to 100. Default: 1." placeholder:"N"`
 	Concurrency *int     `help:"Requests at the same time, 1 to 256: each worker makes its share, and at least one. Default: 16." placeholder:"N"`
@@ -91,7 +92,7 @@ type relaySetCmd struct {
 
 // Run adds or changes a target.
 func (r relaySetCmd) Run(ctx context.Context) error {
-	what := map[string]any{"url": r.URL, "format": r.Format, "message_ids": r.MessageIDs, "batch": r.Batch, "concurrency": r.Concurrency, "give_up_after": r.GiveUpAfter}
+	what := map[string]any{"url": r.URL, "format": r.Format, "message_ids": r.MessageIDs, "client": r.Client, "batch": r.Batch, "concurrency": r.Concurrency, "give_up_after": r.GiveUpAfter}
 	for name, values := range map[string][]string{"phone_number_ids": r.Number, "waba_ids": r.Account, "tags": r.Tag, "types": r.Type} {
 		if len(values) > 0 {
 			what[name] = values

@@ -60,7 +60,7 @@ func (a *Acceptor) AcceptAll(ctx context.Context, messages []message.Message) []
 			m.Fallback.Payload = a.signer.Sign(m.ID, m.Fallback.Payload)
 		}
 		enqueue := func(w *store.Writes, at time.Time) error {
-			return a.tasks.Enqueue(w, queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: at})
+			return a.tasks.Enqueue(w, queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: at, Flow: m.Flow()})
 		}
 		accepting, places = append(accepting, ledger.Accepting{Message: m, Enqueue: enqueue}), append(places, i)
 	}

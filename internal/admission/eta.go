@@ -43,9 +43,28 @@ func NewETA(read func(context.Context, string) (backlog.Number, error), log *slo
 	return &ETA{read: read, log: log, last: map[string]*reading{}}
 }
 
-// Of estimates how long a new message of a number and class would wait until it is sent. It blocks for
+// Of estimates how long a new message of a number, class and flow would wait for its slot. It blocks for
 // at most etaTimeout. After an error the wait is unknown, and ETA has logged the cause.
-func (e *ETA) Of(ctx context.Context, number string, c message.Class) (time.Duration, error) {
+func (e *ETA) Of(ctx context.Context, number string, c message.Class, f message.Flow) (time.Duration, error) {
+	n, err := e.of(ctx, number)
+	if err != nil {
+		return 0, err
+	}
+	return n.SlotETA(c, f), nil
+}
+
+// LimitWait estimates how long a new message of a number and class would wait for room under the messaging limit of its
+// portfolio, see backlog.Number. It blocks and fails as Of does.
+func (e *ETA) LimitWait(ctx context.Context, number string, c message.Class) (time.Duration, error) {
+	n, err := e.of(ctx, number)
+	if err != nil {
+		return 0, err
+	}
+	return n.LimitWait(c), nil
+}
+
+// of returns the reading of a number.
+func (e *ETA) of(ctx context.Context, number string) (backlog.Number, error) {
 	e.mu.Lock()
 	r := e.last[number]
 	if r == nil || time.Since(r.begun) >= etaFresh {
@@ -63,15 +82,12 @@ func (e *ETA) Of(ctx context.Context, number string, c message.Class) (time.Dura
 		select {
 		case <-r.done:
 		case <-timeout.C:
-			return 0, errETASlow
+			return backlog.Number{}, errETASlow
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+			return backlog.Number{}, context.Cause(ctx)
 		}
 	}
-	if r.err != nil {
-		return 0, r.err
-	}
-	return r.number.ETA(c), nil
+	return r.number, r.err
 }
 
 func (e *ETA) fill(ctx context.Context, number string, r *reading) {

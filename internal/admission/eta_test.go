@@ -30,7 +30,7 @@ func TestETAReadsEachNumberOnceASecond(t *testing.T) {
 			}}, nil
 		}, slog.New(slog.DiscardHandler))
 		ask := func(number string, want time.Duration) {
-			if got, err := eta.Of(t.Context(), number, message.Authentication); err != nil || got != want {
+			if got, err := eta.Of(t.Context(), number, message.Authentication, message.Flow{}); err != nil || got != want {
 				t.Errorf("%s: %v, %v, want %v", number, got, err, want)
 			}
 		}
@@ -40,7 +40,7 @@ func TestETAReadsEachNumberOnceASecond(t *testing.T) {
 			wg.Go(func() { ask("2", time.Second) })
 		}
 		wg.Wait()
-		if got, err := eta.Of(t.Context(), "1", message.Service); err != nil || got != time.Second {
+		if got, err := eta.Of(t.Context(), "1", message.Service, message.Flow{}); err != nil || got != time.Second {
 			t.Errorf("another class: %v, %v", got, err)
 		}
 		time.Sleep(etaFresh - 101*time.Millisecond)
@@ -74,13 +74,13 @@ func TestETAWhileTheStoreHangs(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if _, err := eta.Of(ctx, "1", message.Service); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 300*time.Millisecond {
+		if _, err := eta.Of(ctx, "1", message.Service, message.Flow{}); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 300*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		if _, err := eta.Of(t.Context(), "1", message.Service); err == nil || time.Since(start) != 300*time.Millisecond+etaTimeout {
+		if _, err := eta.Of(t.Context(), "1", message.Service, message.Flow{}); err == nil || time.Since(start) != 300*time.Millisecond+etaTimeout {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		if _, err := eta.Of(t.Context(), "1", message.Service); err == nil || time.Since(start) != etaFresh || reads != 1 {
+		if _, err := eta.Of(t.Context(), "1", message.Service, message.Flow{}); err == nil || time.Since(start) != etaFresh || reads != 1 {
 			t.Errorf("%v after %v and %d reads", err, time.Since(start), reads)
 		}
 		if !strings.Contains(log.String(), "phone_number_id=1") || strings.Count(log.String(), "\n") != 1 {
@@ -90,10 +90,10 @@ func TestETAWhileTheStoreHangs(t *testing.T) {
 		hang = false
 		gone, leave := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Millisecond, leave)
-		if _, err := eta.Of(gone, "1", message.Service); err == nil {
+		if _, err := eta.Of(gone, "1", message.Service, message.Flow{}); err == nil {
 			t.Error("a caller that disconnected got an answer")
 		}
-		if _, err := eta.Of(t.Context(), "1", message.Service); err != nil || reads != 2 {
+		if _, err := eta.Of(t.Context(), "1", message.Service, message.Flow{}); err != nil || reads != 2 {
 			t.Errorf("the other caller: %v after %d reads", err, reads)
 		}
 	})

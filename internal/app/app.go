@@ -156,6 +156,8 @@ func policies(d *directory.Directory) func(number string, class message.Class) m
 			InDoubtPolicy: cmp.Or(message.InDoubtPolicy(o.InDoubtPolicy), p.InDoubtPolicy),
 			ErrorWindow:   cmp.Or(o.ErrorWindow, p.ErrorWindow),
 			RepeatWindow:  cmp.Or(o.RepeatWindow, p.RepeatWindow),
+
+			RefuseOverLimit: o.PortfolioLimit != "wait",
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -43,13 +44,27 @@ func newDirectory(db *store.DB, c config.Common, of entries, log *slog.Logger) (
 	return known, entries
 }
 
-// keys returns all API keys, with others of this process.
-func (p *Program) keys(others ...httpapi.Key) httpapi.Keys {
+// keys returns all API keys, with others of this process. A key of a client covers shared numbers too, and sees only messages of its
+// client.
+func (p *Program) keys(others ...httpapi.Key) httpapi.Keys { return p.keysOf(true, others...) }
+
+// operatorKeys returns all API keys for the console. There a key of a client covers only the numbers that no other client uses: what
+// an operator does to a number concerns all its messages.
+func (p *Program) operatorKeys() httpapi.Keys { return p.keysOf(false) }
+
+func (p *Program) keysOf(shared bool, others ...httpapi.Key) httpapi.Keys {
 	var now atomic.Pointer[[]httpapi.Key]
 	read := func(directory.Changes) {
 		all := others[:len(others):len(others)]
 		for _, k := range p.directory.Keys() {
-			all = append(all, httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked, Expires: k.Expires})
+			one := httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked, Expires: k.Expires, Client: k.Client}
+			if k.Client != "" {
+				_, one.Shared = p.directory.NumbersOf(k.Client)
+			}
+			if !shared {
+				one.Numbers = slices.DeleteFunc(slices.Clone(k.Numbers), func(number string) bool { return slices.Contains(one.Shared, number) })
+			}
+			all = append(all, one)
 			if k.PreviousSHA256 != [32]byte{} {
 				previous := all[len(all)-1]
 				previous.Hash = hex.EncodeToString(k.PreviousSHA256[:])

@@ -120,7 +120,7 @@ func TestNumbersAtRunTime(t *testing.T) {
 		}
 	}
 	poll.Until(t, "all messages of the first number are sent", func() bool { return sim.Stats().Accepted >= messages })
-	// The arrivals on a busy machine vary, as in the end-to-end tests.
+	// Arrivals on a busy machine vary. `sluice bench clients` counts the moments at which requests are written, and finds no second above the limit.
 	if seen := sim.Stats(); seen.Windows[busy] > rate*13/10 || seen.Windows[busy] == 0 {
 		t.Errorf("%d messages in a second, the limit is %d", seen.Windows[busy], rate)
 	}

@@ -25,6 +25,7 @@ import (
 	"sluice/internal/ops"
 	"sluice/internal/pages"
 	"sluice/internal/queue"
+	"sluice/internal/quota"
 	"sluice/internal/ratelimit"
 	"sluice/internal/relay"
 	"sluice/internal/repository"
@@ -56,7 +57,14 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	book := newLedger(p.DB, c.Common, recipients)
 	tasks, accounts, holds := queue.NewClient(p.DB, message.Shards(c.Shards)), holds.NewAccounts(p.DB), holds.New(p.DB, message.Shards(c.Shards), log)
-	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory))
+	limits, err := newLimits(ctx, p)
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
+	reader.Weigh(p.directory.Weigh)
+	eta := admission.NewETA(reader.Read, log)
 	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: p.directory.Token, Registerer: p.Registry})
 	if err != nil {
 		p.Close()
@@ -74,7 +82,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	keys := p.keys()
 	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
 	reads := feed.New(feed.Options{
-		Tail: tail, Names: feed.NewNames(p.DB), TagsOf: tagsOf(book), Accounts: events.NewAccounts(accounts.All), Keys: keys,
+		Tail: tail, Names: feed.NewNames(p.DB), MessagesOf: messagesOf(book), Accounts: events.NewAccounts(accounts.All), Keys: keys,
 		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
 	})
 	requests := intake.New(intake.Options{
@@ -85,14 +93,21 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Canceller:  book,
 		Numbers:    p.directory.Known,
 		Accepts:    accepts(p.directory),
+		Owner:      p.directory.Owner,
+		SharedWith: p.directory.SharedWith,
+		Quotas:     quota.New(p.DB, p.directory.Quotas),
+		Usage:      book.Usage,
 		Own:        p.directory.Display,
 		Policy:     policies(p.directory),
 		Refuse:     p.directory.RefusesUnknown,
 		Classes:    admission.NewClasses(p.directory.TemplateClasses, catalogue),
 		Templates:  catalogue,
 		Offset:     p.DB.ClockOffset,
-		ETA:        admission.NewETA(reader.Read, log).Of,
+		ETA:        eta.Of,
 		Explain:    explain,
+
+		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits),
+
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
 		All:        p.directory.Numbers,
@@ -133,16 +148,16 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	p.Background(func(ctx context.Context) error { return state.Run(ctx, log) })
 	stored := templates.NewStore(p.DB)
 	forOperators := console.Options{
-		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: keys, Numbers: p.directory.Known,
-		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), box),
-		Fleet:       state,
-		Directory:   p.entries,
-		Onboarding:  p.onboarding(c.Graph, accounts, stored),
-		Templates:   catalogue,
+		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: p.operatorKeys(), Numbers: p.directory.Known,
+		Relay:         relay.NewTargets(p.DB, message.Shards(c.Shards), box),
+		Fleet:         state,
+		Directory:     p.entries,
+		Onboarding:    p.onboarding(c.Graph, accounts, stored),
+		Templates:     catalogue,
 		SyncTemplates: func(ctx context.Context, account string) error { return stored.Want(ctx, account) },
-		Accounts:    accounts.All,
-		Rates:       ratelimit.NewController(p.DB, message.Shards(c.Shards), configuredRate(p.directory)),
-		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
+		Accounts:      accounts.All,
+		Rates:         ratelimit.NewController(p.DB, message.Shards(c.Shards), configuredRate(p.directory)),
+		ClockOffset:   p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	}
 	if err := reports(&forOperators, c.Archive); err != nil {
 		return p, err
@@ -157,20 +172,20 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	return p, p.serve(c.Console, web.Handler(), &p.consoleAddr, nil)
 }
 
-// tagsOf returns a function that returns the tags of the messages that markers name. They can come from another app
-// on the account, so a caller sees nothing of a message: the tags only select statuses.
-func tagsOf(book *ledger.Ledger) events.TagsOf {
-	return func(ctx context.Context, markers []string) ([][]string, error) {
+// messagesOf returns a function that returns the messages that markers name. They can come from another app on the account, so a
+// caller sees nothing of a message: its tags and its client only select statuses.
+func messagesOf(book *ledger.Ledger) events.MessagesOf {
+	return func(ctx context.Context, markers []string) ([]message.Context, error) {
 		ids := make([]string, len(markers))
 		for i, marker := range markers {
 			ids[i], _ = cloudapi.MessageID(marker)
 		}
 		records, err := book.Progress(ctx, ids)
-		tags := make([][]string, len(records))
+		named := make([]message.Context, len(records))
 		for i, rec := range records {
-			tags[i] = rec.Tags
+			named[i] = rec.Context
 		}
-		return tags, err
+		return named, err
 	}
 }
 

@@ -20,6 +20,7 @@ func (w *worker) relay() {
 		Targets:      relay.NewTargets(w.DB, w.shards, w.box),
 		Records:      relayRecords(w.book, signature.New(string(w.c.PayloadKey), string(w.c.SecondPayloadKey))),
 		Display:      func(number string) string { return strings.TrimPrefix(w.directory.Display(number), "+") },
+		Clients:      w.directory.NumbersOf,
 		PrivateHosts: w.c.Relay.PrivateHosts, Registerer: w.Registry, Log: w.Log,
 	})
 	w.Background(tail.Run)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"sluice/internal/backlog"
@@ -21,6 +22,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/observed"
+	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 	"sluice/internal/reconcile"
@@ -85,10 +87,16 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		}),
 	}
 	w.observed = observed.New(p.DB, shards)
+	if w.limits, err = newLimits(ctx, p); err != nil {
+		p.Close()
+		return nil, err
+	}
 	w.throughput = throughput.New(throughput.Options{
-		Numbers: p.directory.Numbers, Learns: p.directory.Learns, Known: w.observed.Profiles, Ask: w.profile, Store: w.observed.SetProfile, Set: w.controller.SetLevels, Log: log,
+		Numbers: p.directory.Numbers, Learns: p.directory.Learns, Known: w.observed.Profiles, Ask: w.profile, Store: w.storeProfile,
+		Rate: configuredRate(p.directory), Shared: cloudapi.Coexistence, Set: w.controller.SetLevels, Log: log,
 	})
-	reader := backlog.New(p.DB, shards, configuredRate(p.directory))
+	reader := backlog.New(p.DB, shards, configuredRate(p.directory)).WithLimits(w.limits)
+	reader.Weigh(p.directory.Weigh)
 	w.unfinished = unfinished(w.book, reader)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.controller, Accounts: holds.NewAccounts(p.DB),
@@ -114,7 +122,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	p.Background(w.throughput.Run)
 	p.directory.Subscribe(func(directory.Changes) { w.throughput.Look() })
-	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags))
+	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags), gauges.Portfolios(w.limits.States))
 	causes := make([]string, len(holdpolicy.Causes()))
 	for i, cause := range holdpolicy.Causes() {
 		causes[i] = string(cause)
@@ -145,12 +153,16 @@ type worker struct {
 	policy     *holdpolicy.Policy
 	throughput *throughput.Discovery
 	observed   *observed.Store
+	limits     *portfolio.Ledger
+	coexisting sync.Map // phone number ids of which a webhook said so
 }
 
 // profile asks Meta for the description of a number.
 func (w *worker) profile(ctx context.Context, number string) (observed.Profile, error) {
 	p, err := w.graph.Profile(ctx, number)
-	return observed.Profile{Rate: p.Rate, Quality: p.Quality, Name: p.Name, Limit: p.Limit, At: time.Now().UTC()}, err
+	return observed.Profile{
+		Rate: p.Rate, Quality: p.Quality, Name: p.Name, Limit: p.Limit, OnBizApp: p.OnBizApp, Account: p.Account, Portfolio: p.Portfolio, At: time.Now().UTC(),
+	}, err
 }
 
 // send adds the parts that send messages, and the sweeper. The sweeper ends after the last attempt, because it
@@ -182,7 +194,7 @@ func (w *worker) send() error {
 			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // ExpiresAt would be by the clock of Redis
 		},
 		Rates:            w.controller,
-		Hold:             w.policy.Refused,
+		Hold:             w.refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
 		Siblings:         w.policy.Siblings,
 		Holds:            w.holds.List,
@@ -198,10 +210,10 @@ func (w *worker) send() error {
 	tasks := queue.NewClient(w.DB, w.shards)
 	messages := repository.New(w.book, tasks)
 	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
-	candidates := repository.NewCandidates(w.DB, w.book, w.shards, log, w.Registry)
+	candidates := repository.NewCandidates(w.DB, w.book, w.shards, w.limits.Applies, log, w.Registry)
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
-		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Transactions: w.book.Transactions(), Log: log,
+		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
 	})
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(w.directory),
@@ -240,13 +252,13 @@ func pauses(r config.Retry) retry.Pauses {
 func (w *worker) reconcile() {
 	reports := &send.Reports{
 		Backoff: pauses(w.c.Retry).After,
-		Rates:   w.controller, Means: cloudapi.Reported, Hold: w.policy.Refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.Log,
+		Rates:   w.controller, Means: cloudapi.Reported, Hold: w.refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.Log,
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
 		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: w.directory.Known,
-		Inbound: w.controller.Debit, Written: cloudapi.Written,
+		Inbound: w.controller.Debit, Wrote: w.wrote, Written: cloudapi.Written, Billed: cloudapi.Billed,
 		Now:    func(ctx context.Context) time.Time { return w.DB.Clock(ctx, ledger.RecordPrefix(0)) },
-		Update: w.templates(), Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
+		Update: w.updates(w.templates()), Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
 		Tracer: w.tracer, Log: w.Log, Registerer: w.Registry,
 	})
 	w.Background(r.Run)

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 	"sluice/internal/store"
@@ -26,20 +28,39 @@ var heldLua string
 // readMost is how many numbers one script reads. With four deep queues each it keeps Redis busy for about 4 ms.
 const readMost = 50
 
+// flowsMost is how many flows of a number and class are read: those that have sent the least.
+const flowsMost = 100
+
 // Reader reads the backlogs of numbers. It is safe for concurrent use.
 type Reader struct {
 	db     *store.DB
 	shards message.Shards
 	rate   func(number string) int
+	weigh  message.Weigh
 	tasks  *queue.Client
 
 	read, held store.Script
+	limits     *portfolio.Ledger // nil: no portfolio is limited
 }
 
 // New returns a reader of an installation. rate returns the configured rate of a number.
 func New(db *store.DB, shards message.Shards, rate func(number string) int) *Reader {
-	return &Reader{db, shards, rate, queue.NewClient(db, shards), db.Script(ratelimit.RateLua + queue.NamesLua + readLua), db.Script(queue.NamesLua + heldLua)}
+	lua := queue.NamesLua + queue.FlowsLua + fmt.Sprintf("local FLOWS = %d\n", flowsMost)
+	return &Reader{
+		db: db, shards: shards, rate: rate, tasks: queue.NewClient(db, shards),
+		read: db.Script(ratelimit.RateLua + lua + readLua), held: db.Script(lua + heldLua),
+	}
 }
+
+// WithLimits returns a reader that reads the messaging limits of portfolios too.
+func (r *Reader) WithLimits(l *portfolio.Ledger) *Reader {
+	limited := *r
+	limited.limits = l
+	return &limited
+}
+
+// Weigh sets the weights of flows, by which estimates share the slots of a number. Without them all weights are 1.
+func (r *Reader) Weigh(w message.Weigh) { r.weigh = w }
 
 // Number is how fast a number sends and what waits for it.
 type Number struct {
@@ -52,6 +73,10 @@ type Number struct {
 	Ceiling    int       // the rate at which Meta last refused; 0: never
 	Pause      time.Time // nothing is sent before; zero: no pause
 	Waiting    []Waiting // by class, the most urgent first
+
+	weigh     message.Weigh
+	Portfolio *portfolio.State // how much of the messaging limit of its portfolio is used; nil: there is none
+	Others    int              // messages of other numbers of the portfolio that wait, of classes that need room
 }
 
 // Waiting is what waits in one class.
@@ -60,9 +85,17 @@ type Waiting struct {
 	Pending int       // for a slot
 	Paused  bool      // in asynq: nothing of it is sent
 	Delayed int       // for their time: retries, scheduled, set aside
+	Limited int       // of Delayed: for room under the messaging limit of the portfolio
 	Active  int       // fetched by a worker
 	Done    int       // finished tasks since the number's first
 	Oldest  time.Time // since when the longest waiting of the pending does, about; zero: none
+	Flows   []Flow    // those with a name that have pending tasks
+}
+
+// Flow is how many of the pending tasks of a class are of a flow.
+type Flow struct {
+	message.Flow
+	Pending int
 }
 
 // Age returns how long the longest waiting has waited; 0 when none waits.
@@ -101,6 +134,9 @@ func (r *Reader) ReadAll(ctx context.Context, numbers []string) ([]Number, error
 			reply = []string{rate, rate, "0", "0", "0", "0"}
 		}
 		all[i] = r.parse(number, reply)
+	}
+	if err := r.readLimits(ctx, all); err != nil {
+		return nil, fmt.Errorf("read backlog: %w", err)
 	}
 	return all, nil
 }
@@ -181,20 +217,24 @@ func (r *Reader) eachNumber(ctx context.Context, script store.Script, byShard ma
 func (r *Reader) parse(number string, reply []string) Number {
 	out := Number{
 		Number: number, Configured: r.rate(number), Rate: float(reply[0]), Full: float(reply[1]),
-		Ordered: int(float(reply[2])), Ramp: ahead(reply[3]), Ceiling: int(float(reply[4])), Pause: ahead(reply[5]),
+		Ordered: int(float(reply[2])), Ramp: ahead(reply[3]), Ceiling: int(float(reply[4])), Pause: ahead(reply[5]), weigh: r.weigh,
 	}
 	for i, c := range message.Classes() {
 		if len(reply) == 6 { // it has no work
 			out.Waiting = append(out.Waiting, Waiting{Class: c})
 			continue
 		}
-		v := reply[6+6*i:]
+		v := reply[6+8*i:]
 		w := Waiting{
 			Class: c, Pending: int(float(v[0])), Paused: v[1] == "1", Delayed: int(float(v[2])),
-			Active: int(float(v[3])), Done: int(float(v[4])),
+			Active: int(float(v[3])), Done: int(float(v[4])), Limited: int(float(v[6])),
 		}
 		if ns := int64(float(v[5])); ns > 0 {
 			w.Oldest = time.Unix(0, ns)
+		}
+		for line := range strings.Lines(v[7]) {
+			n, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+			w.Flows = append(w.Flows, Flow{message.FlowOf(name), int(float(n))})
 		}
 		out.Waiting = append(out.Waiting, w)
 	}

@@ -29,23 +29,73 @@ func (n Number) Messages() (total int) {
 // urgent ones: every 20th slot goes to the three others in turn.
 const leastShare = 1. / 60
 
-// ETA estimates how long until a new message of class c would leave, if nothing more urgent
-// came meanwhile.
+// ETA estimates how long until all messages of class c that wait now would have left, if nothing more urgent came meanwhile. They
+// need slots, and where their portfolio has a messaging limit, room.
 func (n Number) ETA(c message.Class) time.Duration {
-	own, all := 0, 0
+	own := 0
 	for _, w := range n.Waiting {
 		if w.Class == c {
 			own = w.Pending
 		}
-		if w.Class == c || w.Class.Order() < c.Order() && !w.Paused {
-			all += w.Pending
+	}
+	return max(n.after(c, float64(own)), n.LimitWait(c))
+}
+
+// SlotETA estimates how long until a new message of class c and a flow would get a slot, if nothing more urgent came meanwhile.
+func (n Number) SlotETA(c message.Class, f message.Flow) time.Duration {
+	for _, w := range n.Waiting {
+		if w.Class == c {
+			return n.behind(c, f, w.of(f))
 		}
 	}
-	before := float64(all)
-	if c.Order() > 0 {
-		before = min(before, float64(own+1)/leastShare)
+	return n.behind(c, f, 0)
+}
+
+// of returns how many pending tasks are of a flow.
+func (w Waiting) of(f message.Flow) int {
+	rest := w.Pending
+	for _, other := range w.Flows {
+		if other.Flow == f {
+			return other.Pending
+		}
+		rest -= other.Pending
 	}
-	return n.during(before) + max(0, time.Until(n.Pause))
+	if f == (message.Flow{}) {
+		return max(0, rest)
+	}
+	return 0
+}
+
+// before returns how many tasks of a class leave before a task of a flow that has so many of its own flow ahead: of each other flow
+// as many as its weight lets it send until then.
+func (w Waiting) before(f message.Flow, ahead int, weigh message.Weigh) float64 {
+	if len(w.Flows) == 0 && f == (message.Flow{}) {
+		return float64(ahead)
+	}
+	if weigh == nil {
+		weigh = func(message.Flow) (int, int) { return 1, 1 }
+	}
+	flows := append(slices.Clone(w.Flows), Flow{Pending: w.of(message.Flow{})})
+	if !slices.ContainsFunc(flows, func(other Flow) bool { return other.Flow == f }) {
+		flows = append(flows, Flow{Flow: f})
+	}
+	parts := map[string]int{} // by client: the weights of its campaigns that wait
+	for _, other := range flows {
+		if _, part := weigh(other.Flow); other.Pending > 0 || other.Flow == f {
+			parts[other.Client] += part
+		}
+	}
+	share := func(f message.Flow) float64 {
+		client, part := weigh(f)
+		return float64(client) * float64(part) / float64(parts[f.Client])
+	}
+	total := float64(ahead)
+	for _, other := range flows {
+		if other.Flow != f && other.Pending > 0 {
+			total += min(float64(other.Pending), float64(ahead+1)*share(other.Flow)/share(f))
+		}
+	}
+	return total
 }
 
 // ETAAll estimates how long until all that is pending now would have left.
@@ -56,18 +106,60 @@ func (n Number) ETAAll() time.Duration {
 			all += w.Pending
 		}
 	}
-	return n.during(float64(all)) + max(0, time.Until(n.Pause))
+	return max(n.during(float64(all))+max(0, time.Until(n.Pause)), n.LimitWaitAll())
 }
 
-// behind is ETA for a message with so many of its class before it.
-func (n Number) behind(c message.Class, ahead int) time.Duration {
-	n.Waiting = slices.Clone(n.Waiting)
-	for i, w := range n.Waiting {
-		if w.Class == c {
-			n.Waiting[i].Pending = ahead
+// LimitWaitAll is LimitWait for all that waits now.
+func (n Number) LimitWaitAll() time.Duration { return n.limitWait(len(n.Waiting), false, 0) }
+
+// LimitWait estimates how long a new message of class c would wait for room under the messaging limit of its portfolio, if each
+// message of the classes other than service goes to another person who is not counted; 0: there is room, or no limit.
+func (n Number) LimitWait(c message.Class) time.Duration {
+	if c == message.Service {
+		return 0
+	}
+	return n.limitWait(c.Order()+1, c.Order() == 0, 1)
+}
+
+// limitWait estimates how long the messages of so many classes wait for room, and some more.
+func (n Number) limitWait(classes int, urgent bool, more int) time.Duration {
+	if n.Portfolio == nil {
+		return 0
+	}
+	for _, w := range n.Waiting[:min(classes, len(n.Waiting))] {
+		if w.Class != message.Service {
+			more += w.Pending + w.Limited
 		}
 	}
-	return n.ETA(c)
+	if !urgent {
+		more += n.Others
+	}
+	return n.Portfolio.Wait(more, max(n.Goal(), 1), urgent)
+}
+
+// behind is ETA for a message with so many of its class and flow before it.
+func (n Number) behind(c message.Class, f message.Flow, ahead int) time.Duration {
+	own := float64(ahead)
+	for _, w := range n.Waiting {
+		if w.Class == c {
+			own = w.before(f, ahead, n.weigh)
+		}
+	}
+	return n.after(c, own)
+}
+
+// after estimates how long until a message leaves that has so many of its class before it.
+func (n Number) after(c message.Class, own float64) time.Duration {
+	before := own
+	for _, w := range n.Waiting {
+		if w.Class.Order() < c.Order() && !w.Paused {
+			before += float64(w.Pending)
+		}
+	}
+	if c.Order() > 0 {
+		before = min(before, (own+1)/leastShare)
+	}
+	return n.during(before) + max(0, time.Until(n.Pause))
 }
 
 // during is how long so many sends take while the rate increases evenly to its goal.

@@ -50,7 +50,7 @@ func TestETA(t *testing.T) {
 			{"in a paused class", paused, message.Service, 100 * time.Second, 0},
 		}
 		for _, c := range cases {
-			if got := c.number.ETA(c.class); (got - c.want).Abs() > time.Millisecond {
+			if got := c.number.SlotETA(c.class, message.Flow{}); (got - c.want).Abs() > time.Millisecond {
 				t.Errorf("%s: %v, want %v", c.name, got, c.want)
 			}
 			if got := c.number.ETAAll(); c.empty != 0 && (got-c.empty).Abs() > time.Millisecond {

@@ -2,11 +2,17 @@
 -- KEYS  index of work of the shard
 -- ARGV  numbers
 -- Reply for each number {tasks in its queues, then for each hold that keeps tasks: its name, how many}
+-- FLOWS is set in front of it.
 local all = {}
 for _, number in ipairs(ARGV) do
   local _, shard, queues = names_of((string.gsub(KEYS[1], 'work$', 'held:' .. number)))
   local held, refused, pending = shard .. 'held:' .. number, shard .. 'refused:' .. number, 0
   for _, class in ipairs(CLASSES) do pending = pending + redis.call('LLEN', queues .. class .. 'pending') end
+  for _, class in ipairs(redis.call('SMEMBERS', shard .. 'flows:' .. number)) do
+    for _, flow in ipairs(redis.call('ZRANGE', shard .. 'flows:' .. number .. ':' .. class, 0, FLOWS - 1)) do
+      if flow ~= '' then pending = pending + redis.call('LLEN', list_of(shard, number, class, '', flow)) end
+    end
+  end
   local reply = {tostring(pending)}
   for _, hold in ipairs(redis.call('SMEMBERS', held)) do
     reply[#reply + 1] = hold

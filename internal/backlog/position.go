@@ -18,10 +18,14 @@ import (
 // from Redis.
 const countMost = 20000
 
-// Position returns where the task of a queued message is, its k-th.
-func (r *Reader) Position(ctx context.Context, number string, c message.Class, id string, k int) (message.QueueStatus, error) {
+// Position returns where the task of a queued message of a flow is, its k-th.
+func (r *Reader) Position(ctx context.Context, number string, c message.Class, f message.Flow, id string, k int) (message.QueueStatus, error) {
 	s := r.shards.Of(number)
 	keys, task := queue.KeysOf(s, number, c), queue.TaskID{Message: id, K: k}.String()
+	list := keys.Pending
+	if f != (message.Flow{}) {
+		list = queue.FlowKey(s, number, c.Order(), f)
+	}
 	var (
 		waits            *redis.StringCmd
 		hasMessage       *redis.BoolCmd
@@ -32,8 +36,8 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, i
 	err := r.db.Pipe(ctx, func(p redis.Pipeliner) {
 		hasMessage, waits = p.HExists(ctx, keys.Task+task, "msg"), p.HGet(ctx, keys.Task+task, queue.WaitField)
 		leases = p.HVals(ctx, queue.LeasesKey(s, number))
-		length = p.LLen(ctx, keys.Pending)
-		at = p.LPos(ctx, keys.Pending, task, redis.LPosArgs{Rank: -1, MaxLen: countMost})
+		length = p.LLen(ctx, list)
+		at = p.LPos(ctx, list, task, redis.LPosArgs{Rank: -1, MaxLen: countMost})
 		scheduled, retry = p.ZScore(ctx, keys.Scheduled, task), p.ZScore(ctx, keys.Retry, task)
 	})
 	if err != nil {
@@ -49,6 +53,9 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, i
 	}
 	if slices.ContainsFunc(leases.Val(), func(value string) bool { return queue.HasTask(value, task) }) {
 		return message.QueueStatus{Task: message.TaskFetched}, nil
+	}
+	if waits.Val() == queue.LimitWait {
+		return r.limited(ctx, number, c, task)
 	}
 	if recipient := waits.Val(); recipient != "" {
 		return r.waiting(ctx, queue.WaitsKey(s, number), recipient, strconv.Itoa(c.Order())+" "+task)
@@ -71,7 +78,7 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, i
 	if err != nil {
 		return message.QueueStatus{}, err
 	}
-	return message.QueueStatus{Task: message.TaskWaiting, Ahead: ahead, Approximate: !found, In: n.behind(c, ahead)}, nil
+	return message.QueueStatus{Task: message.TaskWaiting, Ahead: ahead, Approximate: !found, In: n.behind(c, f, ahead)}, nil
 }
 
 // waiting returns when a task that waits for its recipient may be sent, about: one is sent each 6 s.

@@ -92,7 +92,7 @@ func TestLostTasksOfEveryKind(t *testing.T) {
 		if lost := slices.Contains(missing, i); lost != tt.lost {
 			t.Errorf("%s: lost %t", tt.name, lost)
 		}
-		place, err := reader.Position(ctx, phone, message.Utility, tasks[i].ID, 1)
+		place, err := reader.Position(ctx, phone, message.Utility, message.Flow{}, tasks[i].ID, 1)
 		if gone := place.Task == message.TaskMissing; err != nil || gone != tt.lost {
 			t.Errorf("%s: placed as %q, %v", tt.name, place.Task, err)
 		}

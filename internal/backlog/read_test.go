@@ -1,6 +1,7 @@
 package backlog_test
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ func testRead(t *testing.T, f *fixture) {
 	if m.Pending != 0 || !m.Paused || m.Delayed != 2 || m.Active != 1 || m.Done != 12345 || m.Age() != 0 {
 		t.Errorf("marketing: %+v", m)
 	}
-	if a := p.Waiting[0]; a != (backlog.Waiting{Class: message.Authentication}) {
+	if a := p.Waiting[0]; !reflect.DeepEqual(a, backlog.Waiting{Class: message.Authentication}) {
 		t.Errorf("authentication: %+v", a)
 	}
 

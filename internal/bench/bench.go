@@ -41,6 +41,7 @@ var runs = []struct {
 	run  func(context.Context, Options) ([]Row, error)
 }{
 	{"pace", pace},
+	{"clients", clients},
 	{"urgent", urgent},
 	{"idle", idle},
 	{"drain", drain},

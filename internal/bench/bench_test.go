@@ -31,7 +31,7 @@ func TestOptionsOutOfBounds(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := Run(t.Context(), "speed", Options{}, nil); err == nil || !strings.Contains(err.Error(), "pace, urgent") {
+	if err := Run(t.Context(), "speed", Options{}, nil); err == nil || !strings.Contains(err.Error(), "pace, clients") {
 		t.Errorf("unknown run: %v", err)
 	}
 }
@@ -232,5 +232,21 @@ func TestPostsAreCounted(t *testing.T) {
 	}
 	if _, err := post(t.Context(), w.Sim.Addr, newRequest(w.Sim.Addr, "/", header, body, 200), 1, 1, time.Minute); err == nil {
 		t.Error("a wrong answer passes")
+	}
+}
+
+// TestClients makes a short run and checks that each client that was added sent its message.
+func TestClients(t *testing.T) {
+	var rows []Row
+	o := options(t, Options{Rate: 40, Workers: 2, Duration: time.Second})
+	if err := Run(t.Context(), "clients", o, func(r Row) { rows = append(rows, r) }); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t)
+	if len(rows) != 2 || rows[1].Case != addedClients {
+		t.Fatalf("%d rows, want one without new clients and one with them: %+v", len(rows), rows)
+	}
+	if row := rows[1]; row.P50 == nil || *row.P50 <= 0 || row.P99 == nil || *row.P99 < *row.P50 || row.WindowsOver == nil || row.Ratio == nil {
+		t.Errorf("figures are missing: %+v", row)
 	}
 }

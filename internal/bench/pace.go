@@ -53,6 +53,14 @@ func pace(ctx context.Context, o Options) ([]Row, error) {
 }
 
 func paceOnce(ctx context.Context, o Options, row Row) (Row, error) {
+	return paceWhile(ctx, o, row, func(*world) (func(context.Context) error, error) {
+		return func(ctx context.Context) error { return pause(ctx, o.Duration) }, nil
+	})
+}
+
+// paceWhile measures how one number is paced while something else runs. What prepare returns runs during the measurement, which
+// lasts as long.
+func paceWhile(ctx context.Context, o Options, row Row, prepare func(*world) (func(context.Context) error, error)) (Row, error) {
 	w, err := newWorld(ctx, o, row.Durability)
 	if err != nil {
 		return row, err
@@ -62,7 +70,7 @@ func paceOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	if err := w.simulate(ctx, row.Rate, ""); err != nil {
 		return row, err
 	}
-	if err := w.configure(nrs); err != nil {
+	if err := w.configure(nrs, map[string]any{"secrets_key_file": "marker"}); err != nil {
 		return row, err
 	}
 	intakeTrips, err := w.intakeTrips(ctx, nrs[0].ID)
@@ -76,6 +84,10 @@ func paceOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
+	meanwhile, err := prepare(w)
+	if err != nil {
+		return row, err
+	}
 	if err := pause(ctx, settle); err != nil {
 		return row, err
 	}
@@ -83,7 +95,7 @@ func paceOnce(ctx context.Context, o Options, row Row) (Row, error) {
 	if err != nil {
 		return row, err
 	}
-	err = w.profile(ctx, "pace-"+strconv.Itoa(row.Rate), workers, o.Duration, func() error { return pause(ctx, o.Duration) })
+	err = w.profile(ctx, "pace-"+strconv.Itoa(row.Rate), workers, o.Duration, func() error { return meanwhile(ctx) })
 	if err != nil {
 		return row, err
 	}

@@ -338,6 +338,18 @@ func Written(e message.Event) (id string, at time.Time) {
 	return id, at
 }
 
+// WroteBy returns who wrote an inbound message: the phone number, without a plus, and the business-scoped user id; empty: unknown.
+func WroteBy(e message.Event) (phone, user string) {
+	var v struct {
+		Message struct {
+			From string `json:"from"`
+			User string `json:"from_user_id"`
+		} `json:"message"`
+	}
+	json.Unmarshal(e.Meta, &v) // members of other types stay empty
+	return v.Message.From, v.Message.User
+}
+
 // earliest is a time before the API existed.
 var earliest = time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 

@@ -1,6 +1,10 @@
 package cloudapi
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"sluice/internal/message"
+)
 
 // Priced is what a status of Meta's says about the recipient and the price of a message.
 type Priced struct {
@@ -27,4 +31,16 @@ func PricedOf(status json.RawMessage) Priced {
 		p.Recipient = s.User
 	}
 	return p
+}
+
+// Billed returns the category for which Meta charges a message by a status, the member meta of a status event; empty: the status does not
+// say that Meta charges. Meta charges at delivery: the price in an earlier status does not count.
+func Billed(r message.StatusReport, status json.RawMessage) string {
+	if s, known := r.State(); !known || s != message.Delivered && s != message.Read && s != message.Played {
+		return ""
+	}
+	if p := PricedOf(status); p.Type == "regular" || p.Type == "" && p.Billable {
+		return p.Category
+	}
+	return ""
 }

@@ -59,6 +59,7 @@ type Number struct {
 	Unknown string           // what happens with message types that this version does not support: "pass", also when empty, or "refuse"
 	Classes map[string]Class // settings that are different for this number
 	Client  string           // the name of the client that the number belongs to; empty: none
+	Shared  []string         // the names of other clients that may send from the number
 
 	TokenFile string // file with the access token; empty: none
 
@@ -69,6 +70,23 @@ type Number struct {
 type Client struct {
 	Name string
 	Note string // for operators
+
+	Weight    int            // of its messages among those of other clients, on one number and in one class
+	Campaigns map[string]int // the weights of its campaigns among each other; 1 for others
+	Quotas    Quotas
+}
+
+// Quotas are how many messages of a client are accepted.
+type Quotas struct {
+	Quota
+	Classes map[string]Quota `json:"classes,omitempty" doc:"Quotas of classes, which apply too."`
+}
+
+// Quota is how many messages are accepted in a time; 0: any number.
+type Quota struct {
+	PerSecond int `json:"per_second,omitempty" doc:"Messages in a second."`
+	PerDay    int `json:"per_day,omitempty" doc:"Messages in a day, by UTC."`
+	PerMonth  int `json:"per_month,omitempty" doc:"Messages in a month, by UTC."`
 }
 
 // TemplateClass is the class of the templates whose names match.
@@ -86,6 +104,8 @@ type Class struct {
 	ErrorWindow   time.Duration // how long Sluice waits for a status after a server error
 
 	RepeatWindow time.Duration // how long Sluice waits for Meta to repeat webhooks that it refused or missed
+
+	PortfolioLimit string // what happens to a new message that the messaging limit of its portfolio would keep beyond its deadline: "refuse" or "wait"
 }
 
 // Over returns c with its gaps filled from wider.
@@ -97,6 +117,8 @@ func (c Class) Over(wider Class) Class {
 		ErrorWindow:   cmp.Or(c.ErrorWindow, wider.ErrorWindow),
 
 		RepeatWindow: cmp.Or(c.RepeatWindow, wider.RepeatWindow),
+
+		PortfolioLimit: cmp.Or(c.PortfolioLimit, wider.PortfolioLimit),
 	}
 }
 

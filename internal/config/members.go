@@ -49,6 +49,14 @@ func (d *document) ofNumber(one *number) []member {
 			doc: "Name of the client that the number belongs to, one of `clients`.",
 		},
 		{
+			key: "shared_with", read: d.list(func(path string, n *yaml.Node) {
+				var client string
+				d.scalar(name(&client))(path, n)
+				one.Shared = append(one.Shared, client)
+			}),
+			doc: "Names of other clients that may send from the number, of `clients`. [clients.md](clients.md#share-a-number) says what each of them sees.",
+		},
+		{
 			key: "template_classes", read: d.list(d.templateClass(one)),
 			doc: "Default class of template messages, by the name of the template: a list of `{name: otp_*, class: authentication}`. `*` matches any characters. The first match counts. Without a match the class is the category of the template at Meta: [message-life.md](message-life.md#default-class) says how Sluice reads it.",
 		},
@@ -138,6 +146,64 @@ func (d *document) ofClient(one *Client) []member {
 			key: "note", read: d.scalar(note(&one.Note)),
 			doc: "A note for operators, up to 500 characters.",
 		},
+		{
+			key: "weight", def: "`1`", read: d.scalar(integer(&one.Weight, 1, maxWeight)),
+			doc: "1 to 1000. Clients [share the slots](clients.md#share-the-slots) of a number by their weights.",
+		},
+		{
+			key: "campaign_weights", read: d.weights(&one.Campaigns),
+			doc: "Weights of campaigns of the client among each other, 1 to 1000, by the name of the campaign: `{spring: 3}`. Others have 1.",
+		},
+		{
+			key: "quotas", read: func(path string, n *yaml.Node) {
+				classes := map[string]Quota{}
+				known := append(d.ofQuota(&one.Quotas.Quota), member{key: "classes", read: func(path string, n *yaml.Node) {
+					var known []member
+					for _, class := range classNames {
+						known = append(known, member{key: class, read: func(path string, n *yaml.Node) {
+							var q Quota
+							d.mapping(path, n, d.ofQuota(&q))
+							classes[class] = q
+						}})
+					}
+					d.mapping(path, n, known)
+				}})
+				if d.mapping(path, n, known); len(classes) > 0 {
+					one.Quotas.Classes = classes
+				}
+			},
+			doc: "How many messages of the client are accepted: `per_second`, `per_day` and `per_month`, and the same for classes: `{per_day: 100000, classes: {marketing: {per_day: 20000}}}`. [clients.md](clients.md#quotas) describes them.",
+		},
+	}
+}
+
+// maxWeight is the largest weight.
+const maxWeight = 1000
+
+// weights reads weights by name.
+func (d *document) weights(dst *map[string]int) func(string, *yaml.Node) {
+	return func(path string, n *yaml.Node) {
+		var known []member
+		*dst = map[string]int{}
+		for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
+			name := n.Content[i].Value
+			known = append(known, member{key: name, read: func(path string, n *yaml.Node) {
+				var weight int
+				if d.scalar(integer(&weight, 1, maxWeight))(path, n); weight > 0 {
+					(*dst)[name] = weight
+				}
+			}})
+		}
+		d.mapping(path, n, known)
+	}
+}
+
+func (d *document) ofQuota(q *Quota) []member {
+	const most = 1_000_000_000
+	return []member{
+		{key: "per_second", read: d.scalar(integer(&q.PerSecond, 1, most))},
+		{key: "per_day", read: d.scalar(integer(&q.PerDay, 1, most))},
+		{key: "per_month", read: d.scalar(integer(&q.PerMonth, 1, most))},
 	}
 }
 
@@ -201,6 +267,10 @@ func (d *document) ofClass(c *Class) []member {
 		{
 			key: "webhook_retry_window", read: d.scalar(duration(&c.RepeatWindow, time.Second, 7*24*time.Hour)),
 			doc: "How long Sluice waits for Meta to repeat webhooks, if Sluice refused or missed a webhook while the message was in doubt. Only after this time it resends or closes the message. If the deadline comes first, the message is parked. 1 s to 168 h.",
+		},
+		{
+			key: "portfolio_limit", def: "`refuse`", read: d.scalar(oneOf(&c.PortfolioLimit, "refuse", "wait")),
+			doc: "What the producer does with a new message that the [messaging limit](limits.md) of its portfolio would keep beyond its deadline. `refuse`: refuse it with the code `portfolio_limit_reached`. `wait`: accept it; it may expire.",
 		},
 	}
 }

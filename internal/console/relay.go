@@ -45,6 +45,7 @@ type relayFilter struct {
 	Numbers  []string `json:"phone_number_ids,omitempty" doc:"Only events of these phone number ids."`
 	Accounts []string `json:"waba_ids,omitempty" doc:"Only events of these WhatsApp Business Accounts."`
 	Tags     []string `json:"tags,omitempty" doc:"Only events of messages with one of these tags."`
+	Client   string   `json:"client,omitempty" doc:"Only events of this client's messages and numbers. Of a number that is shared with other clients: only events of the client's messages."`
 	Types    []string `json:"types,omitempty" doc:"Only these types of events: message, final, status, inbound, update, gap. The format meta has no form for message and gap."`
 }
 
@@ -136,7 +137,7 @@ func showURL(text string) string {
 func showRelayTarget(s message.RelayStatus) relayTarget {
 	t := relayTarget{
 		Name: s.Name, URL: showURL(s.URL), Signed: s.Encrypted != "", Format: s.Format, MessageIDs: s.MessageIDs, Batch: s.Batch, Concurrency: s.Concurrency,
-		GiveUpAfter: s.GiveUpAfter.String(), relayFilter: relayFilter{s.Numbers, s.Accounts, s.Tags, s.Types},
+		GiveUpAfter: s.GiveUpAfter.String(), relayFilter: relayFilter{s.Numbers, s.Accounts, s.Tags, s.Client, s.Types},
 		State: s.State, Since: s.Since, Error: s.Error, NextTry: s.NextTry, HeldBy: s.HeldBy, HeldReason: s.HeldReason,
 		LagSeconds: s.Lag.Round(time.Millisecond).Seconds(), SetAside: s.SetAside, DeadLetters: s.Dead,
 		Gaps: s.Gaps, GapFrom: s.GapFrom, GapTo: s.GapTo,
@@ -174,7 +175,7 @@ func (c *Console) listRelayTargets(ctx context.Context, _ http.ResponseWriter, _
 func (r relayRequest) definition(name string) (message.RelayTarget, httpapi.Refusal) {
 	t := message.RelayTarget{
 		Name: name, URL: r.URL, Format: message.RelayMeta, MessageIDs: message.RelayMeta, Batch: 1, Concurrency: message.RelayConcurrency,
-		GiveUpAfter: message.RelayGiveUpAfter, Numbers: r.Numbers, Accounts: r.Accounts, Tags: r.Tags, Types: r.Types,
+		GiveUpAfter: message.RelayGiveUpAfter, Numbers: r.Numbers, Accounts: r.Accounts, Tags: r.Tags, Client: r.Client, Types: r.Types,
 	}
 	var refused httpapi.Refusal
 	wrong := func(path string, bad bool, code string) {
@@ -184,6 +185,7 @@ func (r relayRequest) definition(name string) (message.RelayTarget, httpapi.Refu
 	}
 	u, err := url.Parse(r.URL)
 	wrong("name", !relayName.MatchString(name), "relay_name_invalid")
+	wrong("client", r.Client != "" && !relayName.MatchString(r.Client), "relay_name_invalid")
 	wrong("url", err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Fragment != "" || len(r.URL) > 2000, "relay_url_invalid")
 	one := func(path, value string, into *string) {
 		if value != "" {

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/config"
+	"sluice/internal/message"
 )
 
 // checkEvery is how often a Directory asks Redis whether a stored entry changed.
@@ -231,6 +232,46 @@ func (d *Directory) RefusesUnknown(number string) bool {
 // Keys returns all API keys. A key of a client covers only numbers of this client. The caller must not change the list.
 func (d *Directory) Keys() []config.APIKey { return d.now.Load().keys }
 
+// Owner returns the client that a number belongs to; empty: none.
+func (d *Directory) Owner(number string) string {
+	if n := d.now.Load().numbers[number]; n != nil {
+		return n.Client
+	}
+	return ""
+}
+
+// NumbersOf returns the numbers that a client may send from, and those of them that other clients may send from too.
+func (d *Directory) NumbersOf(client string) (all, shared []string) {
+	now := d.now.Load()
+	for _, id := range now.ids {
+		n := now.numbers[id]
+		if n.Client != client && !slices.Contains(n.Shared, client) {
+			continue
+		}
+		if all = append(all, id); len(n.Shared) > 0 {
+			shared = append(shared, id)
+		}
+	}
+	return all, shared
+}
+
+// SharedWith returns the other clients that may send from a number. The caller must not change the list.
+func (d *Directory) SharedWith(number string) []string {
+	if n := d.now.Load().numbers[number]; n != nil {
+		return n.Shared
+	}
+	return nil
+}
+
+// Weigh returns the weight of a flow's client, and of its campaign among those of the client.
+func (d *Directory) Weigh(f message.Flow) (client, campaign int) {
+	c := d.now.Load().clients[f.Client]
+	return max(c.Weight, 1), max(c.Campaigns[f.Campaign], 1)
+}
+
+// Quotas returns the quotas of a client; zero: it has none.
+func (d *Directory) Quotas(client string) config.Quotas { return d.now.Load().clients[client].Quotas }
+
 // App returns an app with its secrets; false: there is none, or it lacks its app secret or its verify token.
 func (d *Directory) App(name string) (config.App, bool) {
 	a, ok := d.now.Load().apps[name]
@@ -253,6 +294,7 @@ type snapshot struct {
 	numbers  map[string]*number
 	apps     map[string]config.App
 	keys     []config.APIKey
+	clients  map[string]config.Client
 }
 
 // number is a number of a snapshot.
@@ -271,7 +313,7 @@ func (n *number) hasToken() bool { return n.token != "" || n.tokenErr == nil && 
 // from it.
 func (d *Directory) snapshot(c contents, old *snapshot) *snapshot {
 	f := d.store.o.File
-	next := &snapshot{revision: c.revision, numbers: map[string]*number{}, apps: map[string]config.App{}}
+	next := &snapshot{revision: c.revision, numbers: map[string]*number{}, apps: map[string]config.App{}, clients: map[string]config.Client{}}
 	for _, id := range c.unread {
 		d.log.Error("cannot read a stored entry, it is not used", "entry", id)
 	}
@@ -290,10 +332,15 @@ func (d *Directory) snapshot(c contents, old *snapshot) *snapshot {
 			next.keys = append(next.keys, k)
 		}
 	}
+	for _, one := range f.Clients {
+		if _, is := c.entries[KindClient][one.Name]; !is {
+			next.clients[one.Name] = one
+		}
+	}
 	for kind, entries := range c.entries {
 		for _, id := range slices.Sorted(maps.Keys(entries)) {
 			one := entries[id]
-			if one.removed || kind == KindClient {
+			if one.removed {
 				continue
 			}
 			if was := old.numbers[id]; kind == KindNumber && was != nil && was.revision == one.revision {
@@ -317,6 +364,8 @@ func (d *Directory) snapshot(c contents, old *snapshot) *snapshot {
 				}
 			case KindKey:
 				next.keys = append(next.keys, parsed.APIKeys[0])
+			case KindClient:
+				next.clients[id] = parsed.Clients[0]
 			}
 		}
 	}
@@ -340,7 +389,7 @@ func (next *snapshot) order(f File) {
 		}
 		var own []string
 		for _, id := range next.ids {
-			if next.numbers[id].Client == k.Client && (slices.Contains(k.Numbers, "*") || slices.Contains(k.Numbers, id)) {
+			if n := next.numbers[id]; (n.Client == k.Client || slices.Contains(n.Shared, k.Client)) && (slices.Contains(k.Numbers, "*") || slices.Contains(k.Numbers, id)) {
 				own = append(own, id)
 			}
 		}

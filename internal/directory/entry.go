@@ -71,6 +71,11 @@ func (x index) refer(e Entry) (mistakes []config.Mistake) {
 	switch e := e.(type) {
 	case Number:
 		client(e.Client)
+		for _, name := range e.SharedWith {
+			if client(name); name == e.Client {
+				wrong("shared_with", "the number belongs to client %s: remove it from the list", name)
+			}
+		}
 	case APIKey:
 		client(e.Client)
 		for _, id := range e.Numbers {
@@ -79,8 +84,8 @@ func (x index) refer(e Entry) (mistakes []config.Mistake) {
 			case id == "*":
 			case !known:
 				wrong("phone_number_ids", "phone number id %s is not configured: add the number first", id)
-			case e.Client != "" && n.Client != e.Client:
-				wrong("phone_number_ids", "phone number id %s does not belong to the client %s of the key: remove it, or let the number belong to the client", id, e.Client)
+			case e.Client != "" && n.Client != e.Client && !slices.Contains(n.SharedWith, e.Client):
+				wrong("phone_number_ids", "phone number id %s does not belong to the client %s of the key: remove it, let the number belong to the client, or share the number with it", id, e.Client)
 			}
 		}
 		for name, other := range x[KindKey] {
@@ -187,13 +192,17 @@ func indexOf(c config.Entries) index {
 		x.put(one)
 	}
 	for _, c := range c.Clients {
-		x.put(Client{Name: c.Name, Note: c.Note})
+		one := Client{Name: c.Name, Note: c.Note, Weight: c.Weight, Campaigns: c.Campaigns}
+		if c.Quotas.Quota != (config.Quota{}) || c.Quotas.Classes != nil {
+			one.Quotas = &c.Quotas
+		}
+		x.put(one)
 	}
 	return x
 }
 
 func numberOf(c config.Number) Number {
-	n := Number{PhoneNumberID: c.ID, Display: c.Display, TokenFile: c.TokenFile, RateLimit: c.Rate, UnknownTypes: c.Unknown, Client: c.Client}
+	n := Number{PhoneNumberID: c.ID, Display: c.Display, TokenFile: c.TokenFile, RateLimit: c.Rate, UnknownTypes: c.Unknown, Client: c.Client, SharedWith: c.Shared}
 	if c.Learn {
 		n.RateLimit = 0
 	}
@@ -206,7 +215,7 @@ func numberOf(c config.Number) Number {
 		}
 		n.Classes[name] = Class{
 			Deadline: text(class.Deadline), InDoubtWindow: text(class.InDoubtWindow), InDoubtPolicy: class.InDoubtPolicy,
-			ServerErrorWindow: text(class.ErrorWindow), WebhookRetryWindow: text(class.RepeatWindow),
+			ServerErrorWindow: text(class.ErrorWindow), WebhookRetryWindow: text(class.RepeatWindow), PortfolioLimit: class.PortfolioLimit,
 		}
 	}
 	return n

@@ -299,7 +299,7 @@ func (s *Store) Remove(ctx context.Context, kind Kind, id string, c Change) erro
 	if kind == KindClient {
 		var own []string
 		for _, e := range all.list() {
-			if n, ok := e.(Number); ok && n.Client == id {
+			if n, ok := e.(Number); ok && (n.Client == id || slices.Contains(n.SharedWith, id)) {
 				own = append(own, "phone number id "+n.PhoneNumberID)
 			}
 			if k, ok := e.(APIKey); ok && k.Client == id {

@@ -76,6 +76,7 @@ type Number struct {
 	Classes         map[string]Class `json:"classes,omitempty" doc:"Settings of classes that are different for this number."`
 	TemplateClasses []TemplateClass  `json:"template_classes,omitempty" doc:"Default class of template messages, by the name of the template. The first match counts."`
 	Client          string           `json:"client,omitempty" doc:"Name of the client that the number belongs to."`
+	SharedWith      []string         `json:"shared_with,omitempty" doc:"Names of other clients that may send from the number."`
 	Leaving         string           `json:"leaving,omitempty" doc:"drain or cancel: the number is being removed and accepts no new messages. Only a removal sets it."`
 	State
 }
@@ -87,6 +88,7 @@ type Class struct {
 	InDoubtPolicy      string `json:"in_doubt_policy,omitempty" doc:"resend, park or close: what happens at the end of the in-doubt window."`
 	ServerErrorWindow  string `json:"server_error_window,omitempty" doc:"How long Sluice waits for a status after a server error."`
 	WebhookRetryWindow string `json:"webhook_retry_window,omitempty" doc:"How long Sluice waits for Meta to repeat webhooks that Sluice refused or missed."`
+	PortfolioLimit     string `json:"portfolio_limit,omitempty" doc:"refuse or wait: what happens to a new message that the messaging limit of its portfolio would keep beyond its deadline."`
 }
 
 // TemplateClass is the class of the templates whose names match.
@@ -111,7 +113,7 @@ type APIKey struct {
 	Scopes  []string  `json:"scopes" doc:"What the key may do."`
 	Revoked bool      `json:"revoked,omitempty" doc:"Requests with the key are refused."`
 	Expires time.Time `json:"expires,omitzero" doc:"From this time on requests with the key are refused."`
-	Client  string    `json:"client,omitempty" doc:"Name of the client that the key belongs to. The key may use only numbers of this client; * means all of them."`
+	Client  string    `json:"client,omitempty" doc:"Name of the client that the key belongs to. The key may use only numbers of this client, and numbers that are shared with it; * means all of them."`
 
 	PreviousSHA256  string    `json:"previous_sha256,omitempty" doc:"SHA-256 of the previous key, which is accepted too while callers change it."`
 	PreviousExpires time.Time `json:"previous_expires,omitzero" doc:"From this time on the previous key is refused."`
@@ -122,6 +124,10 @@ type APIKey struct {
 type Client struct {
 	Name string `json:"name" doc:"1 to 32 of a-z, 0-9 and -."`
 	Note string `json:"note,omitempty" doc:"A note for operators, up to 500 characters."`
+
+	Weight    int            `json:"weight,omitempty" doc:"1 to 1000: clients share the slots of a number by their weights. Default: 1."`
+	Campaigns map[string]int `json:"campaign_weights,omitempty" doc:"Weights of campaigns of the client among each other, 1 to 1000, by their names. Others have 1."`
+	Quotas    *config.Quotas `json:"quotas,omitempty" doc:"How many messages of the client are accepted."`
 	State
 }
 

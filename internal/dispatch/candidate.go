@@ -18,6 +18,7 @@ type Verdict int
 const (
 	Sendable Verdict = iota // may be sent now
 	NotYet                  // not before Candidate.At
+	Full                    // not before its portfolio's messaging limit has room
 	Void                    // has nothing to do: its message is cancelled, expired, settled, or has another task
 )
 
@@ -29,7 +30,9 @@ type Candidate struct {
 	Accepted  time.Time           // when the message was: the order in which it waits for its recipient
 	Template  string              // what holds on templates name
 	Fallback  string              // the template that may take its place; empty: there is none
+	Person    string              // counts against the messaging limit of the portfolio; empty: does not
 	Tags      []string            // what holds on tags name
+	Flow      message.Flow        // that shares the slots with others
 	Known     any                 // what the handler is given
 }
 

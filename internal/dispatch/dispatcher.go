@@ -28,11 +28,11 @@ var (
 
 // The scripts of a dispatcher, as Redis gets them.
 var (
-	fetchScript = queue.NamesLua + ratelimit.RateLua + ratelimit.SlotsLua + holds.HeldLua +
-		fmt.Sprintf("local MOST = %d -- tasks of a class\n", fetchMost) + fetchLua
-	tidyScript = queue.NamesLua + fmt.Sprintf("local PAIR, BURST, PROBE = %d, %d, %d\n",
+	fetchScript = queue.NamesLua + queue.FlowsLua + ratelimit.RateLua + ratelimit.SlotsLua + holds.HeldLua +
+		fmt.Sprintf("local MOST, FLOWS = %d, %d -- tasks and flows of a class\n", fetchMost, fetchFlows) + fetchLua
+	tidyScript = queue.NamesLua + queue.FlowsLua + fmt.Sprintf("local PAIR, BURST, PROBE = %d, %d, %d\n",
 		ratelimit.PairEvery.Microseconds(), ratelimit.PairBurst, probeEvery.Milliseconds()) + holds.HeldLua + queue.WaitsLua + tidyLua
-	goneScript = queue.NamesLua + goneLua
+	goneScript = queue.NamesLua + queue.FlowsLua + goneLua
 )
 
 // dispatcher is a worker's part in sending. It is the source of tasks of asynq's server.

@@ -104,11 +104,12 @@ func (d *dispatcher) tidyUp(ctx context.Context, n *number, first bool) (more bo
 	sent := time.Now()
 	read := sent.Sub(n.leasesRead) >= queue.ListEvery
 	now := n.schedule.RedisTime(sent)
+	all, urgent := d.room(n, first)
 	var tidy *redis.Cmd
 	var leases *redis.MapStringStringCmd
 	var pairs ratelimit.PairCommands
 	d.db.Pipe(ctx, func(p redis.Pipeliner) { // each command has its own error
-		tidy = d.tidy.Add(ctx, p, []string{n.key}, tidyMost)
+		tidy = d.tidy.Add(ctx, p, []string{n.key}, tidyMost, all, urgent)
 		if read {
 			leases = n.lease.Read(ctx, p)
 		}

@@ -18,6 +18,8 @@ import (
 const (
 	// fetchMost is how many tasks one fetch takes from a class: more would keep others from Redis.
 	fetchMost = 500
+	// fetchFlows is among how many flows of a class one fetch shares the slots: those that have sent the least.
+	fetchFlows = 64
 	// skipMost bounds how many tasks are fetched for one slot, 2^skipMost, while none can be sent.
 	skipMost = 8
 )
@@ -43,14 +45,17 @@ func (d *dispatcher) fetch(ctx context.Context, n *number, capacity int) ([]*que
 		return nil, next, err
 	}
 	tasks, known, err := d.known(ctx, n, r.tasks)
+	if err == nil {
+		err = d.limit(ctx, n, r, tasks, known)
+	}
 	if err != nil {
 		n.leave(queue.Exits(r.tasks, queue.ToHead)...) // nothing else can be done with them
 		return nil, 0, errors.Join(fmt.Errorf("read records of tasks: %w", err), n.lease.Write(0))
 	}
 	d.useFallbacks(ctx, n.id, r.holds, tasks, known)
 	n.noteExhausted()
-	for _, t := range tasks {
-		t.Era = era
+	for i, t := range tasks {
+		t.Era, t.Flow = era, known[i].Flow
 	}
 	ready, out, behind := n.sort(r, tasks, known)
 	n.leave(out...)
@@ -122,6 +127,10 @@ func (n *number) sort(r fetched, tasks []*queue.Fetched, known []Candidate) (rea
 		case c.Verdict == NotYet:
 			out = append(out, queue.Exit{Fetched: t, How: queue.Delayed, At: queue.WholeSecond(c.At).Unix()})
 			continue
+		case c.Verdict == Full:
+			t.Recipient.Accepted = c.Accepted.UnixMicro()
+			out = append(out, queue.Exit{Fetched: t, How: queue.Limited})
+			continue
 		case hold != "":
 			out = append(out, queue.Exit{Fetched: t, How: queue.Held, Text: hold})
 			continue
@@ -164,8 +173,12 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	field := queue.FieldOf(d.o.Worker, seq)
 	a := n.schedule.Args()
 	args := []any{d.o.Worker, a.Rate, a.Booked, capacity, queue.Sequence(seq), n.ask(may, a.First)}
-	if a.Further > 0 || len(n.spare) > 0 {
+	weights := d.weights(n.flows)
+	if a.Further > 0 || len(n.spare) > 0 || weights != "" {
 		args = append(args, a.Further, len(n.spare))
+	}
+	if weights != "" {
+		args = append(args, weights)
 	}
 	var cmd *redis.Cmd
 	var pairs ratelimit.PairCommands
@@ -178,7 +191,7 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	trip := time.Since(sent)
 	n.pairs.Done(pairs)
 	reply, err := cmd.Slice()
-	if err == nil && len(reply) < 9 {
+	if err == nil && len(reply) < 10 {
 		err = errReply
 	}
 	var b ratelimit.Booking
@@ -193,6 +206,7 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	full, left := ratelimit.Integer(reply[5]), int(ratelimit.Integer(reply[6]))
 	lease, _ := reply[7].(string)
 	r := fetched{now: b.Now, left: left, holds: texts(reply[8])}
+	n.flows = texts(reply[9])
 	r.tasks = n.lease.Add(field, lease)
 	n.pending(left)
 	if len(r.tasks) > 0 {
@@ -208,6 +222,20 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	}
 	ahead := b.Ahead - ((ratelimit.Horizon+ratelimit.Lead)/2 + n.schedule.Further()).Truncate(time.Microsecond)
 	return r, max(ahead, time.Millisecond) - trip, nil
+}
+
+// weights writes the weights of flows for fetch.lua, without those of 1.
+func (d *dispatcher) weights(flows []string) string {
+	if d.o.Weigh == nil || len(flows) == 0 {
+		return ""
+	}
+	var b []byte
+	for _, flow := range flows {
+		if client, campaign := d.o.Weigh(message.FlowOf(flow)); client != 1 || campaign != 1 {
+			b = fmt.Appendf(b, "%s\t%d\t%d\n", flow, client, campaign)
+		}
+	}
+	return string(b)
 }
 
 // errReply means that a script's reply has another form than it should.

@@ -128,7 +128,7 @@ func TestTasksWaitForTheirRecipientInOrder(t *testing.T) {
 		left = left[len(got):]
 		f.end(g, n, queue.Finished, got...)
 	}
-	place, err := f.rates(1).Position(t.Context(), phone, message.Marketing, left[9], 1)
+	place, err := f.rates(1).Position(t.Context(), phone, message.Marketing, message.Flow{}, left[9], 1)
 	if want := c.base.Add(16 * ratelimit.PairEvery); err != nil || place.Task != message.TaskDelayed || place.Until.Sub(want).Abs() > time.Second {
 		t.Errorf("the tenth: %+v, %v, want it at %s", place, err, want)
 	}

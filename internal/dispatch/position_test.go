@@ -22,7 +22,7 @@ func TestPlace(t *testing.T) {
 	f.add(queue.Task{ID: phone + "-soon", K: 1, Number: phone, Class: message.Utility, At: soon})
 	place := func(id string) message.QueueStatus {
 		t.Helper()
-		p, err := reader.Position(t.Context(), phone, message.Utility, id, 1)
+		p, err := reader.Position(t.Context(), phone, message.Utility, message.Flow{}, id, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestPlace(t *testing.T) {
 	if p := place(tasks[0].ID); p.Task != message.TaskWaiting {
 		t.Errorf("not taken %+v", p)
 	}
-	if p, err := reader.Position(t.Context(), phone, message.Authentication, taken[0], 1); err != nil || p.Task != message.TaskFetched {
+	if p, err := reader.Position(t.Context(), phone, message.Authentication, message.Flow{}, taken[0], 1); err != nil || p.Task != message.TaskFetched {
 		t.Errorf("taken %+v, %v", p, err)
 	}
 }

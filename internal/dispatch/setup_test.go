@@ -37,6 +37,7 @@ type fixture struct {
 
 	// For the servers and gates to come.
 	candidates Candidates
+	limit      Limit
 	rate       func(string) (int, bool) // nil: of the numbers that serve or gate is given
 
 	mu      sync.Mutex
@@ -63,7 +64,7 @@ func (f *fixture) options(worker string, h Handler, numbers []Number) Options {
 		}
 	}
 	return Options{
-		Shards: shards, Worker: worker, Rate: rate, Handler: h, Candidates: f.candidates,
+		Shards: shards, Worker: worker, Rate: rate, Handler: h, Candidates: f.candidates, Limit: f.limit,
 		Alive: func(context.Context) (map[message.Shard][]string, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -2,7 +2,7 @@
 -- ones, retries, those no longer held, and those whose recipients may get another message. Of those on a
 -- hold that probes it moves one. A number that has no task left is removed from the index of work.
 -- KEYS  send schedule of the number
--- ARGV  most to move of each kind
+-- ARGV  most to move of each kind; how many may try again of those that wait for the messaging limit, and how many urgent ones
 -- Reply 1 when there may be more to move, else 0; classes in which tasks are pending that may go, as
 --       bits
 -- PROBE is set in front of it.
@@ -13,14 +13,15 @@ local more, left, pending = 0, false, 0
 
 -- due moves the tasks of a sorted set whose time has come: the latest first, so that the earliest
 -- is at the head then.
-local function due(queue, set)
+local function due(class, queue, set)
   local ids = redis.call('ZREVRANGEBYSCORE', set, now[1], '-inf', 'LIMIT', 0, ARGV[1])
   for _, id in ipairs(ids) do
-    local task = queue .. 't:' .. id
+    local key = queue .. 't:' .. id
     redis.call('ZREM', set, id)
-    if redis.call('EXISTS', task) == 1 then
-      redis.call('RPUSH', queue .. 'pending', id)
-      redis.call('HSET', task, 'state', 'pending', 'pending_since', now[1] .. '000000000')
+    local task = redis.call('HMGET', key, 'state', 'flow')
+    if task[1] then
+      to_head(shard, number, class, queue, task[2], id)
+      redis.call('HSET', key, 'state', 'pending', 'pending_since', now[1] .. '000000000')
     end
   end
   if #ids == most then more = 1 end
@@ -31,11 +32,18 @@ for c = 1, 4 do
   queue[c] = queues .. CLASSES[c]
   sets[2 * c - 1], sets[2 * c] = queue[c] .. 'scheduled', queue[c] .. 'retry'
 end
+local limited = shard .. 'waits:' .. number .. ':limit'
+sets[9] = limited
 if redis.call('EXISTS', unpack(sets)) > 0 then
   for c = 1, 4 do
-    due(queue[c], sets[2 * c - 1])
-    due(queue[c], sets[2 * c])
+    due(c - 1, queue[c], sets[2 * c - 1])
+    due(c - 1, queue[c], sets[2 * c])
   end
+  local function again(count, most_score)
+    if count > 0 and release_some(shard, number, limited, queues, now[1], math.min(count, most), most_score) == most then more = 1 end
+  end
+  if tonumber(ARGV[3]) > tonumber(ARGV[2]) then again(tonumber(ARGV[3]), '(2251799813685248') end -- 2^51: the most urgent class, see queue.orderOf
+  again(tonumber(ARGV[2]), '+inf')
   left = redis.call('EXISTS', unpack(sets)) > 0
 end
 
@@ -44,7 +52,8 @@ end
 local kept, holds, now_ms = shard .. 'held:' .. number, shard .. 'holds', now[1] * 1000 + math.floor(now[2] / 1000)
 local function go(entry)
   local class, id = string.match(entry, '^(%d+) (.*)$')
-  redis.call('RPUSH', queue[class + 1] .. 'pending', id)
+  local tasks = queue[class + 1]
+  to_head(shard, number, class, tasks, redis.call('HGET', tasks .. 't:' .. id, 'flow'), id)
   return id
 end
 for _, hold in ipairs(redis.call('SMEMBERS', kept)) do
@@ -80,17 +89,20 @@ for _, hold in ipairs(redis.call('SMEMBERS', kept)) do
   end
 end
 
-local waiting, due_too = release_waits(shard .. 'waits:' .. number, queues, now[1] * 1000000 + now[2], now[1], most)
+local waiting, due_too = release_waits(shard, number, queues, now[1] * 1000000 + now[2], now[1], most)
 left = left or waiting
 if due_too then more = 1 end
 
 local lists = {}
 for c = 1, 4 do lists[c] = queue[c] .. 'pending' end
+lists[5] = shard .. 'flows:' .. number
 if redis.call('EXISTS', unpack(lists)) > 0 then
   left = true
+  local named = {}
+  for _, class in ipairs(redis.call('SMEMBERS', lists[5])) do named[class + 1] = true end
   for c = 4, 1, -1 do
     pending = 2 * pending
-    if redis.call('EXISTS', lists[c]) == 1 and redis.call('EXISTS', queue[c] .. 'paused') == 0 then pending = pending + 1 end
+    if (named[c] or redis.call('EXISTS', lists[c]) == 1) and redis.call('EXISTS', queue[c] .. 'paused') == 0 then pending = pending + 1 end
   end
 end
 if not left and redis.call('EXISTS', shard .. 'hands:' .. number) == 0 then

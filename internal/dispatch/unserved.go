@@ -80,6 +80,15 @@ func (d *dispatcher) tidyGone(ctx context.Context, id string, u *unserved) (wait
 	lists := holds
 	for c := range message.Classes() {
 		lists = append(lists, strconv.Itoa(c))
+		flows, err := d.db.ZRange(ctx, queue.FlowsOf(s, id, c), 0, -1).Result()
+		if err != nil {
+			return 0, err
+		}
+		for _, flow := range flows {
+			if flow != "" {
+				lists = append(lists, strconv.Itoa(c)+"\t"+flow)
+			}
+		}
 	}
 	for _, list := range lists {
 		length := int64(0)

@@ -15,25 +15,33 @@ type Filter struct {
 	WABAs   []string // WhatsApp Business Account ids, of the event or of its number
 	Tags    []string // of the message; events that are not about a message have none
 	Types   []string // types of events
+
+	// Client selects the messages of a client, and what concerns its numbers; empty: all. Shared are its numbers that other
+	// clients send from too: of these it selects only events about messages of the client.
+	Client string
+	Shared []string
 }
 
-// TagsOf returns for each marker the tags of the message that it names; nil: no message is found.
-type TagsOf func(ctx context.Context, markers []string) ([][]string, error)
+// MessagesOf returns for each marker the message that it names; zero: no message is found.
+type MessagesOf func(ctx context.Context, markers []string) ([]message.Context, error)
 
 // Selects reports whether the filter selects an event, apart from its tags. accounts has the account of each number.
 func (f Filter) Selects(e *message.Event, accounts map[string]string) bool {
 	return has(f.Numbers, e.Number) && has(f.Types, e.Type) && (len(f.WABAs) == 0 || slices.Contains(f.WABAs, cmp.Or(e.WABA, accounts[e.Number])))
 }
 
-// SelectsTags reports whether the filter selects an event about a message with tags.
-func (f Filter) SelectsTags(tags []string) bool {
-	return len(f.Tags) == 0 || slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(f.Tags, tag) })
+// SelectsMessage reports whether the filter selects an event of a number about a message; about none, if it is zero.
+func (f Filter) SelectsMessage(number string, m message.Context) bool {
+	if f.Client != "" && m.Client != f.Client && (m.Client != "" || slices.Contains(f.Shared, number)) {
+		return false
+	}
+	return len(f.Tags) == 0 || slices.ContainsFunc(m.Tags, func(tag string) bool { return slices.Contains(f.Tags, tag) })
 }
 
-// Select returns the lines that the filter selects, in their order. A filter with tags reads the tags of the messages
-// that statuses are about with tagsOf, in one call. It may return the slice all.
-func (f Filter) Select(ctx context.Context, all []Line, accounts *Accounts, tagsOf TagsOf) ([]Line, error) {
-	if len(f.Numbers)+len(f.WABAs)+len(f.Tags)+len(f.Types) == 0 {
+// Select returns the lines that the filter selects, in their order. A filter with tags or a client reads the messages
+// that statuses are about with messagesOf, in one call. It may return the slice all.
+func (f Filter) Select(ctx context.Context, all []Line, accounts *Accounts, messagesOf MessagesOf) ([]Line, error) {
+	if len(f.Numbers)+len(f.WABAs)+len(f.Tags)+len(f.Types)+len(f.Client) == 0 {
 		return all, nil
 	}
 	var known map[string]string
@@ -49,7 +57,7 @@ func (f Filter) Select(ctx context.Context, all []Line, accounts *Accounts, tags
 			selected = append(selected, l)
 		}
 	}
-	if len(f.Tags) == 0 {
+	if len(f.Tags) == 0 && f.Client == "" {
 		return selected, nil
 	}
 	var markers []string
@@ -58,21 +66,21 @@ func (f Filter) Select(ctx context.Context, all []Line, accounts *Accounts, tags
 			markers = append(markers, marker)
 		}
 	}
-	var tags [][]string
+	var named []message.Context
 	if len(markers) > 0 {
 		var err error
-		if tags, err = tagsOf(ctx, markers); err != nil {
+		if named, err = messagesOf(ctx, markers); err != nil {
 			return nil, err
 		}
 	}
 	return slices.DeleteFunc(selected, func(l Line) bool {
-		var carried []string
+		var about message.Context
 		if l.Event.Message != nil {
-			carried = l.Event.Message.Tags
+			about = *l.Event.Message
 		} else if markerOf(l.Event) != "" {
-			carried, tags = tags[0], tags[1:]
+			about, named = named[0], named[1:]
 		}
-		return !f.SelectsTags(carried)
+		return !f.SelectsMessage(l.Event.Number, about)
 	}), nil
 }
 

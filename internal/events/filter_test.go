@@ -28,12 +28,12 @@ func TestFilter(t *testing.T) {
 	}
 	accounts := events.NewAccounts(func(context.Context) (map[string]string, error) { return map[string]string{numberA: "77"}, nil })
 	calls := 0
-	tagsOf := func(_ context.Context, markers []string) (tags [][]string, err error) {
+	messagesOf := func(_ context.Context, markers []string) (all []message.Context, err error) {
 		calls++
 		for _, m := range markers {
-			tags = append(tags, []string{m})
+			all = append(all, message.Context{Tags: []string{m}, Client: m})
 		}
-		return tags, nil
+		return all, nil
 	}
 	for _, tt := range []struct {
 		filter events.Filter
@@ -49,7 +49,7 @@ func TestFilter(t *testing.T) {
 		{events.Filter{Tags: []string{"autumn", "spring"}, Types: []string{message.EventMessage}}, []int{0, 1}},
 		{events.Filter{Tags: []string{"nosuch"}}, nil},
 	} {
-		selected, err := tt.filter.Select(t.Context(), slices.Clone(lines), accounts, tagsOf)
+		selected, err := tt.filter.Select(t.Context(), slices.Clone(lines), accounts, messagesOf)
 		var got []int
 		for _, l := range selected {
 			got = append(got, l.Place.N)
@@ -62,7 +62,7 @@ func TestFilter(t *testing.T) {
 		t.Errorf("%d reads of tags, want one for each filter that has tags and selects statuses", calls)
 	}
 	failed := errors.New("failed")
-	_, err := events.Filter{Tags: []string{"x"}}.Select(t.Context(), lines, nil, func(context.Context, []string) ([][]string, error) { return nil, failed })
+	_, err := events.Filter{Tags: []string{"x"}}.Select(t.Context(), lines, nil, func(context.Context, []string) ([]message.Context, error) { return nil, failed })
 	if !errors.Is(err, failed) {
 		t.Errorf("tags that cannot be read: %v", err)
 	}

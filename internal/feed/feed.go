@@ -31,7 +31,7 @@ type tail interface {
 type Options struct {
 	Tail       tail                                  // required
 	Names      *Names                                // keeps the named cursors; required
-	TagsOf     events.TagsOf                         // required
+	MessagesOf events.MessagesOf                     // required
 	Accounts   *events.Accounts                      // nil: only events that name their account match waba_id
 	Keys       httpapi.Keys                          // the API keys; empty: every request is refused
 	Offset     func() time.Duration                  // returns how far Redis's clock is ahead of the clock of this machine; nil: not at all

@@ -80,9 +80,9 @@ func TestOrder(t *testing.T) {
 func TestFilters(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(o *feed.Options) {
-		o.TagsOf = func(_ context.Context, markers []string) (all [][]string, err error) {
+		o.MessagesOf = func(_ context.Context, markers []string) (all []message.Context, err error) {
 			for _, m := range markers {
-				all = append(all, []string{m})
+				all = append(all, message.Context{Tags: []string{m}})
 			}
 			return all, nil
 		}

@@ -70,7 +70,7 @@ func (f *Feed) query(r *http.Request) (q query, refused httpapi.Refusal) {
 
 // filterOf reads the filter of a request, within the numbers that an API key covers.
 func filterOf(v url.Values, key httpapi.Key) (filter events.Filter, refused httpapi.Refusal) {
-	filter = events.Filter{Numbers: v["phone_number_id"], WABAs: v["waba_id"], Tags: v["tag"], Types: v["type"]}
+	filter = events.Filter{Numbers: v["phone_number_id"], WABAs: v["waba_id"], Tags: v["tag"], Types: v["type"], Client: key.Client, Shared: key.Shared}
 	for _, number := range filter.Numbers {
 		if !message.IsNumberID(number) {
 			refused = append(refused, httpapi.Problem("phone_number_id", "phone_number_id_invalid"))

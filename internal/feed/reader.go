@@ -67,7 +67,7 @@ func (r *reader) read(ctx context.Context, most int) (lines []events.Line, ended
 		next, err := r.next(ctx, most-len(lines))
 		var selected []events.Line
 		if err == nil {
-			selected, err = r.query.filter.Select(ctx, next, r.f.o.Accounts, r.f.o.TagsOf)
+			selected, err = r.query.filter.Select(ctx, next, r.f.o.Accounts, r.f.o.MessagesOf)
 		}
 		if err != nil && len(lines) > 0 {
 			r.back(before)

@@ -57,7 +57,7 @@ func setup(t testing.TB, change ...func(*feed.Options)) *bench {
 	}
 	tail := events.NewTail(b.stream)
 	o := feed.Options{
-		Tail: tail, Names: feed.NewNames(db), Registerer: b.registry, TagsOf: noTags, Left: ops.Left,
+		Tail: tail, Names: feed.NewNames(db), Registerer: b.registry, MessagesOf: noMessages, Left: ops.Left,
 		Keys: httpapi.FixedKeys([]httpapi.Key{
 			{Name: "wide", Hash: httpapi.HashToken(b.wide), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{httpapi.AllNumbers}},
 			{Name: "narrow", Hash: httpapi.HashToken(b.narrow), Scopes: []string{httpapi.ScopeEvents}, Numbers: []string{numberA}},
@@ -108,7 +108,7 @@ func (b *bench) clock(t testing.TB) int64 {
 	return now.UnixMilli()
 }
 
-func noTags(context.Context, []string) ([][]string, error) { return nil, nil }
+func noMessages(context.Context, []string) ([]message.Context, error) { return nil, nil }
 
 // event returns the nth event of a number.
 func event(number string, n int) message.Event {

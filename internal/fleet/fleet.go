@@ -105,7 +105,7 @@ type Number struct {
 	Later      int            `json:"later" doc:"Messages that wait for their time: scheduled ones, retries, and those whose recipient is at Meta's pair limit."`
 	Active     int            `json:"active" doc:"Messages that workers have fetched."`
 	Held       int            `json:"held_messages" doc:"Messages that holds keep from being sent."`
-	ETA        float64        `json:"eta_seconds" doc:"How long until the waiting messages are sent, at the effective rate. While the number is held: after the end of the hold."`
+	ETA        float64        `json:"eta_seconds" doc:"How long until the waiting messages are sent, at the effective rate, and with room under the messaging limit of the portfolio. While the number is held: after the end of the hold."`
 	Classes    []WaitingClass `json:"classes" doc:"What waits by class, the most urgent first. Classes without messages are left out."`
 	HeldAll    bool           `json:"held" doc:"Whether all messages of the number are held."`
 	Holds      []NumberHold   `json:"holds" doc:"The holds that concern the number."`
@@ -114,7 +114,17 @@ type Number struct {
 	Dead       int            `json:"dead_letters" doc:"Dead letters."`
 	Meta       observed.Meta  `json:"meta" doc:"What Meta says of the number, as workers read it. A value that is absent is unknown."`
 	Awaiting   int            `json:"awaiting_status" doc:"Messages that Meta accepted more than 15 minutes ago and sent no status for."`
+	Portfolio  *Portfolio     `json:"portfolio,omitempty" doc:"The messaging limit of the number's business portfolio. Absent: it has none, or it is unknown."`
 	Partial    bool           `json:"counts_incomplete,omitempty" doc:"true: a list of messages in doubt, parked, dead or awaiting a status is so long that this number can have more of them than it says. The sums of GET /v1/overview for an API key for all numbers are exact."`
+}
+
+// Portfolio is how much of the messaging limit of a business portfolio is used. All its numbers share it.
+type Portfolio struct {
+	ID      string  `json:"portfolio_id" doc:"Meta's id of the portfolio. Of its account or number where Meta does not say the portfolio."`
+	Limit   int     `json:"limit" doc:"How many people the portfolio may write to first in 24 hours."`
+	Used    int     `json:"used" doc:"How many people count now."`
+	Waiting int     `json:"waiting" doc:"Messages of this number that wait for room. They are among the messages that wait for their time."`
+	ETA     float64 `json:"eta_seconds" doc:"How long until all waiting messages of the number have room, if each goes to another person. 0: there is room."`
 }
 
 // WaitingClass is what waits in one class of a number.
@@ -194,7 +204,13 @@ func join(r backlog.Number, list []message.Hold, byHold []int, held int, lists l
 		Held: held, ETA: r.ETAAll().Seconds(), HeldAll: holds.KeepAll(list, r.Number), Classes: []WaitingClass{}, Holds: []NumberHold{},
 		InDoubt: lists.InDoubt, Parked: lists.Parked, Dead: lists.Dead, Awaiting: lists.Awaiting,
 	}
+	if s := r.Portfolio; s != nil {
+		n.Portfolio = &Portfolio{ID: s.Portfolio, Limit: s.Limit, Used: s.Used, ETA: r.LimitWaitAll().Seconds()}
+	}
 	for _, w := range r.Waiting {
+		if n.Portfolio != nil {
+			n.Portfolio.Waiting += w.Limited
+		}
 		n.Waiting += w.Pending
 		n.Later += w.Delayed
 		n.Active += w.Active

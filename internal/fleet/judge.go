@@ -109,6 +109,8 @@ func attention(n Number, idle time.Duration, now time.Time) (Attention, string) 
 		}
 	}
 	switch {
+	case n.Portfolio != nil && 10*n.Portfolio.Used >= 9*n.Portfolio.Limit:
+		return Look, fmt.Sprintf("%d of the %d people are counted that Meta lets its portfolio write to first in 24 hours.", n.Portfolio.Used, n.Portfolio.Limit)
 	case n.tokenLeft(now) < tokenLook:
 		return Look, tokenWhy(n.Meta.Token, now)
 	case n.Meta.Profile != nil && n.Meta.Profile.Quality == "RED":
@@ -180,6 +182,9 @@ func speed(n Number, now time.Time) string {
 		return fmt.Sprintf("Holds on templates or tags keep all %s.", count(n.Held, "waiting message", "waiting messages"))
 	case paused >= 0:
 		return fmt.Sprintf("The queue of class %s is paused in asynq.", n.Classes[paused].Class)
+	case n.Portfolio != nil && n.Portfolio.Waiting > 0 && n.Waiting == 0 && n.Active == 0:
+		return fmt.Sprintf("%s for room under the messaging limit of the portfolio: %d of %d people are counted in 24 hours. The last of them leaves in about %s.",
+			count(n.Portfolio.Waiting, "message waits", "messages wait"), n.Portfolio.Used, n.Portfolio.Limit, time.Duration(n.Portfolio.ETA*float64(time.Second)).Round(time.Second))
 	case n.Waiting == 0 && n.Active == 0 && n.Later > 0:
 		return fmt.Sprintf("%s for their time: scheduled messages, retries, or recipients at Meta's pair limit.", count(n.Later, "message waits", "messages wait"))
 	case n.Waiting == 0 && n.Active == 0:

@@ -287,7 +287,7 @@ func TestPortfolioLimit(t *testing.T) {
 		{"a", day, false},
 		{"a", day + time.Hour, true},
 	} {
-		if got := b.open(c.person, begin.Add(c.at), 2); got != c.ok {
+		if got := b.open(c.person, begin.Add(c.at), 2, day); got != c.ok {
 			t.Errorf("%d: %s at %v: %v", i, c.person, c.at, got)
 		}
 	}

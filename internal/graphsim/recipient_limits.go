@@ -1,8 +1,10 @@
 package graphsim
 
 import (
+	"cmp"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +15,7 @@ const (
 	pairBurst = 45
 )
 
-// day is the length of the customer service window, and of the window of the portfolio's limit.
+// day is the length of the customer service window, and of the window of the portfolio's limit unless Options.LimitWindow is set.
 const day = 24 * time.Hour
 
 // recipientLimits are the limits that concern recipients. They store hashes only.
@@ -26,6 +28,8 @@ type recipientLimits struct {
 	wrote   map[uint64]time.Time // by number and recipient: when the recipient last wrote
 	opened  map[uint64]time.Time // by recipient: when the business first wrote within the day, outside the customer service window
 	opening []opening            // the same, oldest first
+
+	over atomic.Int64 // messages above the limit of the portfolio
 }
 
 type opening struct {
@@ -84,12 +88,12 @@ func (b *recipientLimits) inWindow(number, person string, now time.Time) bool {
 	return ok && now.Sub(at) < day
 }
 
-// open reports whether the business may open a conversation with one more recipient, with most in 24 hours, and
+// open reports whether the business may open a conversation with one more recipient, with most in a window, and
 // counts the recipient if it may.
-func (b *recipientLimits) open(person string, now time.Time, most int) bool {
+func (b *recipientLimits) open(person string, now time.Time, most int, window time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for len(b.opening) > 0 && now.Sub(b.opening[0].at) >= day {
+	for len(b.opening) > 0 && now.Sub(b.opening[0].at) >= window {
 		delete(b.opened, b.opening[0].person)
 		b.opening = b.opening[1:]
 	}
@@ -119,7 +123,8 @@ func (s *Sim) limitedBy(st *standing, number string, m request, now time.Time) (
 	switch {
 	case s.options.Window && m.Type != "template":
 		return 0, 131047
-	case most > 0 && !s.recipients.open(m.recipient, now, most):
+	case most > 0 && !s.recipients.open(m.recipient, now, most, cmp.Or(time.Duration(s.options.LimitWindow), day)):
+		s.recipients.over.Add(1)
 		return 0, 131048
 	}
 	return 0, 0

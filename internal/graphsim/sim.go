@@ -47,6 +47,8 @@ type Options struct {
 	PairLimit bool `json:"pair_limit"` // one message in 6 s from a number to a recipient, after a burst of 45; more are refused with 131056
 	Window    bool `json:"window"`     // only templates reach a recipient that has not written for 24 hours; other messages fail with 131047
 
+	LimitWindow Duration `json:"limit_window"` // the window of Account.Tier; 0: 24 hours
+
 	Registry *prometheus.Registry `json:"-"` // for the metrics, which /metrics shows; nil: a new one
 }
 
@@ -255,11 +257,12 @@ func (s *Sim) Duplicates() int { return s.ledger.duplicates() }
 
 // Stats are the counters of the simulator.
 type Stats struct {
-	Requests   map[string]int `json:"requests"`       // calls by result: "ok", a Graph error code, or a way of not answering
-	Accepted   int            `json:"accepted"`       // accepted messages, answered or not
-	Marks      int            `json:"marks"`          // accepted marks of read, with a typing indicator or without
-	Duplicates int            `json:"duplicates"`     // see Sim.Duplicates
-	Windows    map[string]int `json:"largest_window"` // by number: the most messages that arrived in any second, refused ones included
+	Requests   map[string]int `json:"requests"`             // calls by result: "ok", a Graph error code, or a way of not answering
+	Accepted   int            `json:"accepted"`             // accepted messages, answered or not
+	Marks      int            `json:"marks"`                // accepted marks of read, with a typing indicator or without
+	Duplicates int            `json:"duplicates"`           // see Sim.Duplicates
+	Windows    map[string]int `json:"largest_window"`       // by number: the most messages that arrived in any second, refused ones included
+	OverLimit  int            `json:"over_messaging_limit"` // messages above the messaging limit of the portfolio
 	Webhooks   WebhookStats   `json:"webhooks"`
 	Faults     Faults         `json:"faults"`
 	Outage     bool           `json:"outage"`
@@ -273,6 +276,7 @@ func (s *Sim) Stats() Stats {
 		Accepted:   s.ledger.len(),
 		Duplicates: s.ledger.duplicates(),
 		Windows:    s.limit.largest(),
+		OverLimit:  int(s.recipients.over.Load()),
 		Webhooks:   s.hooks.stats(),
 		Steps:      s.script.Load().report(),
 	}

@@ -40,6 +40,8 @@ type Key struct {
 	Numbers []string  // the phone number ids that it covers, or AllNumbers; empty: none
 	Revoked bool      // it is refused with a code of its own
 	Expires time.Time // it is refused from this time on; zero: it does not expire
+	Client  string    // it sees only messages of this client; empty: all
+	Shared  []string  // of the numbers: those that messages of other clients are sent from too
 }
 
 // NewToken returns the token of a new key, with 256 random bits. Its owner keeps it, and the configuration has
@@ -67,6 +69,12 @@ func hashToken(token string) (hash [2 * sha256.Size]byte) {
 // Covers reports whether the key may be used for a phone number id.
 func (k Key) Covers(number string) bool {
 	return k.CoversAll() || slices.Contains(k.Numbers, number)
+}
+
+// Sees reports whether the key may see a message of a client, or of none, of a number that the key covers. A message without a
+// client is of the client of its number.
+func (k Key) Sees(client, number string) bool {
+	return k.Client == "" || client == k.Client || client == "" && !slices.Contains(k.Shared, number)
 }
 
 // CoversAll reports whether the key may be used for all phone number ids.

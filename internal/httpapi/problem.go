@@ -157,12 +157,16 @@ var answers = map[string]answer{
 
 	// The state of the server.
 	"deadline_unreachable":      {429, "The message would expire before it can be sent: other messages of the number wait.", "Try again later, set a later expires_at, or use another number. Retry-After says how long the waiting messages will take."},
+	"portfolio_limit_reached":   {429, "The message would expire before Meta's messaging limit lets the business write to another person.", "Try again later, or set a later expires_at. Retry-After says when there is room."},
 	"forwarding_not_configured": {503, "The API cannot forward this request to Meta: it has no access token of the number.", "Ask the operator to set token_file of the number in the producer's configuration, or call Meta directly."},
 	"stopping":                  {503, "The server is stopping. This line and those after it were not read.", "Send them again."},
 	"feed_busy":                 {429, "Too many callers read events at the same time, of all API keys or of this one.", "Use one stream for all events, and end those that are not used."},
 	"events_unavailable":        {503, "Storage is temporarily unavailable. Events cannot be read.", "Send the request again with the same cursor."},
 	"archive_not_configured":    {503, "There is no archive, so there are no reports.", "Set archive.database_url_file for the producers and workers: see docs/archive.md."},
 	"archive_unavailable":       {503, "The archive did not answer in time.", "Ask for fewer days, or use sluice report, which waits longer. The log of the producer says what failed."},
+	"client_not_found":          {0, "The API key is not one of this client.", "Leave client out, or name the client of the API key."},
+	"day_invalid":               {0, "from and to must be days like 2026-01-31, up to 93 of them, and from must not be after to.", "Give days in this form. For more days, send further requests."},
+	"quota_exceeded":            {429, "The client has used up a quota of messages.", "Send the request again after the time in Retry-After. An operator sets the quotas: sluice clients set."},
 	"overloaded":                {503, "Storage is nearly full. No messages are accepted until waiting messages have been sent.", "Send the request again after the time in Retry-After."},
 	"store_unavailable":         {503, "Storage is temporarily unavailable. What the request changes may or may not be stored.", "Send a message again with the same key: it is accepted once. Read what is there before you repeat another change."},
 }

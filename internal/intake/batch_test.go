@@ -309,7 +309,7 @@ func TestBatchGroups(t *testing.T) {
 	var asked atomic.Int64
 	serve := direct(intake.Options{
 		Acceptor: g, Reader: k,
-		ETA: func(_ context.Context, _ string, c message.Class) (time.Duration, error) {
+		ETA: func(_ context.Context, _ string, c message.Class, _ message.Flow) (time.Duration, error) {
 			asked.Add(1)
 			if c == message.Authentication {
 				return time.Hour, nil

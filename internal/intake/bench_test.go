@@ -38,7 +38,7 @@ func benchmarkHandler(b *testing.B, path, media, body string, status, least int)
 		Acceptor: nothing{}, Reader: nothing{},
 		Keys:    httpapi.FixedKeys(httpapi.Key{Hash: httpapi.HashToken(token), Scopes: httpapi.Scopes(), Numbers: []string{httpapi.AllNumbers}}),
 		Numbers: func(string) bool { return true },
-		ETA:     func(context.Context, string, message.Class) (time.Duration, error) { return 0, nil },
+		ETA:     func(context.Context, string, message.Class, message.Flow) (time.Duration, error) { return 0, nil },
 	})
 	h := in.Handler()
 	r, err := http.NewRequest(http.MethodPost, path, nil)

@@ -57,7 +57,7 @@ func (in *Intake) cancelMessage(ctx context.Context, id string) refusal {
 }
 
 // named returns the message id in the path of a request. It refuses a request whose API key has none of the
-// scopes, and answers not_found for messages of numbers that the key does not cover.
+// scopes, and answers not_found for messages of numbers that the key does not cover, and of other clients.
 func (in *Intake) named(r *http.Request, scopes ...string) (string, refusal) {
 	key, refused := in.o.Keys.Authorize(r, scopes...)
 	if refused != nil {
@@ -67,5 +67,14 @@ func (in *Intake) named(r *http.Request, scopes ...string) (string, refusal) {
 	if number, ok := message.Number(id); !ok || !key.Covers(number) {
 		return "", refuse("not_found")
 	}
-	return id, nil
+	if key.Client == "" {
+		return id, nil
+	}
+	ctx, stop := context.WithTimeout(r.Context(), storeTimeout)
+	defer stop()
+	rec, refused := in.find(ctx, id)
+	if refused == nil && !key.Sees(rec.Client, rec.From) {
+		refused = refuse("not_found")
+	}
+	return id, refused
 }

@@ -35,7 +35,7 @@ type envelope struct {
 	body    jsondoc.Doc
 	headers jsondoc.Doc // members that are headers, on Meta's own path
 
-	from, class, key, ref, tags, sendAt, expiresAt, message jsondoc.Value
+	from, class, key, ref, tags, campaign, sendAt, expiresAt, message jsondoc.Value
 
 	after    after
 	fallback fallback
@@ -109,6 +109,8 @@ func (e *envelope) member(name string) *jsondoc.Value {
 		return &e.ref
 	case "tags":
 		return &e.tags
+	case "campaign":
+		return &e.campaign
 	case "send_at":
 		return &e.sendAt
 	case "expires_at":
@@ -182,6 +184,7 @@ func (e *envelope) newMessage(key *string) message.Message {
 	if !m.ExpiresAt.IsZero() && !m.SendAt.Before(m.ExpiresAt) {
 		e.refuse("send_at", "send_at_after_expires_at")
 	}
+	e.readCampaign(&m)
 	e.readAfter(&m)
 	e.content(&m)
 	e.readFallback(&m)
@@ -232,7 +235,7 @@ func (e *envelope) hash(m *message.Message) string {
 	b = jsondoc.AppendString(append(b, `,"class":`...), string(m.Class))
 	b = jsondoc.AppendString(append(b, `,"ref":`...), m.Ref)
 	b = append(b, `,"tags":`...)
-	if m.Tags == nil { // tags is absent, null or empty
+	if e.tags.Len() == 0 { // tags is absent, null or empty
 		b = append(b, "null"...)
 	} else {
 		b = e.tags.AppendCanonical(b)
@@ -241,6 +244,9 @@ func (e *envelope) hash(m *message.Message) string {
 	b = m.ExpiresAt.AppendFormat(append(b, `","expires_at":"`...), time.RFC3339Nano)
 	b = e.message.AppendCanonical(append(b, `","message":`...))
 	b = e.appendFallback(e.appendAfter(b))
+	if m.Campaign != "" {
+		b = jsondoc.AppendString(append(b, `,"campaign":`...), m.Campaign)
+	}
 	b = append(b, '}')
 	e.buffer = b
 	sum := sha256.Sum256(b)
@@ -312,6 +318,21 @@ func (e *envelope) labels() (tags []string) {
 		tags = append(tags, tag)
 	}
 	return tags
+}
+
+// readCampaign reads the campaign, which is one of the tags too.
+func (e *envelope) readCampaign(m *message.Message) {
+	m.Campaign = e.text("campaign", &e.campaign)
+	switch {
+	case !e.campaign.Present():
+	case !isLabel(m.Campaign, maxTag):
+		e.refuse("campaign", "tag_invalid")
+	case !slices.Contains(m.Tags, m.Campaign):
+		if len(m.Tags) == maxTags {
+			e.refuse("campaign", "tags_too_many")
+		}
+		m.Tags = append(m.Tags, m.Campaign)
+	}
 }
 
 // isLabel reports whether s has 1 to most code points and no control characters, which could harm a terminal.

@@ -19,6 +19,7 @@ const (
 	ruleBackoff   rule = "backoff"               // queued: an attempt failed, and the next one starts later
 	ruleHold      rule = "hold"                  // queued: a hold on its number, template or tag, or on everything
 	ruleNamed     rule = "named_message"         // queued: Meta has not accepted the message that it names
+	ruleLimit     rule = "portfolio_limit"       // queued: for room under the messaging limit of its portfolio
 	rulePair      rule = "pair_limit"            // queued: its recipient is at Meta's pair limit
 	ruleQueue     rule = "queue"                 // queued: behind other messages
 	ruleFetched   rule = "fetched"               // queued: a worker has fetched its task and waits for a slot
@@ -34,12 +35,12 @@ const (
 type explanation struct {
 	ID        string         `json:"id" doc:"Sluice's id of the message."`
 	State     message.State  `json:"state" doc:"The state of the message."`
-	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, after, scheduled, backoff, hold, named_message, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
+	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, after, scheduled, backoff, hold, named_message, portfolio_limit, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
 	Detail    string         `json:"detail" doc:"The rule in words."`
-	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue it is an estimate."`
+	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue and portfolio_limit it is an estimate."`
 	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives. retry: send again after a server error. resend: send again, once, after a request without an answer. park: wait for an operator. close: failed, not sent again."`
 	After     *message.After `json:"after,omitempty" doc:"With after: the message that it waits for, and the state."`
-	Ahead     *int           `json:"ahead,omitempty" doc:"With queue: number of messages of the same class before it."`
+	Ahead     *int           `json:"ahead,omitempty" doc:"With queue: number of messages of the same class, client and campaign before it."`
 	Holds     []httpapi.Hold `json:"holds,omitempty" doc:"With hold: all holds on the message."`
 	Reason    string         `json:"reason,omitempty" doc:"Why the message is in this state."`
 	Code      int            `json:"code,omitempty" doc:"Meta's last error code."`
@@ -125,6 +126,8 @@ func queued(r message.Record, s message.QueueStatus, now time.Time) explanation 
 		return held(s.Holds)
 	case s.Named != "":
 		return explanation{Rule: ruleNamed, Until: r.ExpiresAt.UTC(), Detail: "The message names message " + s.Named + ", and Meta has not accepted that one yet. When Meta accepts it, this message is sent, within a minute. If it ends without being sent, this message is rejected."}
+	case s.Limited:
+		return explanation{Rule: ruleLimit, Until: s.Until.UTC(), Detail: "The business portfolio has written to as many people in 24 hours as Meta lets it write to first. The message is sent when one of them counts no more, or when its recipient writes to the number."}
 	case s.Task == message.TaskDelayed && s.Until.After(now):
 		return explanation{Rule: rulePair, Until: s.Until.UTC(), Detail: "The recipient is at Meta's pair limit for this number, or an attempt of the message has just ended."}
 	case s.Task == message.TaskFetched:
@@ -136,9 +139,13 @@ func queued(r message.Record, s message.QueueStatus, now time.Time) explanation 
 	if s.Approximate {
 		most = "at most "
 	}
+	of := "class " + string(r.Class)
+	if r.Flow() != (message.Flow{}) {
+		of += ", client and campaign, which share the slots with others by weight,"
+	}
 	return explanation{
 		Rule: ruleQueue, Ahead: &s.Ahead, Until: now.Add(s.In).UTC().Truncate(time.Second),
-		Detail: fmt.Sprintf("The message waits for a send slot of its number, behind %s%d messages of its class %s and all messages of more urgent classes.", most, s.Ahead, r.Class),
+		Detail: fmt.Sprintf("The message waits for a send slot of its number, behind %s%d messages of its %s and all messages of more urgent classes.", most, s.Ahead, of),
 	}
 }
 

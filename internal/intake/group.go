@@ -31,10 +31,11 @@ type line struct {
 // alone is the index of a message that is not accepted together with its group.
 const alone = -1
 
-// estimate is how long a message of a number and class would wait.
+// estimate is how long a message of a number, class and flow would wait.
 type estimate struct {
 	number string
 	class  message.Class
+	flow   message.Flow
 	wait   time.Duration
 }
 
@@ -80,7 +81,7 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 			continue
 		}
 		m := &g.messages[l.message]
-		if now.Add(in.groupWait(storing, g, m, now)).Before(m.ExpiresAt) {
+		if now.Add(in.groupWait(storing, g, m, now)).Before(m.ExpiresAt) && in.limitWait(storing, m, now) == 0 {
 			if n := len(store); n != l.message {
 				g.messages[n] = *m
 			}
@@ -95,7 +96,7 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 		})
 	}
 	if len(store) > 0 {
-		results := in.o.Acceptor.AcceptAll(storing, store)
+		results := in.acceptAll(storing, store)
 		for i := range g.lines {
 			if l := &g.lines[i]; l.message != alone {
 				l.accepted, l.refused = results[l.message].Acceptance, in.refused(&store[l.message], results[l.message].Err)
@@ -106,18 +107,18 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	others.Wait()
 }
 
-// groupWait returns the same as wait, with one estimate for all messages of a group with the same number and class.
+// groupWait returns the same as wait, with one estimate for all messages of a group with the same number, class and flow.
 func (in *Intake) groupWait(ctx context.Context, g *group, m *message.Message, now time.Time) time.Duration {
 	if in.o.ETA == nil || m.SendAt.After(now) || m.After.ID != "" {
 		return 0
 	}
 	for _, e := range g.waits {
-		if e.class == m.Class && e.number == m.From {
+		if e.class == m.Class && e.number == m.From && e.flow == m.Flow() {
 			return e.wait
 		}
 	}
 	wait := in.wait(ctx, m, now)
-	g.waits = append(g.waits, estimate{m.From, m.Class, wait})
+	g.waits = append(g.waits, estimate{m.From, m.Class, m.Flow(), wait})
 	return wait
 }
 

@@ -62,9 +62,9 @@ type canceller interface {
 	Cancel(ctx context.Context, id string) (message.State, error)
 }
 
-// eta estimates how long a new message of a number and class would wait. It blocks for at most half a second. After
+// eta estimates how long a new message of a number, class and flow would wait. It blocks for at most half a second. After
 // an error the wait is unknown, and eta has logged the cause.
-type eta func(ctx context.Context, number string, c message.Class) (time.Duration, error)
+type eta func(ctx context.Context, number string, c message.Class, f message.Flow) (time.Duration, error)
 
 // classes finds the class of a message whose request has none. It does not block.
 type classes interface {
@@ -87,6 +87,18 @@ type catalogue interface {
 	Want(ctx context.Context, number string) error
 }
 
+// quotas has the quotas of clients.
+type quotas interface {
+	// Take counts messages of clients, and returns an error for each that is not counted: a *message.QuotaError, or why the
+	// quota is not known. It returns nil without a round trip if no client of the messages has a quota.
+	Take(ctx context.Context, all []message.Message) []error
+	// Return takes back what Take counted.
+	Return(ctx context.Context, all []message.Message)
+}
+
+// usage returns what Meta took of a client, or of all if it is empty, from a day to another one, both included.
+type usage func(ctx context.Context, client string, from, to time.Time) ([]message.Usage, error)
+
 // Options configure an Intake.
 type Options struct {
 	Acceptor   acceptor                                            // required
@@ -97,6 +109,10 @@ type Options struct {
 	Keys       httpapi.Keys                                        // the API keys; empty: every request is refused
 	Numbers    func(number string) bool                            // reports whether a phone number id is configured; required
 	Accepts    func(number string) bool                            // reports whether new messages of a number are accepted; nil: those of Numbers
+	Owner      func(number string) string                          // returns the client of a number; nil: numbers have none
+	SharedWith func(number string) []string                        // returns the other clients that may send from a number; nil: none may
+	Quotas     quotas                                              // nil: clients have no quotas
+	Usage      usage                                               // nil: the usage of clients cannot be read
 	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Classes    classes                                             // nil: message.DefaultClass
@@ -104,16 +120,20 @@ type Options struct {
 	Refuse     func(number string) bool                            // reports whether messages of a number with an unknown type are refused; nil: they are accepted
 	Offset     func() time.Duration                                // returns how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
 	ETA        eta                                                 // nil: deadlines are not compared with the backlog
-	Explain    func(code int) (title, advice string)               // explains Meta's error codes; nil: records have the code only
-	Passes     func(code int) bool                                 // reports whether a code is for a temporary fault; nil: no code is
-	Graph      graph                                               // forwards calls to Meta; nil: they are refused
-	More       []httpapi.Route                                     // further routes, of other packages
-	All        func() []string                                     // the configured phone number ids; nil: none
-	Accounts   accounts                                            // knows the accounts of numbers; nil: calls of accounts are refused
-	Version    string                                              // of the Graph API, for paths without one; empty: v25.0
-	Tracer     *tracing.Tracer                                     // nil: no traces
-	Log        *slog.Logger                                        // nil: no logs
-	Registerer prometheus.Registerer                               // nil: the metrics are not registered
+	// LimitWait estimates how long a new template message would wait for room under the messaging limit of the portfolio. Nil: not at all.
+	LimitWait func(ctx context.Context, number string, c message.Class) (time.Duration, error)
+	// CountedPerson reports whether a message of a number to a recipient needs no such room. Nil: it needs room.
+	CountedPerson func(ctx context.Context, number, recipient string) bool
+	Explain       func(code int) (title, advice string) // explains Meta's error codes; nil: records have the code only
+	Passes        func(code int) bool                   // reports whether a code is for a temporary fault; nil: no code is
+	Graph         graph                                 // forwards calls to Meta; nil: they are refused
+	More          []httpapi.Route                       // further routes, of other packages
+	All           func() []string                       // the configured phone number ids; nil: none
+	Accounts      accounts                              // knows the accounts of numbers; nil: calls of accounts are refused
+	Version       string                                // of the Graph API, for paths without one; empty: v25.0
+	Tracer        *tracing.Tracer                       // nil: no traces
+	Log           *slog.Logger                          // nil: no logs
+	Registerer    prometheus.Registerer                 // nil: the metrics are not registered
 }
 
 // storeTimeout is the time limit of Redis for one request. It is shorter than the 20 s that the server has to read
@@ -150,6 +170,12 @@ func New(o Options) *Intake {
 	}
 	if o.Own == nil {
 		o.Own = func(string) string { return "" }
+	}
+	if o.Owner == nil {
+		o.Owner = func(string) string { return "" }
+	}
+	if o.SharedWith == nil {
+		o.SharedWith = func(string) []string { return nil }
 	}
 	if o.Accepts == nil {
 		o.Accepts = o.Numbers

@@ -70,14 +70,16 @@ func (in *Intake) list(w http.ResponseWriter, r *http.Request) {
 		refused.Write(w)
 		return
 	}
-	in.writeList(w, records, next)
+	in.writeList(w, key, records, next)
 }
 
-// writeList answers with records.
-func (in *Intake) writeList(w http.ResponseWriter, records []message.Record, next string) {
+// writeList answers with the records that an API key may see.
+func (in *Intake) writeList(w http.ResponseWriter, key httpapi.Key, records []message.Record, next string) {
 	shown := messageList{Messages: []record{}, NextCursor: next}
 	for _, rec := range records {
-		shown.Messages = append(shown.Messages, in.record(rec))
+		if key.Sees(rec.Client, rec.From) {
+			shown.Messages = append(shown.Messages, in.record(rec))
+		}
 	}
 	httpapi.WriteJSON(w, "application/json", http.StatusOK, shown)
 }

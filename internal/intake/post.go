@@ -160,6 +160,14 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 	if message.IsNumberID(m.From) && !(key.Covers(m.From) && in.o.Accepts(m.From)) {
 		return refuseAt("from", "phone_number_id_not_found")
 	}
+	owner := in.o.Owner(m.From)
+	if m.Client = key.Client; m.Client == "" {
+		m.Client = owner
+	}
+	if m.Client != owner && m.After.ID != "" && e.after.key.Present() {
+		id, _ := e.after.key.Text()
+		m.After.ID = in.idOf(m.From, m.Client, id)
+	}
 	if own := in.o.Own(m.From); own != "" && strings.TrimPrefix(m.Content.To, "+") == own[1:] { // on Meta's own path To may lack the plus
 		e.refuse("message.to", "recipient_is_sender")
 	}
@@ -193,8 +201,15 @@ func (in *Intake) accept(ctx context.Context, header http.Header, m *message.Mes
 	if refused != nil {
 		return message.Acceptance{}, refused
 	}
-	a, err := in.o.Acceptor.Accept(ctx, *m)
-	return a, in.refused(m, err)
+	if in.o.Quotas == nil || m.Client == "" {
+		a, err := in.o.Acceptor.Accept(ctx, *m)
+		return a, in.refused(m, err)
+	}
+	r := in.acceptAll(ctx, []message.Message{*m})[0]
+	if full, is := errors.AsType[*message.QuotaError](r.Err); is {
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(full.Wait.Seconds()))))
+	}
+	return r.Acceptance, in.refused(m, r.Err)
 }
 
 // admit refuses a checked message that would expire before it can be sent, and then sets Retry-After in header. It
@@ -205,7 +220,10 @@ func (in *Intake) admit(ctx context.Context, header http.Header, m *message.Mess
 		return ctx, cancel, in.late(ctx, m)
 	}
 	if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
-		return ctx, cancel, in.unreachable(ctx, header, m, wait)
+		return ctx, cancel, in.unreachable(ctx, header, m, wait, "deadline_unreachable")
+	}
+	if wait := in.limitWait(ctx, m, now); wait > 0 && (in.o.CountedPerson == nil || !in.o.CountedPerson(ctx, m.From, m.Content.Recipient())) {
+		return ctx, cancel, in.unreachable(ctx, header, m, wait, "portfolio_limit_reached")
 	}
 	return ctx, cancel, nil
 }
@@ -245,9 +263,18 @@ func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 	return e.read(e.buffer)
 }
 
+// idOf returns the id of a message with an idempotency key. Clients that share a number have keys of their own; those of the client that
+// the number belongs to are the keys that the number had before it was shared.
+func (in *Intake) idOf(number, client, key string) string {
+	if key != "" && client != in.o.Owner(number) {
+		key = client + "\x00" + key
+	}
+	return message.NewID(number, key)
+}
+
 // complete sets the id of a checked message, and the defaults of its class and deadline.
 func (in *Intake) complete(m *message.Message, now time.Time) {
-	m.ID = message.NewID(m.From, m.Key)
+	m.ID = in.idOf(m.From, m.Client, m.Key)
 	if m.After.ID != "" {
 		m.AfterBy = now.Add(m.AfterBy.Sub(time.Time{})).UTC().Truncate(time.Millisecond)
 	}
@@ -282,6 +309,11 @@ func (in *Intake) refused(m *message.Message, err error) refusal {
 	case errors.Is(err, message.ErrFull):
 		return refuse("overloaded")
 	}
+	if full, is := errors.AsType[*message.QuotaError](err); is {
+		p := problem("", "quota_exceeded")
+		p.Detail = full.Error() + "."
+		return refusal{p}
+	}
 	in.o.Log.Error("cannot store message", "message_id", m.ID, "phone_number_id", m.From, tracing.ID(m.Trace), "err", err)
 	return refuse("store_unavailable")
 }
@@ -306,8 +338,21 @@ func (in *Intake) wait(ctx context.Context, m *message.Message, now time.Time) t
 	if in.o.ETA == nil || m.SendAt.After(now) || m.After.ID != "" {
 		return 0
 	}
-	wait, err := in.o.ETA(ctx, m.From, m.Class)
+	wait, err := in.o.ETA(ctx, m.From, m.Class, m.Flow())
 	if err != nil {
+		return 0
+	}
+	return wait
+}
+
+// limitWait returns how long m would wait for room under the messaging limit of its portfolio, if it would expire before, and if
+// messages of its class are refused then; else 0.
+func (in *Intake) limitWait(ctx context.Context, m *message.Message, now time.Time) time.Duration {
+	if in.o.LimitWait == nil || m.Content.Template == "" || m.Content.Group || m.SendAt.After(now) || m.After.ID != "" || !in.o.Policy(m.From, m.Class).RefuseOverLimit {
+		return 0
+	}
+	wait, err := in.o.LimitWait(ctx, m.From, m.Class)
+	if err != nil || now.Add(wait).Before(m.ExpiresAt) {
 		return 0
 	}
 	return wait
@@ -315,7 +360,7 @@ func (in *Intake) wait(ctx context.Context, m *message.Message, now time.Time) t
 
 // unreachable refuses a message that would wait beyond its deadline, unless its key is known: then the request is
 // accepted as a duplicate.
-func (in *Intake) unreachable(ctx context.Context, header http.Header, m *message.Message, wait time.Duration) refusal {
+func (in *Intake) unreachable(ctx context.Context, header http.Header, m *message.Message, wait time.Duration, code string) refusal {
 	if m.Key != "" {
 		_, refused := in.find(ctx, m.ID)
 		if refused == nil || refused.Status() != http.StatusNotFound {
@@ -324,7 +369,9 @@ func (in *Intake) unreachable(ctx context.Context, header http.Header, m *messag
 	}
 	seconds := int(math.Ceil(wait.Seconds()))
 	header.Set("Retry-After", strconv.Itoa(seconds))
-	p := problem("expires_at", "deadline_unreachable")
-	p.Detail = fmt.Sprintf("The messages that wait before it at this number take about %s. The message would expire before it can be sent.", time.Duration(seconds)*time.Second)
+	p, after := problem("expires_at", code), time.Duration(seconds)*time.Second
+	if p.Detail = fmt.Sprintf("The messages that wait before it at this number take about %s. The message would expire before it can be sent.", after); code == "portfolio_limit_reached" {
+		p.Detail = fmt.Sprintf("The business portfolio has room for another person in about %s, under Meta's limit of people in 24 hours. The message would expire before it can be sent.", after)
+	}
 	return refusal{p}
 }

@@ -24,7 +24,7 @@ func (in *Intake) routes() []httpapi.Route {
 				{Status: 202, Doc: "Accepted: the message is stored and will be sent. With `wait`, `state` can show that Meta has already refused it.", Type: acceptedMessage{}},
 				{Status: 200, Doc: "Accepted before, with the same key.", Type: acceptedMessage{}},
 			},
-			Codes:   append(append([]string{}, bodyCodes...), append(messageCodes, "wait_invalid", "deadline_unreachable", "overloaded", "store_unavailable")...),
+			Codes:   append(append([]string{}, bodyCodes...), append(messageCodes, "wait_invalid", "deadline_unreachable", "portfolio_limit_reached", "quota_exceeded", "overloaded", "store_unavailable")...),
 			Handler: in.o.Tracer.Handler(http.MethodPost, "/v1/messages", true, in.post),
 		},
 		{
@@ -81,7 +81,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Params:  []httpapi.Param{paramKey},
 			Body:    &httpapi.Body{Type: messageRequest{}, Example: exampleMessage},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The message would be accepted.", Type: checkedMessage{}}},
-			Codes:   append(append([]string{}, bodyCodes...), append(slices.DeleteFunc(slices.Clone(messageCodes), storedOnly), "deadline_unreachable", "store_unavailable")...),
+			Codes:   append(append([]string{}, bodyCodes...), append(slices.DeleteFunc(slices.Clone(messageCodes), storedOnly), "deadline_unreachable", "portfolio_limit_reached", "store_unavailable")...),
 			Handler: in.checkOnly,
 		},
 		{
@@ -111,6 +111,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Codes:   []string{"body_not_allowed", "not_found", "in_flight", "already_sent", "already_final", "store_unavailable"},
 			Handler: in.cancel,
 		},
+		in.usageRoute(),
 	}, slices.Concat(in.o.More, httpapi.About(in.Document))...)
 }
 
@@ -139,6 +140,7 @@ type messageRequest struct {
 	Key       string        `json:"key,omitempty" doc:"Idempotency key, 1 to 255 printable ASCII characters, not only spaces. The same key with the same content from the same number is the same message, as long as its record is kept and 30 days more (idempotency_key_retention in the configuration)."`
 	Ref       string        `json:"ref,omitempty" doc:"Your own reference, for example an order id, up to 255 characters. Records and events have it."`
 	Tags      []string      `json:"tags,omitempty" doc:"Up to 10 labels of 1 to 64 characters. Holds and resends can select messages by tag."`
+	Campaign  string        `json:"campaign,omitempty" doc:"The campaign of the message, 1 to 64 characters. It becomes one of the tags, so there can be 9 others. Campaigns share the slots of a number, see docs/clients.md."`
 	SendAt    time.Time     `json:"send_at,omitzero" doc:"Do not send before this time, up to 90 days ahead."`
 	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"Do not start an attempt after this time, up to 90 days ahead. Default: the time of acceptance, or send_at if it is later, plus the deadline of the class (see docs/configuration.md). With after: the end of the wait plus the deadline of the class."`
 	After     *afterRequest `json:"after,omitempty" doc:"Send the message after another message of the same number has reached a state. Accept that message first."`

@@ -53,7 +53,7 @@ func (in *Intake) search(w http.ResponseWriter, r *http.Request) {
 		refused.Write(w)
 		return
 	}
-	in.writeList(w, records, next)
+	in.writeList(w, key, records, next)
 }
 
 // searchFor returns the messages that a search selects, and the cursor of the next page.
@@ -75,9 +75,11 @@ func (in *Intake) searchFor(ctx context.Context, ask searchRequest, key httpapi.
 		}
 		found, err = in.read(ctx, []string{ask.ID})
 	case ask.Key != "":
-		ids := make([]string, len(named))
-		for i, number := range named {
-			ids[i] = message.NewID(number, ask.Key)
+		var ids []string
+		for _, number := range named {
+			for _, client := range append([]string{in.o.Owner(number)}, in.o.SharedWith(number)...) {
+				ids = append(ids, in.idOf(number, client, ask.Key))
+			}
 		}
 		found, err = in.read(ctx, ids)
 	case ask.Ref != "":

@@ -154,7 +154,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		Reader:   b.store,
 		Keys:     httpapi.FixedKeys(keys...),
 		Numbers:  func(number string) bool { return number == ours || number == theirs },
-		ETA: func(ctx context.Context, number string, c message.Class) (time.Duration, error) {
+		ETA: func(ctx context.Context, number string, c message.Class, _ message.Flow) (time.Duration, error) {
 			if b.eta == nil {
 				return 0, nil
 			}

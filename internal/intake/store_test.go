@@ -39,7 +39,7 @@ func TestStoreHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		serve := direct(intake.Options{
 			Acceptor: hanging{}, Reader: hanging{},
-			ETA: func(ctx context.Context, _ string, c message.Class) (time.Duration, error) {
+			ETA: func(ctx context.Context, _ string, c message.Class, _ message.Flow) (time.Duration, error) {
 				if c == message.Utility { // a long wait, estimated just in time
 					time.Sleep(400 * time.Millisecond)
 					return 100 * time.Hour, nil

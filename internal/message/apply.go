@@ -8,6 +8,7 @@ type MarkedReport struct {
 	ID               string    // our message, when the report has a valid marker of this installation; empty: find the message by the wamid
 	Attempt          int       // the attempt that the marker names; 0: none
 	OtherEnvironment bool      // the marker is one of another environment: if no message has the wamid now, none will get it
+	Billed           string    // the category for which Meta charges the message by the report; empty: it says nothing
 	Received         time.Time // when Sluice received it, by the clock of Redis
 	Accepted         int64     // which record of the id the marker names: Unix milliseconds of its acceptance; 0: none
 

@@ -33,9 +33,9 @@ const (
 
 	VerbReencrypt = "reencrypt" // the stored secrets encrypted with another key
 
-	VerbOnboard      = "onboard"      // a number connected after an Embedded Signup
+	VerbOnboard      = "onboard"       // a number connected after an Embedded Signup
 	VerbTemplates    = "template-sync" // the templates of an account read from Meta
-	VerbRegistration = "registration" // a number registered, deregistered or verified at Meta, or its PIN set
+	VerbRegistration = "registration"  // a number registered, deregistered or verified at Meta, or its PIN set
 )
 
 // ReservedActor reports whether an actor belongs to Sluice: it begins with "sluice", in upper or lower case. Sluice releases the

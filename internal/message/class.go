@@ -66,6 +66,9 @@ type Policy struct {
 	// RepeatWindow is how long to wait, after a time in which webhooks were refused or missed, for Meta to
 	// repeat them. Only then is a missing status taken for proof that there is none.
 	RepeatWindow time.Duration
+	// RefuseOverLimit refuses a new message that the messaging limit of its portfolio would keep beyond its deadline. Else it
+	// waits, and may expire.
+	RefuseOverLimit bool
 }
 
 // DefaultPolicy returns the policy of class c, unless it is configured otherwise.

@@ -55,9 +55,10 @@ type QueueStatus struct {
 	Holds       []Hold
 	Task        TaskState
 	Until       time.Time     // with TaskDelayed: when the task is due
-	Ahead       int           // with TaskWaiting: how many messages of its class are before it
+	Ahead       int           // with TaskWaiting: how many messages of its class and flow are before it
 	Approximate bool          // Ahead is an upper bound: too many messages are before it to count them
 	In          time.Duration // with TaskWaiting: about how long until it leaves
+	Limited     bool          // with TaskDelayed: it waits for room under the messaging limit of its portfolio
 	Named       string        // the id of a message that it names and that Meta has not accepted yet; empty: none
 }
 

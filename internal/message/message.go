@@ -14,7 +14,9 @@ type Message struct {
 	Class     Class           // decides priority, deadline and what happens when the result is unknown
 	Key       string          // the caller's idempotency key; empty: none
 	Ref       string          // the caller's own reference, for example an order id; empty: none
-	Tags      []string        // the caller's labels, for example a campaign
+	Tags      []string        // the caller's labels; Campaign is one of them
+	Client    string          // the client that it belongs to; empty: none
+	Campaign  string          // the campaign that it belongs to; empty: none
 	Callback  string          // the biz_opaque_callback_data of the caller
 	SendAt    time.Time       // not before; zero: at once
 	After     After           // wait for another message of the number first; zero: do not wait. Without SendAt
@@ -33,6 +35,9 @@ type Fallback struct {
 	Payload  json.RawMessage // as Message.Payload
 }
 
+// Flow returns the flow of the message.
+func (m Message) Flow() Flow { return Flow{m.Client, m.Campaign} }
+
 // Context is what events and the timeline say about a message besides its state. It has no text of the
 // message, and the recipient is masked.
 type Context struct {
@@ -46,6 +51,8 @@ type Context struct {
 	Instead  string   `json:"fallback_for,omitempty" doc:"The template of your request, as name/language, if the message has the fallback template in its place. template is then the fallback template."`
 	Ref      string   `json:"ref,omitempty" doc:"Your own reference."`
 	Tags     []string `json:"tags,omitempty" doc:"Your own labels."`
+	Client   string   `json:"client,omitempty" doc:"The client that the message belongs to."`
+	Campaign string   `json:"campaign,omitempty" doc:"The campaign of your request. It is one of the tags too."`
 	Callback string   `json:"callback_data,omitempty" doc:"The biz_opaque_callback_data of your request."`
 	Trace    string   `json:"traceparent,omitempty" doc:"The W3C trace context in which Sluice accepted the message, if its trace is sampled."`
 }
@@ -54,7 +61,7 @@ type Context struct {
 func (m Message) Context() Context {
 	return Context{
 		ID: m.ID, From: m.From, Class: m.Class, Type: m.Content.Type,
-		To: Mask(m.Content.Recipient()), Template: m.Content.TemplateID(), Fallback: m.Fallback.Template, Instead: m.Content.Instead, Ref: m.Ref, Tags: m.Tags, Callback: m.Callback, Trace: m.Trace,
+		To: Mask(m.Content.Recipient()), Template: m.Content.TemplateID(), Fallback: m.Fallback.Template, Instead: m.Content.Instead, Ref: m.Ref, Tags: m.Tags, Client: m.Client, Campaign: m.Campaign, Callback: m.Callback, Trace: m.Trace,
 	}
 }
 

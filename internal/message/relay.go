@@ -24,6 +24,7 @@ type RelayTarget struct {
 	Numbers     []string      `json:"numbers,omitempty"`     // only events of these phone number ids; empty: of all
 	Accounts    []string      `json:"accounts,omitempty"`    // only events of these WhatsApp Business Accounts; empty: of all
 	Tags        []string      `json:"tags,omitempty"`        // only events of messages with one of these tags; empty: of all
+	Client      string        `json:"client,omitempty"`      // only events of this client's messages and numbers; empty: of all
 	Types       []string      `json:"types,omitempty"`       // only these types of events; empty: all
 	Batch       int           `json:"batch"`                 // events in one request at most
 	Concurrency int           `json:"concurrency"`           // requests at the same time; each worker makes its share

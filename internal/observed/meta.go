@@ -30,11 +30,16 @@ type Token struct {
 
 // Profile is Meta's description of a number. The texts are Meta's, and Meta may add new ones; empty: unknown.
 type Profile struct {
-	Rate    int       `json:"rate,omitempty" doc:"How many messages per second Meta lets the number send. Absent: unknown."`
-	Quality string    `json:"quality_rating,omitempty" doc:"GREEN, YELLOW, RED, UNKNOWN or NA. Absent: unknown."`
-	Name    string    `json:"verified_name,omitempty" doc:"The name that recipients see. Absent: unknown."`
-	Limit   string    `json:"messaging_limit,omitempty" doc:"How many people the business may write to first in 24 hours, for example TIER_10K. Absent: unknown."`
-	At      time.Time `json:"at" doc:"When Meta said it."`
+	Rate    int    `json:"rate,omitempty" doc:"How many messages per second Meta lets the number send. Absent: unknown."`
+	Quality string `json:"quality_rating,omitempty" doc:"GREEN, YELLOW, RED, UNKNOWN or NA. Absent: unknown."`
+	Name    string `json:"verified_name,omitempty" doc:"The name that recipients see. Absent: unknown."`
+	Limit   string `json:"messaging_limit,omitempty" doc:"How many people the business may write to first in 24 hours, for example TIER_10K. Absent: unknown."`
+
+	OnBizApp  bool   `json:"is_on_biz_app,omitempty" doc:"Whether the number is also used in the WhatsApp Business app. Then it sends at most 20 messages per second."`
+	Account   string `json:"waba_id,omitempty" doc:"WhatsApp Business Account id. Absent: unknown."`
+	Portfolio string `json:"portfolio_id,omitempty" doc:"Id of the business portfolio that owns the account. Absent: unknown."`
+
+	At time.Time `json:"at" doc:"When Meta said it."`
 }
 
 func tokensKey(s message.Shard) string   { return store.Key(s, "meta:tokens") }

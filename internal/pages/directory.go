@@ -85,6 +85,7 @@ var entryKinds = []entryKind{
 		Fields: []entryField{
 			{"display_number", "Phone number", "Like +15551234567.", "text"},
 			{"client", "Client", "The name of the client that the number belongs to.", "text"},
+			{"shared_with", "Shared with", "Other clients that may send from it, separated by commas.", "list"},
 			{"rate_limit", "Messages per second", "1 to 10000. Empty: as Meta says.", "whole"},
 			{"unknown_types", "Unknown message types", "pass or refuse.", "text"},
 			{"token_file", "Token file", "A path that each worker reads. Empty: a stored access token.", "text"},
@@ -113,7 +114,10 @@ var entryKinds = []entryKind{
 	},
 	{
 		Name: "clients", Title: "Clients", One: "client", path: "/v1/clients", ID: entryName,
-		Fields: []entryField{{"note", "Note", "For operators, up to 500 characters.", "text"}},
+		Fields: []entryField{
+			{"note", "Note", "For operators, up to 500 characters.", "text"},
+			{"weight", "Weight", "1 to 1000: clients share the slots of a number by weight. Empty: 1.", "whole"},
+		},
 	},
 }
 

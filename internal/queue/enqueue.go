@@ -53,7 +53,7 @@ type target struct {
 // NewClient returns a client that writes what asynq's own client would.
 func NewClient(db *store.DB, shards message.Shards) *Client {
 	return &Client{
-		db: db, shards: shards, encoder: newEncoder(), giveBack: db.Script(NamesLua + returnLua),
+		db: db, shards: shards, encoder: newEncoder(), giveBack: db.Script(NamesLua + FlowsLua + returnLua),
 		missing: db.Script(missingScript), queues: map[queueID]*target{},
 	}
 }
@@ -65,6 +65,7 @@ type Task struct {
 	Number string
 	Class  message.Class
 	At     time.Time // not before; zero: at once
+	Flow   message.Flow
 }
 
 // Enqueue adds a task to a transaction: what asynq's own client would write, a call that wakes the
@@ -80,12 +81,21 @@ func (c *Client) Enqueue(w *store.Writes, t Task) error {
 	if err != nil {
 		return fmt.Errorf("enqueue %s: %w", t.ID, err)
 	}
+	if flow := t.Flow.String(); flow != "" {
+		w.HSet(q.Task+id, flowField, flow)
+	}
 	if now := time.Now().Add(c.db.ClockOffset()); t.At.After(now) {
 		w.HSet(q.Task+id, "msg", msg, "state", "scheduled")
 		w.ZAdd(q.Scheduled, WholeSecond(t.At).Unix(), id)
 	} else {
 		w.HSet(q.Task+id, "msg", msg, "state", "pending", "pending_since", now.UnixNano())
-		w.LPush(q.Pending, id)
+		if t.Flow == (message.Flow{}) {
+			w.LPush(q.Pending, id)
+		} else {
+			s := c.shards.Of(t.Number)
+			w.LPush(FlowKey(s, t.Number, t.Class.Order(), t.Flow), id)
+			joinFlow(w, s, t.Number, t.Class.Order(), t.Flow)
+		}
 		w.Publish(q.channel, q.call)
 	}
 	w.SAdd(q.work, t.Number)

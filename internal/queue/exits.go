@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/message"
 	"sluice/internal/retry"
 	"sluice/internal/store"
 )
@@ -47,6 +48,7 @@ const (
 	Held                // kept by a hold
 	Refused             // kept by a hold that it caused: it is released before the others
 	Waits               // until its recipient may get another message
+	Limited             // until the messaging limit of its portfolio has room
 	ToHead              // returned to the head of its queue
 )
 
@@ -193,7 +195,7 @@ func (l *Lease) compose(w *store.Writes, first bool) (int, lists) {
 			deleted[key], gone = true, append(gone, key)
 		}
 	}
-	heads := make([][]string, len(l.keys))
+	heads := make([]map[message.Flow][]string, len(l.keys))
 	due := map[string]int64{}
 	counts := make([]int64, len(l.keys))
 	kept := HeldKey(l.o.Shard, l.o.Number)
@@ -223,21 +225,32 @@ func (l *Lease) compose(w *store.Writes, first bool) (int, lists) {
 			w.ZAdd(RefusedKey(l.o.Shard, l.o.Number, e.Text), e.Came.UnixMicro(), entry(e.Fetched))
 			w.SAdd(kept, e.Text)
 		case Waits:
-			l.wait(w, e)
-			if r := e.Recipient.name(); due[r] < e.At {
+			r := e.Recipient.name()
+			l.wait(w, e, r)
+			if due[r] < e.At {
 				due[r] = e.At
 			}
+		case Limited:
+			l.wait(w, e, LimitWait)
 		case ToHead:
-			heads[e.Class] = append(heads[e.Class], e.ID)
+			if heads[e.Class] == nil {
+				heads[e.Class] = map[message.Flow][]string{}
+			}
+			heads[e.Class][e.Flow] = append(heads[e.Class][e.Flow], e.ID)
 		}
 	}
 	for recipient, at := range due { // tasks that wait for it already wait as long
 		w.Do("zadd", WaitsKey(l.o.Shard, l.o.Number), "gt", at, recipient)
 	}
-	for class, ids := range heads {
-		if len(ids) > 0 {
+	for class, flows := range heads {
+		for flow, ids := range flows {
 			slices.Reverse(ids) // the head is on the right
-			w.RPush(l.keys[class].Pending, ids...)
+			if flow == (message.Flow{}) {
+				w.RPush(l.keys[class].Pending, ids...)
+				continue
+			}
+			w.RPush(FlowKey(l.o.Shard, l.o.Number, class, flow), ids...)
+			joinFlow(w, l.o.Shard, l.o.Number, class, flow)
 		}
 	}
 	l.count(w, counts)

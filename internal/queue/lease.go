@@ -27,6 +27,7 @@ type Fetched struct {
 	Known     any
 	Recipient Recipient
 	Era       int64
+	Flow      message.Flow // to which it returns
 
 	// Guarded by Lease.mu.
 	fetch   *fetch    // that Redis has it in

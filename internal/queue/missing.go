@@ -26,7 +26,7 @@ const (
 	missingMost = 1000
 )
 
-var missingScript = NamesLua + fmt.Sprintf("local MOST = %d\n", missingMost) + missingLua
+var missingScript = NamesLua + FlowsLua + fmt.Sprintf("local MOST = %d\n", missingMost) + missingLua
 
 // Missing returns the places of those tasks that would never be sent: that do not
 // exist, that have lost their message in asynq's form, that are active without a lease,

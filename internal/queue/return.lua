@@ -4,7 +4,7 @@
 -- ARGV  fields of leases, the latest first
 -- Reply how many tasks were returned
 local leases = KEYS[1]
-local _, _, queues = names_of(leases)
+local number, shard, queues = names_of(leases)
 local n = 0
 for _, field in ipairs(ARGV) do
   local fetch = redis.call('HGET', leases, field)
@@ -12,8 +12,9 @@ for _, field in ipairs(ARGV) do
     local queue, ids = queues .. CLASSES[class + 1], {}
     for id in string.gmatch(line, '%S+') do ids[#ids + 1] = id end
     for i = #ids, 1, -1 do
-      if redis.call('HGET', queue .. 't:' .. ids[i], 'state') == 'pending' then
-        redis.call('RPUSH', queue .. 'pending', ids[i])
+      local task = redis.call('HMGET', queue .. 't:' .. ids[i], 'state', 'flow')
+      if task[1] == 'pending' then
+        to_head(shard, number, class, queue, task[2], ids[i])
         n = n + 1
       end
     end

@@ -25,6 +25,15 @@ func WaitsKey(s message.Shard, number string) string { return store.Key(s, "wait
 // orderOf.
 func WaitsOf(waits, recipient string) string { return waits + ":" + recipient }
 
+// LimitWait stands for a recipient in the keys of the tasks that wait because of the messaging limit of their number's portfolio.
+// WaitsKey does not have it: a worker says how many of these tasks may try again.
+const LimitWait = "limit"
+
+// LimitedKey is the tasks of a number that wait because of the messaging limit, as WaitsOf has those of a recipient.
+func LimitedKey(s message.Shard, number string) string {
+	return WaitsOf(WaitsKey(s, number), LimitWait)
+}
+
 // WaitField is the field of a task that names the recipient that it waits for. Asynq does not read it, and
 // shows such a task as pending, like one that is held.
 const WaitField = "wait"
@@ -43,9 +52,8 @@ func orderOf(class int, accepted int64) int64 {
 	return int64(class)<<51 + max(0, min(accepted, 1<<51-1))
 }
 
-// wait writes that a task waits for its recipient until e.At at least.
-func (l *Lease) wait(w *store.Writes, e Exit) {
-	recipient := e.Recipient.name()
+// wait writes that a task waits for its recipient, or with LimitWait for the messaging limit.
+func (l *Lease) wait(w *store.Writes, e Exit, recipient string) {
 	w.ZAdd(WaitsOf(WaitsKey(l.o.Shard, l.o.Number), recipient), orderOf(e.Class, e.Recipient.Accepted), entry(e.Fetched))
 	w.HSet(l.keys[e.Class].Task+e.ID, WaitField, recipient)
 }

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,8 +46,14 @@ func (w *written) counts(id string, at, now time.Time) bool {
 	return true
 }
 
-// inbound counts inbound messages against the rate limits of their numbers.
+// inbound counts inbound messages against the rate limits of their numbers, and says who wrote.
 func (r *Reconciler) inbound(ctx context.Context, events []message.Event) {
+	if r.o.Wrote != nil {
+		known := slices.DeleteFunc(slices.Clone(events), func(e message.Event) bool { return e.Type != message.EventInbound || !r.known(e.Number) })
+		if len(known) > 0 {
+			r.o.Wrote(ctx, known)
+		}
+	}
 	if r.o.Inbound == nil {
 		return
 	}

@@ -77,10 +77,13 @@ var fields = []field{
 	{37, putTrace, getTrace},
 	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
 	{39, putFallback, getFallback},
+	text(42, func(r *Record) *string { return &r.Client }),
+	text(43, func(r *Record) *string { return &r.Campaign }),
+	text(44, func(r *Record) *string { return &r.Billed }),
 }
 
 // byNumber has the rows of fields by their numbers.
-var byNumber = func() (by [numBegun]*field) {
+var byNumber = func() (by [64]*field) {
 	for i := range fields {
 		by[fields[i].num] = &fields[i]
 	}
@@ -373,7 +376,7 @@ func Decode(id, stored string) (Record, error) {
 		case num == numBegun:
 			begun = append(begun, bytes)
 		case num == numPadding:
-		case num < numBegun && byNumber[num] != nil:
+		case int(num) < len(byNumber) && byNumber[num] != nil:
 			byNumber[num].get(&r, number, bytes)
 		default:
 			r.unknown = append(r.unknown, stored[start:len(stored)-len(b)]...)

@@ -79,6 +79,8 @@ func (r *Record) appendContext(b []byte) []byte {
 			b = append(b, ']')
 		}
 	}
+	b = member(b, "client", r.Client)
+	b = member(b, "campaign", r.Campaign)
 	b = member(b, "callback_data", r.Callback)
 	b = member(b, "traceparent", r.Trace)
 	return append(b, "}}"...)

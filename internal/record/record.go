@@ -28,6 +28,7 @@ type Record struct {
 
 	ReadyAt time.Time // since when the message can be sent, if that is not AcceptedAt; see Ready
 
+	Billed        string // the category for which Meta charges, once a status said so
 	Account       string // WhatsApp Business Account id, once known
 	RecipientHash string // keyed hash of the recipient, to find messages of a recipient; empty: not indexed
 

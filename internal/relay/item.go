@@ -69,6 +69,7 @@ type preparer struct {
 	accounts *events.Accounts
 	ids      idIndex // of Meta's ids; nil: the target gets them as they are
 	display  func(number string) string
+	clients  func(client string) (numbers, shared []string)
 }
 
 // prepare returns the items of events of a shard, in their order, and nil for an event that is not for the target.
@@ -180,7 +181,14 @@ func undelivered(f *message.Final) *cloudapi.Undelivered {
 
 // filter returns the filter of the target.
 func (p preparer) filter() events.Filter {
-	f := events.Filter{Numbers: p.target.Numbers, WABAs: p.target.Accounts, Tags: p.target.Tags, Types: p.target.Types}
+	f := events.Filter{Numbers: p.target.Numbers, WABAs: p.target.Accounts, Tags: p.target.Tags, Types: p.target.Types, Client: p.target.Client}
+	if f.Client != "" {
+		own, shared := p.clients(f.Client)
+		f.Shared, f.Numbers = shared, slices.DeleteFunc(slices.Clone(own), func(number string) bool { return len(f.Numbers) > 0 && !slices.Contains(f.Numbers, number) })
+		if len(f.Numbers) == 0 {
+			f.Numbers = []string{"none"} // an empty list would select all
+		}
+	}
 	if p.target.Format == message.RelayMeta && slices.Contains(f.Types, message.EventStatus) {
 		f.Types = append(slices.Clip(f.Types), message.EventFinal) // it becomes a status
 	}
@@ -218,7 +226,7 @@ func (p preparer) needsRecord(it *item) bool {
 	if it.relayed.Event.Message != nil {
 		return it.relayed.Ended != nil // for the recipient
 	}
-	return p.target.Format == message.RelayMeta || len(p.target.Tags) > 0
+	return p.target.Format == message.RelayMeta || len(p.target.Tags) > 0 || p.target.Client != ""
 }
 
 // know adds what the record of its message says, unless the record is of a later message with the same id.
@@ -239,7 +247,7 @@ func (p preparer) wantsRest(f events.Filter, it *item, again bool) bool {
 		return false
 	}
 	unknown := it.relayed.ID != "" && it.relayed.Message.ID == ""
-	return again && unknown || f.SelectsTags(it.relayed.Message.Tags)
+	return again && unknown || f.SelectsMessage(it.relayed.Event.Number, it.relayed.Message)
 }
 
 // body returns the body of a request with items.

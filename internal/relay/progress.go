@@ -57,7 +57,7 @@ func (c *courier) end(p *part) {
 func (c *courier) update(t message.RelayTarget) {
 	old := c.target
 	again := t.Born != old.Born || t.Generation != old.Generation || t.Format != old.Format || t.MessageIDs != old.MessageIDs ||
-		!slices.Equal(t.Numbers, old.Numbers) || !slices.Equal(t.Accounts, old.Accounts) || !slices.Equal(t.Tags, old.Tags) || !slices.Equal(t.Types, old.Types)
+		!slices.Equal(t.Numbers, old.Numbers) || !slices.Equal(t.Accounts, old.Accounts) || !slices.Equal(t.Tags, old.Tags) || t.Client != old.Client || !slices.Equal(t.Types, old.Types)
 	c.target = t
 	if !again {
 		return

@@ -24,19 +24,21 @@ const DefaultTimeout = 10 * time.Second
 
 // Options are what a Relay works with. All without a default are required.
 type Options struct {
-	Worker       string // the name of this worker, which no other has
-	Shards       message.Shards
-	Targets      *Targets
-	Tail         tail
-	Mark         func(marker string) (id string, attempt int, accepted int64, ok bool) // parses our markers
-	Records      Records
-	Accounts     *events.Accounts
-	Display      func(number string) string // the phone number of an id, as Meta writes it; empty: unknown
-	PrivateHosts []string                   // lower-case names of hosts that may have private addresses and need no TLS
-	Roots        *x509.CertPool             // the authorities whose certificates are valid; nil: those of the system
-	Timeout      time.Duration              // of a request; 0: DefaultTimeout. The leases follow from it
-	Registerer   prometheus.Registerer      // nil: the metrics are not registered
-	Log          *slog.Logger               // nil: no log
+	Worker   string // the name of this worker, which no other has
+	Shards   message.Shards
+	Targets  *Targets
+	Tail     tail
+	Mark     func(marker string) (id string, attempt int, accepted int64, ok bool) // parses our markers
+	Records  Records
+	Accounts *events.Accounts
+	Display  func(number string) string // the phone number of an id, as Meta writes it; empty: unknown
+	// Clients returns the numbers that a client may send from, and those of them that other clients may send from too.
+	Clients      func(client string) (numbers, shared []string)
+	PrivateHosts []string              // lower-case names of hosts that may have private addresses and need no TLS
+	Roots        *x509.CertPool        // the authorities whose certificates are valid; nil: those of the system
+	Timeout      time.Duration         // of a request; 0: DefaultTimeout. The leases follow from it
+	Registerer   prometheus.Registerer // nil: the metrics are not registered
+	Log          *slog.Logger          // nil: no log
 }
 
 // Relay relays the shards of this worker to all targets.
@@ -269,7 +271,7 @@ func (r *Relay) start(t message.RelayTarget) *running {
 		tail: r.o.Tail, states: r.states, post: p.post, shards: r.o.Shards, margin: r.o.Timeout, metrics: r.metrics.of(t.Name), log: r.o.Log,
 		secret: r.o.Targets.Secret,
 		prepare: func(t message.RelayTarget) preparer {
-			p := preparer{target: t, mark: r.o.Mark, records: r.o.Records, accounts: r.o.Accounts, display: r.o.Display}
+			p := preparer{target: t, mark: r.o.Mark, records: r.o.Records, accounts: r.o.Accounts, display: r.o.Display, clients: r.o.Clients}
 			if t.Format == message.RelayMeta && t.MessageIDs == message.RelaySluice {
 				p.ids = r.ids
 			}

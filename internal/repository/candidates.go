@@ -1,9 +1,12 @@
 package repository
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 	"sluice/internal/dispatch"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 	"sluice/internal/record"
 	"sluice/internal/send"
@@ -25,6 +29,7 @@ type Candidates struct {
 	db         *store.DB
 	records    *ledger.Ledger
 	shards     message.Shards
+	limited    func(number string) bool
 	log        *slog.Logger
 	unreadable prometheus.Counter // messages that were skipped
 
@@ -32,9 +37,10 @@ type Candidates struct {
 	suspects map[string]bool
 }
 
-// NewCandidates returns a Candidates that reads records, and registers its metric with reg.
-func NewCandidates(db *store.DB, records *ledger.Ledger, shards message.Shards, log *slog.Logger, reg prometheus.Registerer) *Candidates {
-	return &Candidates{db: db, records: records, shards: shards, log: log, unreadable: newUnreadable(reg)}
+// NewCandidates returns a Candidates that reads records, and registers its metric with reg. limited reports whether the portfolio of a
+// number has a messaging limit.
+func NewCandidates(db *store.DB, records *ledger.Ledger, shards message.Shards, limited func(number string) bool, log *slog.Logger, reg prometheus.Registerer) *Candidates {
+	return &Candidates{db: db, records: records, shards: shards, limited: limited, log: log, unreadable: newUnreadable(reg)}
 }
 
 // Of reads the records of tasks of one shard, in one round trip, and returns a candidate for each.
@@ -57,6 +63,9 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 	out := make([]dispatch.Candidate, len(tasks))
 	for i := range all {
 		out[i] = candidate(&all[i], tasks[i].K, now)
+		if out[i].Template != "" && all[i].Recipient != "" && c.limited(all[i].From) { // groups have no such limit
+			out[i].Person = personOf(all[i].Payload)
+		}
 		if all[i].State == message.Attempting {
 			c.suspect(ids[i])
 		}
@@ -78,12 +87,22 @@ func candidate(r *record.Record, task int, now time.Time) dispatch.Candidate {
 	case r.NextAt.After(now):
 		return dispatch.Candidate{Verdict: dispatch.NotYet, At: r.NextAt}
 	}
-	c := dispatch.Candidate{Verdict: dispatch.Sendable, Template: r.Template, Tags: r.Tags, Known: r, Accepted: r.AcceptedAt}
+	c := dispatch.Candidate{Verdict: dispatch.Sendable, Template: r.Template, Tags: r.Tags, Flow: r.Flow(), Known: r, Accepted: r.AcceptedAt}
 	if r.MayFallBack() {
 		c.Fallback = r.Fallback
 	}
 	copy(c.Recipient[:], r.Recipient)
 	return c
+}
+
+// personOf returns the person that a message with a payload counts for under a messaging limit.
+func personOf(payload string) string {
+	var to struct {
+		To        string `json:"to"`
+		Recipient string `json:"recipient"`
+	}
+	json.Unmarshal([]byte(payload[max(0, strings.IndexByte(payload, '{')):]), &to) // a signature, which may precede it, has no '{'
+	return portfolio.PersonOf(cmp.Or(to.To, to.Recipient))
 }
 
 func (c *Candidates) suspect(id string) {

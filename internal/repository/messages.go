@@ -58,7 +58,7 @@ func (ms *Messages) WithoutTask(ctx context.Context, some []message.Open) ([]mes
 
 // taskOf returns the latest task of a message.
 func taskOf(o message.Open) queue.Task {
-	return queue.Task{ID: o.ID, K: o.K, Number: o.Message.From, Class: o.Message.Class}
+	return queue.Task{ID: o.ID, K: o.K, Number: o.Message.From, Class: o.Message.Class, Flow: o.Message.Flow()}
 }
 
 // AddTask returns a function that adds to w the task of a message whose wait for another message has ended.

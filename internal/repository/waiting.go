@@ -24,7 +24,7 @@ func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger) *Wait
 
 // QueueStatus returns the position of a queued message, the holds that apply to it, and the message that it waits for.
 func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.QueueStatus, error) {
-	s, err := wt.backlog.Position(ctx, r.From, r.Class, r.ID, r.Task)
+	s, err := wt.backlog.Position(ctx, r.From, r.Class, r.Flow(), r.ID, r.Task)
 	if err != nil {
 		return s, err
 	}

@@ -174,7 +174,7 @@ func (g *Rig) Configure(numbers []Number, settings map[string]any) error {
 		"marker_key_file": "marker",
 		"numbers":         numbers,
 		"apps":            []object{{"name": "main", "secret_file": "secret", "verify_token_file": "verify"}},
-		"api_keys":        []object{{"name": "rig", "sha256": hex.EncodeToString(hash[:]), "phone_number_ids": []string{"*"}, "scopes": []string{"messages:send", "messages:read", "events:read"}}},
+		"api_keys":        []object{{"name": "rig", "sha256": hex.EncodeToString(hash[:]), "phone_number_ids": []string{"*"}, "scopes": []string{"messages:send", "messages:read", "events:read", "admin"}}},
 	}
 	maps.Copy(all, settings)
 	b, err := json.Marshal(all) // JSON is YAML too
@@ -199,7 +199,7 @@ func (g *Rig) Program(ctx context.Context, name, addr string, env []string, args
 			}
 		}
 		all = append(all, flag, addr)
-		if name == "producer" {
+		if name == "producer" && !slices.Contains(args, "--listen-console") {
 			all = append(all, "--listen-console", "127.0.0.1:0")
 		}
 	}

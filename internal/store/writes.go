@@ -2,14 +2,15 @@ package store
 
 import (
 	"slices"
+	"time"
 )
 
 // Writes are the commands of one transaction. All writes to the same key become one command, because a command costs
 // Redis as much as several of its arguments. The zero value is ready. It is not safe for concurrent use.
 type Writes struct {
-	sets, hashes, owned, zsets, lists, tails, members keyed
-	streams                                           []stream
-	counters                                          []counter
+	sets, hashes, owned, zsets, joins, lists, tails, members keyed
+	streams                                                  []stream
+	counters                                                 []counter
 
 	calls  [][2]string
 	others [][]any
@@ -38,8 +39,10 @@ type stream struct {
 const entryMost = 100
 
 type counter struct {
-	key string
-	n   int64
+	key   string
+	field string // of a hash; empty: the key is a counter itself
+	n     int64
+	life  time.Duration // of the hash after the last write
 }
 
 func (k *keyed) at(key string) *fields {
@@ -106,6 +109,12 @@ func (w *Writes) ZAdd(key string, score int64, member string) {
 	w.zsets.at(key).put(member, score)
 }
 
+// ZAddNew adds a member to a sorted set if it is not there yet.
+func (w *Writes) ZAddNew(key string, score int64, member string) {
+	w.count++
+	w.joins.at(key).put(member, score)
+}
+
 // ZRem removes a member of a sorted set.
 func (w *Writes) ZRem(key, member string) {
 	w.count++
@@ -151,11 +160,21 @@ func (w *Writes) Append(key, field string, line []byte) {
 // IncrBy adds n to a counter.
 func (w *Writes) IncrBy(key string, n int64) {
 	w.count++
-	if i := slices.IndexFunc(w.counters, func(c counter) bool { return c.key == key }); i >= 0 {
+	if i := slices.IndexFunc(w.counters, func(c counter) bool { return c.key == key && c.field == "" }); i >= 0 {
 		w.counters[i].n += n
 		return
 	}
-	w.counters = append(w.counters, counter{key, n})
+	w.counters = append(w.counters, counter{key: key, n: n})
+}
+
+// HIncrBy adds n to a counter of a hash. The hash is deleted when it was not written for its life.
+func (w *Writes) HIncrBy(key, field string, n int64, life time.Duration) {
+	w.count++
+	if i := slices.IndexFunc(w.counters, func(c counter) bool { return c.key == key && c.field == field }); i >= 0 {
+		w.counters[i].n += n
+		return
+	}
+	w.counters = append(w.counters, counter{key, field, n, life})
 }
 
 // Publish sends a message to a channel, only once for repeated calls.
@@ -247,9 +266,25 @@ func (w *Writes) commands() [][]any {
 		}
 	}
 	each(&w.zsets, "zadd", "zrem", func(name string, value any) []any { return []any{value, name} })
+	for _, key := range w.joins.keys {
+		var pairs []any
+		for i, name := range w.joins.of[key].names {
+			pairs = append(pairs, w.joins.of[key].values[i], name)
+		}
+		add("zadd", []any{key, "nx"}, pairs...)
+	}
 	each(&w.members, "sadd", "srem", func(name string, _ any) []any { return []any{name} })
+	expiring := map[string]bool{}
 	for _, c := range w.counters {
-		add("incrby", []any{c.key}, c.n)
+		if c.field == "" {
+			add("incrby", []any{c.key}, c.n)
+			continue
+		}
+		add("hincrby", []any{c.key, c.field}, c.n)
+		if !expiring[c.key] {
+			expiring[c.key] = true
+			add("expire", []any{c.key}, int64(c.life/time.Second))
+		}
 	}
 	for _, s := range w.streams {
 		add("xadd", []any{s.key, "*", s.field}, s.lines)

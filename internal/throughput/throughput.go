@@ -22,10 +22,12 @@ const (
 type Options struct {
 	Numbers func() []string                                                    // the phone number ids
 	Learns  func(number string) bool                                           // whether the rate limit of a number is what Meta says
+	Rate    func(number string) int                                            // the configured rate limit of a number
+	Shared  int                                                                // the rate limit at most of a number that is also used in the WhatsApp Business app
 	Known   func(ctx context.Context) (map[string]observed.Profile, error)     // the stored answers, of all workers
 	Ask     func(ctx context.Context, number string) (observed.Profile, error) // asks Meta
 	Store   func(ctx context.Context, number string, p observed.Profile) error // stores an answer
-	Set     func(ctx context.Context, rates map[string]int) error              // sets the rates of numbers, 0 for a number with a configured rate
+	Set     func(ctx context.Context, rates map[string]int) error              // sets the rates of numbers, 0 for a number that keeps its configured rate
 	Log     *slog.Logger
 }
 
@@ -93,6 +95,9 @@ func (d *Discovery) discover(ctx context.Context, all bool) {
 		}
 		if !d.o.Learns(number) {
 			rates[number] = 0
+			if p.OnBizApp && d.o.Rate(number) > d.o.Shared {
+				rates[number] = d.o.Shared
+			}
 		} else if p.Rate > 0 {
 			rates[number] = p.Rate
 		}

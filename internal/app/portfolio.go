@@ -1,0 +1,134 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"sluice/internal/admission"
+	"sluice/internal/cloudapi"
+	"sluice/internal/holds"
+	"sluice/internal/message"
+	"sluice/internal/observed"
+	"sluice/internal/portfolio"
+)
+
+// LimitWindowEnv is an environment variable that shortens the window of messaging limits for tests and load runs, together with the
+// simulator's. With Meta it would break the limits.
+const LimitWindowEnv = "SLUICE_TEST_LIMIT_WINDOW"
+
+// newLimits returns the ledger of messaging limits of a program, which has read what is stored.
+func newLimits(ctx context.Context, p *Program) (*portfolio.Ledger, error) {
+	window := portfolio.Window
+	if text := os.Getenv(LimitWindowEnv); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < time.Second {
+			return nil, fmt.Errorf("%s must be a duration of 1s or more", LimitWindowEnv)
+		}
+		window = d
+	}
+	l := portfolio.New(p.DB, window)
+	if err := l.Load(ctx); err != nil {
+		p.Log.Warn("cannot read the messaging limits of portfolios, will retry", "err", err)
+	}
+	p.Background(l.Run)
+	return l, nil
+}
+
+// limitWait returns a function that estimates how long a new message would wait for room under a messaging limit. It uses Redis only
+// for numbers of a limited portfolio.
+func limitWait(l *portfolio.Ledger, eta *admission.ETA) func(context.Context, string, message.Class) (time.Duration, error) {
+	return func(ctx context.Context, number string, c message.Class) (time.Duration, error) {
+		if !l.Applies(number) {
+			return 0, nil
+		}
+		return eta.LimitWait(ctx, number, c)
+	}
+}
+
+// countedPerson returns a function that reports whether a message needs no room under a messaging limit. If this is unknown, it needs
+// none: the message is accepted, and waits.
+func countedPerson(l *portfolio.Ledger) func(ctx context.Context, number, recipient string) bool {
+	return func(ctx context.Context, number, recipient string) bool {
+		passes, err := l.Passes(ctx, number, portfolio.PersonOf(recipient))
+		return passes || err != nil
+	}
+}
+
+// storeProfile stores Meta's description of a number, and the messaging limit of its portfolio.
+func (w *worker) storeProfile(ctx context.Context, number string, p observed.Profile) error {
+	if err := w.observed.SetProfile(ctx, number, p); err != nil {
+		return err
+	}
+	limit, known := cloudapi.MessagingLimit(p.Limit)
+	if !known {
+		return nil
+	}
+	// Without the portfolio, the numbers that are known to share the limit are those of the account.
+	return w.limits.Learn(ctx, number, cmp.Or(p.Portfolio, p.Account, number), limit)
+}
+
+// updates returns what applies an update of Meta: what it says of messaging limits, portfolios and numbers, and what next does.
+func (w *worker) updates(next func(context.Context, message.Event) error) func(context.Context, message.Event) error {
+	accounts := holds.NewAccounts(w.DB)
+	return func(ctx context.Context, e message.Event) error {
+		if account, owner, ok := cloudapi.PortfolioNamed(e); ok {
+			if err := accounts.NotePortfolio(ctx, account, owner); err != nil {
+				return err
+			}
+		}
+		if limit, ok := cloudapi.LimitChanged(e); ok && e.WABA != "" {
+			owners, err := accounts.Portfolios(ctx)
+			if err == nil {
+				err = w.limits.SetLimit(ctx, cmp.Or(owners[e.WABA], e.WABA), limit)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if cloudapi.OnBizApp(e) {
+			if _, known := w.coexisting.LoadOrStore(e.Number, true); !known {
+				w.throughput.Ask() // its rate limit is lower
+			}
+		}
+		return next(ctx, e)
+	}
+}
+
+// wrote notes who wrote to numbers: their customer service windows are open.
+func (w *worker) wrote(ctx context.Context, events []message.Event) {
+	people := map[string]map[string]time.Time{}
+	for _, e := range events {
+		if !w.limits.Applies(e.Number) {
+			continue
+		}
+		if people[e.Number] == nil {
+			people[e.Number] = map[string]time.Time{}
+		}
+		_, at := cloudapi.Written(e)
+		phone, user := cloudapi.WroteBy(e)
+		for _, id := range []string{phone, user} {
+			if person := portfolio.PersonOf(id); id != "" && people[e.Number][person].Before(at) {
+				people[e.Number][person] = at
+			}
+		}
+	}
+	for number, some := range people {
+		if err := w.limits.Wrote(ctx, number, some); err != nil { // without it people count who need not
+			w.Log.Warn("cannot note who wrote to a number", "phone_number_id", number, "err", err)
+		}
+	}
+}
+
+// refused sets the hold that a refusal of Meta asks for. Where the portfolio is limited, the limit may be the cause: Meta has no
+// code of its own for it.
+func (w *worker) refused(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error {
+	if out.Code == cloudapi.CodeSpamRate {
+		if err := w.limits.Refused(ctx, number); err != nil {
+			w.Log.Warn("cannot note that the messaging limit of a portfolio is reached", "phone_number_id", number, "err", err)
+		}
+	}
+	return w.policy.Refused(ctx, number, template, out, d)
+}

@@ -1,0 +1,184 @@
+package dispatch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/queue"
+)
+
+// flow adds n tasks of a flow and class, whose ids begin with the client and the campaign.
+func (f *fixture) flow(n int, flow message.Flow, c message.Class) {
+	f.t.Helper()
+	tasks := make([]queue.Task, n)
+	for i := range tasks {
+		tasks[i] = queue.Task{ID: fmt.Sprintf("%s-%s_%s_%s%d", phone, flow.Client, strings.ReplaceAll(flow.Campaign, " ", "-"), c, i), K: 1, Number: phone, Class: c, Flow: flow}
+	}
+	f.add(tasks...)
+	f.record(tasks, Candidate{Flow: flow})
+}
+
+// flowOf returns the flow in the id of a message.
+func flowOf(id string) message.Flow {
+	part := strings.Split(strings.TrimPrefix(id, phone+"-"), "_")
+	return message.Flow{Client: part[0], Campaign: part[1]}
+}
+
+// fetchAll fetches about n tasks as time passes, finishes them, and returns how many of each flow there were.
+func fetchAll(t *testing.T, c *clock, g *dispatcher, n *number, from time.Duration, most int) (map[message.Flow]int, time.Duration) {
+	t.Helper()
+	got, total := map[message.Flow]int{}, 0
+	for at := from; ; at += 100 * time.Millisecond {
+		if at > from+10*time.Minute {
+			t.Fatalf("%d of %d tasks in ten minutes", total, most)
+		}
+		c.set(at)
+		ids := take(t, g, n, 100)
+		for _, id := range ids {
+			got[flowOf(id)]++
+		}
+		c.f.end(g, n, queue.Finished, ids...)
+		if total += len(ids); total >= most {
+			return got, at
+		}
+	}
+}
+
+// TestFlowsShareSlotsByWeight: clients share the slots of a class by their weights, and the campaigns of a client share what it gets, however
+// much one of them floods. The flow without a name has the weight 1.
+func TestFlowsShareSlotsByWeight(t *testing.T) {
+	t.Parallel()
+	weights := map[string]int{"a": 1, "b": 1, "c": 2, "d": 4, "c/x": 1, "c/y": 3}
+	weigh := func(f message.Flow) (int, int) { return max(weights[f.Client], 1), max(weights[f.String()], 1) }
+	for name, flows := range map[string]map[message.Flow]float64{
+		"clients":   {{Client: "a"}: 1. / 8, {Client: "b"}: 1. / 8, {Client: "c"}: 2. / 8, {Client: "d"}: 4. / 8},
+		"campaigns": {{Client: "a"}: 1. / 4, {Client: "c", Campaign: "x"}: 1. / 8, {Client: "c", Campaign: "y"}: 3. / 8, {}: 1. / 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setupRecords(t)
+			c := f.stopClock()
+			g, n := c.gate("w", 80)
+			g.o.Weigh = weigh
+			const measured = 800
+			for flow, share := range flows {
+				if flow.Client == "a" {
+					f.flow(50*measured/8, flow, message.Marketing) // the flood
+				} else {
+					f.flow(int(1.5*share*measured), flow, message.Marketing)
+				}
+			}
+			got, _ := fetchAll(t, c, g, n, 0, measured)
+			total := 0
+			for _, count := range got {
+				total += count
+			}
+			for flow, share := range flows {
+				measured := float64(got[flow]) / float64(total)
+				t.Logf("%-5s wanted %.3f measured %.3f", flow, share, measured)
+				if d := measured/share - 1; d < -.05 || d > .05 {
+					t.Errorf("%s has a share of %.3f, want %.3f", flow, measured, share)
+				}
+			}
+		})
+	}
+}
+
+// TestAnIdleFlowGetsNoCredit: a flow that had no tasks while another one was sending gets its share from now on, and not what it did not use.
+func TestAnIdleFlowGetsNoCredit(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	a, b := message.Flow{Client: "a"}, message.Flow{Client: "b"}
+	f.flow(2000, a, message.Marketing)
+	_, at := fetchAll(t, c, g, n, 0, 400)
+	f.flow(1000, b, message.Marketing)
+	got, _ := fetchAll(t, c, g, n, at+100*time.Millisecond, 200)
+	if d := got[a] - got[b]; d < -10 || d > 10 {
+		t.Errorf("after a pause of b: %v", got)
+	}
+}
+
+// TestUrgentClassesGoBeforeFlows: an urgent message overtakes the flows of other classes.
+func TestUrgentClassesGoBeforeFlows(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	f.flow(200, message.Flow{Client: "a"}, message.Marketing)
+	f.flow(1, message.Flow{Client: "b"}, message.Authentication)
+	if got := take(t, g, n, 3); len(got) == 0 || !strings.Contains(got[0], "authentication") {
+		t.Errorf("fetched %v, want the urgent message first", got)
+	}
+}
+
+// TestTasksReturnToTheirFlow: whatever a task waited for, it comes back to its flow, in its order; nothing of it is left when it ends.
+func TestTasksReturnToTheirFlow(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	flow := message.Flow{Client: "a", Campaign: "x y"}
+	class := message.Marketing
+	list := queue.FlowKey(shards.Of(phone), phone, class.Order(), flow)
+	f.flow(3, flow, class)
+	want := f.db.LRange(t.Context(), list, 0, -1).Val()
+	back := func(what string) {
+		t.Helper()
+		for g.tidyUp(t.Context(), n, true) {
+		}
+		if got := f.db.LRange(t.Context(), list, 0, -1).Val(); !slices.Equal(got, want) {
+			t.Errorf("after %s the flow has %v, want %v", what, got, want)
+		}
+	}
+	exit := func(what string, e queue.Exit) {
+		t.Helper()
+		ids := take(t, g, n, 3)
+		if len(ids) != 3 {
+			t.Fatalf("before %s: fetched %v", what, ids)
+		}
+		var all []queue.Exit
+		for _, id := range ids {
+			one := e
+			one.Fetched = n.lease.Task(taskID(id, 1))
+			all = append(all, one)
+		}
+		n.leave(all...)
+		if err := n.lease.Write(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := time.Duration(0)
+	next := func() { at += time.Minute; c.set(at) }
+	exit("a return to the head", queue.Exit{How: queue.ToHead})
+	back("a return to the head")
+	next()
+	exit("a hold that has ended", queue.Exit{How: queue.Held, Text: "tag::gone"})
+	back("a hold that has ended")
+	next()
+	take(t, g, n, 3)
+	var fields []string
+	for field := range f.hands(phone) {
+		fields = append(fields, field)
+	}
+	if err := f.client.ReturnFields(t.Context(), phone, fields); err != nil {
+		t.Fatal(err)
+	}
+	back("the death of its worker")
+	var tasks []queue.Task
+	for i := range 3 {
+		tasks = append(tasks, queue.Task{ID: fmt.Sprintf("%s-a_x-y_%s%d", phone, class, i), K: 1, Number: phone, Class: class})
+	}
+	if missing, err := f.client.Missing(t.Context(), tasks); err != nil || len(missing) > 0 {
+		t.Errorf("missing %v, %v", missing, err)
+	}
+	waiting, err := f.rates(80).Read(t.Context(), phone)
+	if err != nil || waiting.Waiting[3].Pending != 3 || len(waiting.Waiting[3].Flows) != 1 || waiting.Waiting[3].Flows[0].Flow != flow {
+		t.Errorf("backlog %+v, %v", waiting.Waiting[3], err)
+	}
+}

@@ -1,0 +1,80 @@
+package intake
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
+)
+
+// usageMost is how many days one answer has at most.
+const usageMost = 93
+
+// usageList is the answer of GET /v1/usage.
+type usageList struct {
+	Usage []message.Usage `json:"usage" doc:"By day, client, number and category. What is 0 is left out."`
+}
+
+func (in *Intake) usageRoute() httpapi.Route {
+	return httpapi.Route{
+		Method: http.MethodGet, Path: "/v1/usage", Name: "getUsage", Group: "Usage",
+		Summary: "Count the messages of clients that Meta took, and those that it charges for.",
+		Doc: "A key of a client sees the usage of its client. Another key sees that of all clients, on the numbers that it may use. Messages without a client are not counted. " +
+			"The counters are kept for 400 days; one answer has up to 93 days.",
+		Scope: httpapi.ScopeRead, Console: true,
+		Params: []httpapi.Param{
+			{In: "query", Name: "client", Doc: "Only of this client.", Example: "acme"},
+			{In: "query", Name: "from", Doc: "The first day, by UTC. Default: the first day of this month.", Example: "2026-01-01"},
+			{In: "query", Name: "to", Doc: "The last day, by UTC. Default: today.", Example: "2026-01-31"},
+		},
+		Answers: []httpapi.Answer{{Status: 200, Doc: "The usage.", Type: usageList{}}},
+		Codes:   []string{"client_not_found", "day_invalid", "store_unavailable"},
+		Handler: in.getUsage,
+	}
+}
+
+// getUsage serves GET /v1/usage.
+func (in *Intake) getUsage(w http.ResponseWriter, r *http.Request) {
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead, httpapi.ScopeConsole)
+	if refused != nil {
+		refused.Write(w)
+		return
+	}
+	client := r.URL.Query().Get("client")
+	switch {
+	case key.Client != "" && client == "":
+		client = key.Client
+	case key.Client != "" && client != key.Client:
+		refused = append(refused, httpapi.Problem("client", "client_not_found"))
+	}
+	today := in.now().UTC().Truncate(24 * time.Hour)
+	from, to := today.AddDate(0, 0, 1-today.Day()), today
+	for name, at := range map[string]*time.Time{"from": &from, "to": &to} {
+		if text := r.URL.Query().Get(name); text != "" {
+			var err error
+			if *at, err = time.Parse(time.DateOnly, text); err != nil {
+				refused = append(refused, httpapi.Problem(name, "day_invalid"))
+			}
+		}
+	}
+	if refused == nil && (to.Before(from) || to.Sub(from) >= usageMost*24*time.Hour) {
+		refused = httpapi.RefuseAt("from", "day_invalid")
+	}
+	if refused != nil {
+		refused.Write(w)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	all, err := in.o.Usage(ctx, client, from, to)
+	if err != nil {
+		in.o.Log.Error("cannot read the usage of clients", "err", err)
+		refuse("store_unavailable").Write(w)
+		return
+	}
+	all = slices.DeleteFunc(all, func(u message.Usage) bool { return key.Client == "" && !key.Covers(u.Number) })
+	httpapi.WriteJSON(w, "application/json", http.StatusOK, usageList{all})
+}

@@ -1,0 +1,184 @@
+package portfolio_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sluice/internal/portfolio"
+	"sluice/internal/redistest"
+	"sluice/internal/store"
+)
+
+const (
+	one, sibling, other, owner = "106540352242922", "106540352242923", "106540352242924", "2729063490586005"
+	people                     = "sluice:portfolio:{" + owner + "}:people"
+)
+
+// fixture is a ledger with two numbers of a portfolio that may write to 100 people, of which 2 are reserved, and its Redis.
+type fixture struct {
+	*portfolio.Ledger
+	t  *testing.T
+	db *store.DB
+}
+
+func setup(t *testing.T) fixture {
+	t.Helper()
+	db, err := store.New(t.Context(), redistest.Start(t, "--appendonly", "no").Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	f := fixture{portfolio.New(db, portfolio.Window), t, db}
+	for _, number := range []string{one, sibling} {
+		f.ok(f.Learn(t.Context(), number, owner, 100))
+	}
+	return f
+}
+
+func (f fixture) ok(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func person(i int) string { return portfolio.PersonOf(fmt.Sprintf("+1555000%04d", i)) }
+
+// admit asks for messages of a number to people from first to last, and returns how many may be sent.
+func (f fixture) admit(number string, first, last int, urgent bool) (sent int) {
+	f.t.Helper()
+	var asks []portfolio.Ask
+	for i := first; i <= last; i++ {
+		asks = append(asks, portfolio.Ask{Person: person(i), Urgent: urgent})
+	}
+	may, err := f.Admit(f.t.Context(), number, asks)
+	f.ok(err)
+	for i, ok := range may {
+		if ok {
+			sent++
+		} else if i < sent {
+			f.t.Errorf("message %d was refused before others that were not", i)
+		}
+	}
+	return sent
+}
+
+func (f fixture) want(what string, got, want int) {
+	f.t.Helper()
+	if got != want {
+		f.t.Errorf("%s: %d, want %d", what, got, want)
+	}
+}
+
+// TestLimit: the numbers of a portfolio write to as many people as the limit says, and each person counts once. Urgent messages may
+// use what is reserved.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.want("first", f.admit(one, 1, 60, false), 60)
+	f.want("the same people from the other number", f.admit(sibling, 1, 60, false), 60)
+	f.want("more than there is room", f.admit(sibling, 61, 120, false), 38)
+	f.want("counted people", f.admit(one, 1, 98, false), 98)
+	f.want("urgent ones to others", f.admit(one, 201, 210, true), 2)
+	f.want("a number of no limited portfolio", f.admit(other, 1, 500, false), 500)
+	// The first ten wrote too long ago to count. They make room for others.
+	old := float64(time.Now().Add(-portfolio.Window - 2*time.Minute - time.Second).UnixMilli())
+	for i := 1; i <= 10; i++ {
+		f.ok(f.db.ZAdd(t.Context(), people, redis.Z{Score: old, Member: person(i)}).Err())
+	}
+	f.want("after some have left", f.admit(one, 301, 320, false), 8)
+}
+
+// TestLastMessageCounts: a person counts from the last message on.
+func TestLastMessageCounts(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	early := float64(time.Now().Add(-portfolio.Window + time.Minute).UnixMilli())
+	f.ok(f.db.ZAdd(t.Context(), people, redis.Z{Score: early, Member: person(1)}).Err())
+	f.want("a counted person", f.admit(one, 1, 1, false), 1)
+	if at := f.db.ZScore(t.Context(), people, person(1)).Val(); at <= early {
+		t.Errorf("counts from %.0f on, which is not the last message", at)
+	}
+}
+
+// TestCustomerServiceWindow: a person who wrote to a number within 24 hours needs no room, but only for that number.
+func TestCustomerServiceWindow(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.want("all room", f.admit(one, 1, 98, false), 98)
+	now := time.Now()
+	f.ok(f.Wrote(t.Context(), one, map[string]time.Time{person(201): now, person(202): now.Add(-portfolio.Window)}))
+	f.want("wrote", f.admit(one, 201, 201, false), 1)
+	f.want("wrote to another number", f.admit(sibling, 201, 201, false), 0)
+	f.want("wrote too long ago", f.admit(one, 202, 202, false), 0)
+	for i, want := range map[int]bool{1: true, 201: true, 202: false, 203: false} {
+		if passes, err := f.Passes(t.Context(), one, person(i)); err != nil || passes != want {
+			t.Errorf("person %d passes: %t, %v", i, passes, err)
+		}
+	}
+	used, err := f.State(t.Context(), one)
+	f.ok(err)
+	f.want("people", used.Used, 98)
+}
+
+// TestRefused: when Meta refuses a message for the limit, its count wins, until people leave the ledger.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.want("first", f.admit(one, 1, 50, false), 50)
+	f.ok(f.Refused(t.Context(), sibling))
+	f.want("after the refusal", f.admit(one, 51, 60, false), 0)
+	f.ok(f.db.ZRem(t.Context(), people, person(1), person(2), person(3)).Err())
+	f.want("after three have left", f.admit(one, 51, 60, false), 1) // two of them are reserved
+}
+
+// TestUnlimitedNeedsNoRedis: numbers of a portfolio without a limit cost no command, and a limit that ends frees all.
+func TestUnlimitedNeedsNoRedis(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.want("full", f.admit(one, 1, 120, false), 98)
+	f.ok(f.SetLimit(t.Context(), owner, 0))
+	before := f.commands()
+	f.want("unlimited", f.admit(one, 1, 1000, false), 1000)
+	if all, urgent := f.Room(one); all < 1000 || urgent < 1000 {
+		t.Errorf("room for %d and %d", all, urgent)
+	}
+	if s, err := f.State(t.Context(), one); s != nil || err != nil {
+		t.Errorf("state %+v, %v", s, err)
+	}
+	f.ok(f.Wrote(t.Context(), one, map[string]time.Time{person(1): time.Now()}))
+	if after := f.commands(); after != before {
+		t.Errorf("commands: %s, were %s", after, before)
+	}
+}
+
+// commands returns how often Redis ran which command, without those that this test and the client itself send.
+func (f fixture) commands() string {
+	f.t.Helper()
+	var lines []string
+	for line := range strings.Lines(f.db.Info(f.t.Context(), "commandstats").Val()) {
+		if name, rest, ok := strings.Cut(line, ":"); ok && name != "cmdstat_info" {
+			calls, _, _ := strings.Cut(rest, ",")
+			lines = append(lines, name+" "+calls)
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+// TestOtherProcessesLearn: a limit that one process stores is in force in others after they read it.
+func TestOtherProcessesLearn(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	second := portfolio.New(f.db, portfolio.Window)
+	if second.Applies(one) {
+		t.Error("it applies before it was read")
+	}
+	f.ok(second.Load(t.Context()))
+	if of, limit := second.Limit(sibling); of != owner || limit != 100 || len(second.Siblings(one)) != 2 {
+		t.Errorf("%s %d %v", of, limit, second.Siblings(one))
+	}
+}

@@ -1,0 +1,38 @@
+package queue
+
+import (
+	_ "embed"
+	"strconv"
+
+	"sluice/internal/message"
+	"sluice/internal/store"
+)
+
+// FlowsLua defines list_of(), which makes the key of a flow's tasks, and to_head(), which returns a task to its flow, for scripts.
+//
+//go:embed flows.lua
+var FlowsLua string
+
+// flowField is the field of a task that names its flow. Asynq does not read it.
+const flowField = "flow"
+
+// FlowsKey is the classes, from 0, in which a number has flows with a name: a set. FlowsOf has the flows of a class. A flow without a
+// name is the pending tasks of the queue.
+func FlowsKey(s message.Shard, number string) string { return store.Key(s, "flows:"+number) }
+
+// FlowsOf is the flows of a number and class that have tasks, or have had more than their share: a sorted set by their virtual time, which is
+// how much each has sent, divided by its weight. 0: it has sent nothing yet.
+func FlowsOf(s message.Shard, number string, class int) string {
+	return FlowsKey(s, number) + ":" + strconv.Itoa(class)
+}
+
+// FlowKey is the tasks of a flow that wait for a slot: a list in the order of asynq's pending tasks.
+func FlowKey(s message.Shard, number string, class int, flow message.Flow) string {
+	return store.Key(s, "flow:"+number+":"+strconv.Itoa(class)+":"+flow.String())
+}
+
+// joinFlow adds a flow to those of a number's class that share its slots.
+func joinFlow(w *store.Writes, s message.Shard, number string, class int, flow message.Flow) {
+	w.SAdd(FlowsKey(s, number), strconv.Itoa(class))
+	w.ZAddNew(FlowsOf(s, number, class), 0, flow.String())
+}
