@@ -83,6 +83,7 @@ func TestScripts(t *testing.T) {
 	events.New(db, shards, events.Options{})
 	holds.New(db, shards, log)
 	directory.NewStore(directory.StoreOptions{DB: db})
+	directory.NewRegistrations(db)
 	ratelimit.NewController(db, shards, configured)
 	queue.NewClient(db, shards)
 	backlog.New(db, shards, configured)

@@ -43,7 +43,8 @@ func templatesPage() page {
 // syncTemplates lets workers read the templates of an account.
 func syncTemplates(v *view) (done, *problem) {
 	account := v.field("waba_id")
-	if failed := v.console("POST", "/v1/templates/sync", v.order(map[string]any{"waba_id": account}), nil); failed != nil {
+	var result struct{ Ordered bool }
+	if failed := v.console("POST", "/v1/templates/sync", v.order(map[string]any{"waba_id": account}), &result); failed != nil {
 		return done{}, failed
 	}
 	return done{text: fmt.Sprintf("Workers read the templates of account %s from Meta, within seconds.", account), to: address("templates", "waba_id", account)}, nil
