@@ -29,6 +29,7 @@ var objects = map[string]reflect.Type{
 	"MetaError":       reflect.TypeFor[MetaError](),
 	"ErrorDetail":     reflect.TypeFor[ErrorDetail](),
 	"After":           reflect.TypeFor[WaitsFor](),
+	"Usage":           reflect.TypeFor[Usage](),
 	"TimelineEntry":   reflect.TypeFor[Step](),
 	"Explanation":     reflect.TypeFor[Explanation](),
 	"Hold":            reflect.TypeFor[Hold](),
@@ -46,7 +47,7 @@ var objects = map[string]reflect.Type{
 
 // without are the objects without a type: methods return their one member, or nothing, Meta documents its own form, and a search
 // has fewer members than its request, because List has the others.
-var without = []string{"SearchRequest", "StateList", "NamedCursors", "Acknowledgement", "Cancelled", "MetaMessage"}
+var without = []string{"SearchRequest", "StateList", "UsageList", "NamedCursors", "Acknowledgement", "Cancelled", "MetaMessage"}
 
 // property is a member of an object in a JSON schema.
 type property struct {
@@ -244,6 +245,7 @@ func TestEveryPathHasAMethod(t *testing.T) {
 		"post /v1/messages/search":         "Search",
 		"get /v1/messages/{id}":            "Get",
 		"get /v1/states":                   "States",
+		"get /v1/usage":                    "Usage",
 		"get /v1/messages/{id}/explain":    "Explain",
 		"post /v1/messages/{id}/cancel":    "Cancel",
 		"get /v1/events":                   "Events",

@@ -30,21 +30,9 @@ var recipientPattern = regexp.MustCompile(`^(\+?[1-9][0-9]{5,14}|[A-Z]{2}(\.ENT)
 
 // open returns the archive, and the recipient in the file.
 func (f recipientFlags) open(env getenv, in io.Reader) (*archive.Recipients, string, error) {
-	if f.To != "-" {
-		file, err := os.Open(f.To)
-		if err != nil {
-			return nil, "", errors.New("--to: cannot open the file with the recipient. Give the name of a file, or - for the standard input") // the error would quote a number
-		}
-		defer file.Close()
-		in = file
-	}
-	text, err := bufio.NewReader(io.LimitReader(in, 1024)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, "", fmt.Errorf("--to: %w", err)
-	}
-	to := strings.TrimSpace(text)
-	if !recipientPattern.MatchString(to) {
-		return nil, "", errors.New("--to: the first line is neither a phone number with its country code, in digits, nor a business-scoped user id")
+	to, err := readRecipient(f.To, in)
+	if err != nil {
+		return nil, "", err
 	}
 	c, err := loadArchive(f.Config, env)
 	if err != nil {
@@ -52,6 +40,27 @@ func (f recipientFlags) open(env getenv, in io.Reader) (*archive.Recipients, str
 	}
 	r, err := archive.NewRecipients(string(c.URL), secrets.Hasher(string(c.Key), archive.RecipientPurpose))
 	return r, to, err
+}
+
+// readRecipient returns the recipient in the first line of a file; -: of in.
+func readRecipient(name string, in io.Reader) (string, error) {
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return "", errors.New("--to: cannot open the file with the recipient. Give the name of a file, or - for the standard input") // the error would quote a number
+		}
+		defer file.Close()
+		in = file
+	}
+	text, err := bufio.NewReader(io.LimitReader(in, 1024)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("--to: %w", err)
+	}
+	to := strings.TrimSpace(text)
+	if !recipientPattern.MatchString(to) {
+		return "", errors.New("--to: the first line is neither a phone number with its country code, in digits, nor a business-scoped user id")
+	}
+	return to, nil
 }
 
 type archiveExportCmd struct{ recipientFlags }

@@ -12,6 +12,7 @@ import (
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/portfolio"
 	"sluice/internal/store"
 )
 
@@ -49,10 +50,15 @@ func open(ctx context.Context, file string, env getenv) (*installation, error) {
 		n, _ := known.Number(number)
 		return n.Rate
 	}
+	limits := portfolio.New(db, portfolio.Window)
+	if err := limits.Load(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
 	in := &installation{
 		Common: c, db: db, directory: known,
 		records: ledger.New(db, ledger.Options{Shards: message.Shards(c.Shards)}),
-		backlog: backlog.New(db, message.Shards(c.Shards), configured),
+		backlog: backlog.New(db, message.Shards(c.Shards), configured).WithLimits(limits),
 		holds:   holds.New(db, message.Shards(c.Shards), slog.New(slog.DiscardHandler)),
 		events:  events.New(db, message.Shards(c.Shards), events.Options{}),
 	}

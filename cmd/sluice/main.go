@@ -56,6 +56,7 @@ type cli struct {
 	Relay          relayCmd          `cmd:"" help:"List, set, hold and replay relay targets: URLs to which events are forwarded."`
 	Report         reportCmd         `cmd:"" help:"Reports from the archive: delivery, errors, cost."`
 	Archive        archiveCmd        `cmd:"" help:"Export or delete what the archive has about a recipient."`
+	People         peopleCmd         `cmd:"" help:"Count, export or delete what is stored about a person, by a phone number or user id."`
 	Audit          auditCmd          `cmd:"" help:"List the audit log: what operators did, when and why."`
 	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation. Print what is wrong and how to fix it. Exit code 1: a check failed."`
 	Selftest       selftestCmd       `cmd:"" help:"Send a message and follow it until it is delivered. Print each step with its time. Exit code 1: a step did not come."`

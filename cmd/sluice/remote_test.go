@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,10 @@ import (
 // TestOrders: what the tool asks for, command by command, and what it prints.
 func TestOrders(t *testing.T) {
 	const number, id = "106540352242922", "106540352242922-ufeqxlws3bsv46lbkkufh7m55l"
+	person := filepath.Join(t.TempDir(), "person")
+	if err := os.WriteFile(person, []byte("+491701234567\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		args   []string
 		asks   string // method, path and body
@@ -108,6 +113,26 @@ func TestOrders(t *testing.T) {
 			[]string{"awaiting-status", "--limit", "5"},
 			"GET /v1/awaiting-status?limit=5 ", `{"messages":[{"id":"` + id + `","wamid":"wamid.A","attempt":1,"since":"2026-01-31T15:04:05Z"}]}`,
 			[]string{id, "wamid.A"},
+		},
+		"people show": {
+			[]string{"people", "show", "--to", person},
+			`POST /v1/people/show {"recipient":"+491701234567"}`, `{"identities":2,"portfolios":1,"messages":{"read":3},"archive_rows":4,"event_streams":"until later"}`,
+			[]string{"2  phone numbers", "3  messages are read", "4  rows", "until later"},
+		},
+		"people export": {
+			[]string{"people", "export", "--to", person, "--reason", "asked", "--actor", "anna"},
+			`POST /v1/people/export {"actor":"anna","reason":"asked","recipient":"+491701234567"}`, `{"records":[]}`,
+			[]string{`{"records":[]}`},
+		},
+		"people delete counts": {
+			[]string{"people", "delete", "--to", person},
+			`POST /v1/people/show {"recipient":"+491701234567"}`, `{"messages":{"queued":1}}`,
+			[]string{"1  messages are queued"},
+		},
+		"people delete": {
+			[]string{"people", "delete", "--to", person, "--confirm", "--waiting", "cancel", "--reason", "asked", "--actor", "anna"},
+			`POST /v1/people/delete {"actor":"anna","reason":"asked","recipient":"+491701234567","waiting":"cancel"}`, `{"deleted":3,"cancelled":1,"remaining":0,"archive_rows":4}`,
+			[]string{"3  messages deleted", "1  of them cancelled", "4  rows"},
 		},
 		"audit": {
 			[]string{"audit"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"sluice/internal/events"
 	"sluice/internal/holds"
 	"sluice/internal/message"
+	"sluice/internal/portfolio"
 	"sluice/internal/store"
 )
 
@@ -32,8 +34,9 @@ func (topCmd) Help() string {
 	return "RATE/LIMIT: the effective rate and the rate limit, in messages per second. REFUSED AT: the rate at which Meta last refused a message as too fast. " +
 		"PAUSE: how long the number still pauses because of that. HOLD: all, or how many templates and tags are held. HELD: the messages that holds keep from being sent. " +
 		"DONE/S: tasks per second that ended since the last update. ACTIVE: tasks that workers have fetched. " +
-		"A column for each class: the messages that wait, and how long the oldest has waited. LATER: scheduled messages, retries, and messages that wait for their recipient. " +
+		"A column for each class: the messages that wait, and how long the oldest has waited. LATER: scheduled messages, retries, and messages that wait for their recipient or for the messaging limit. " +
 		"ETA: how long until the waiting messages are sent; held: unknown, because the number is held. " +
+		"MESSAGING LIMIT: how many people are counted that the portfolio wrote to first in 24 hours, and how many messages wait because of the limit. " +
 		"EVENTS: the Redis memory that events use and may use, and how long they are kept."
 }
 
@@ -156,8 +159,31 @@ func (s snapshot) table(before snapshot, limit int) string {
 		}
 		fmt.Fprintf(&b, "and %d more numbers, with %d waiting\n", len(rest), n)
 	}
+	b.WriteString(limitLines(s.rates))
 	b.WriteString(keptLine(s.kept))
 	return b.String()
+}
+
+// limitLines says how much of the messaging limits of portfolios is used, of those with waiting messages or 90 % used.
+func limitLines(rates []backlog.Number) string {
+	states, waiting, ends := map[string]*portfolio.State{}, map[string]int{}, map[string]time.Duration{}
+	for _, p := range rates {
+		if s := p.Portfolio; s != nil {
+			states[s.Portfolio] = s
+			waiting[s.Portfolio] += sum(p, func(w backlog.Waiting) int { return w.Limited })
+			ends[s.Portfolio] = max(ends[s.Portfolio], p.LimitWaitAll())
+		}
+	}
+	lines := ""
+	for _, id := range slices.Sorted(maps.Keys(states)) {
+		if s := states[id]; waiting[id] > 0 || 10*s.Used >= 9*s.Limit {
+			lines += fmt.Sprintf("\nMESSAGING LIMIT of portfolio %s: %d of %d people, %d waiting, the last leaves in %s", id, s.Used, s.Limit, waiting[id], span(ends[id]))
+		}
+	}
+	if lines != "" {
+		lines += "\n"
+	}
+	return lines
 }
 
 // keptLine says how much memory the events use and how long they are kept; nothing before the first measurement.

@@ -53,7 +53,7 @@ func (e *ETA) Of(ctx context.Context, number string, c message.Class, f message.
 	return n.SlotETA(c, f), nil
 }
 
-// LimitWait estimates how long a new message of a number and class would wait for room under the messaging limit of its
+// LimitWait estimates how long a new message of a number and class would wait for capacity under the messaging limit of its
 // portfolio, see backlog.Number. It blocks and fails as Of does.
 func (e *ETA) LimitWait(ctx context.Context, number string, c message.Class) (time.Duration, error) {
 	n, err := e.of(ctx, number)

@@ -37,7 +37,7 @@ func newLimits(ctx context.Context, p *Program) (*portfolio.Ledger, error) {
 	return l, nil
 }
 
-// limitWait returns a function that estimates how long a new message would wait for room under a messaging limit. It uses Redis only
+// limitWait returns a function that estimates how long a new message would wait for capacity under a messaging limit. It uses Redis only
 // for numbers of a limited portfolio.
 func limitWait(l *portfolio.Ledger, eta *admission.ETA) func(context.Context, string, message.Class) (time.Duration, error) {
 	return func(ctx context.Context, number string, c message.Class) (time.Duration, error) {
@@ -48,7 +48,7 @@ func limitWait(l *portfolio.Ledger, eta *admission.ETA) func(context.Context, st
 	}
 }
 
-// countedPerson returns a function that reports whether a message needs no room under a messaging limit. If this is unknown, it needs
+// countedPerson returns a function that reports whether a message needs no capacity under a messaging limit. If this is unknown, it needs
 // none: the message is accepted, and waits.
 func countedPerson(l *portfolio.Ledger) func(ctx context.Context, number, recipient string) bool {
 	return func(ctx context.Context, number, recipient string) bool {

@@ -162,6 +162,9 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if err := reports(&forOperators, c.Archive); err != nil {
 		return p, err
 	}
+	if err := forPeople(&forOperators, newPeople(p.DB, c.Common, c.SecretsKey, c.RecipientIndex, log), book, c); err != nil {
+		return p, err
+	}
 	operators := console.New(forOperators)
 	web := pages.New(pages.Options{Simulator: c.Graph.BaseURL != cloudapi.DefaultBaseURL, Console: operators.Handler(), API: callers, Keys: keys, DB: p.DB, Left: ops.Left, Log: log})
 	p.Work(func(ctx context.Context) error {

@@ -22,6 +22,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/observed"
+	"sluice/internal/people"
 	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
@@ -73,17 +74,20 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	records.Due = repository.AddTask(queue.NewClient(p.DB, records.Shards))
 	shards := message.Shards(c.Shards)
+	persons := newPeople(p.DB, c.Common, c.SecretsKey, c.RecipientIndex, log)
+	p.Background(persons.Run)
 	w := worker{
 		Program: p, c: c, name: workerName(), shards: shards, box: box,
 		book: ledger.New(p.DB, records),
 		stream: events.New(p.DB, shards, events.Options{
 			Retention: c.Events.Retention, Memory: c.Events.Memory, Registerer: p.Registry, Log: log,
 		}),
+		people:     persons,
 		controller: ratelimit.NewController(p.DB, shards, configuredRate(p.directory)),
 		holds:      holds.New(p.DB, shards, log),
 		marks:      cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey), []byte(c.SecondMarkerKey)),
 		graph: cloudapi.NewClient(cloudapi.Options{
-			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: p.directory.Token, Registerer: p.Registry,
+			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: p.directory.Token, Registerer: p.Registry, Identities: persons.Note,
 		}),
 	}
 	w.observed = observed.New(p.DB, shards)
@@ -144,6 +148,7 @@ type worker struct {
 	box        secrets.Box
 	book       *ledger.Ledger
 	stream     *events.Stream
+	people     *people.People
 	controller *ratelimit.Controller
 	holds      *holds.Store
 	marks      *cloudapi.Marks
@@ -210,7 +215,7 @@ func (w *worker) send() error {
 	tasks := queue.NewClient(w.DB, w.shards)
 	messages := repository.New(w.book, tasks)
 	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
-	candidates := repository.NewCandidates(w.DB, w.book, w.shards, w.limits.Applies, log, w.Registry)
+	candidates := repository.NewCandidates(w.DB, w.book, w.people, w.shards, w.limits.Applies, log, w.Registry)
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
@@ -259,6 +264,7 @@ func (w *worker) reconcile() {
 		Inbound: w.controller.Debit, Wrote: w.wrote, Written: cloudapi.Written, Billed: cloudapi.Billed,
 		Now:    func(ctx context.Context) time.Time { return w.DB.Clock(ctx, ledger.RecordPrefix(0)) },
 		Update: w.updates(w.templates()), Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
+		Identities: cloudapi.Identities, People: w.people.Learn,
 		Tracer: w.tracer, Log: w.Log, Registerer: w.Registry,
 	})
 	w.Background(r.Run)

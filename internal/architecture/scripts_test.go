@@ -20,7 +20,10 @@ import (
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/portfolio"
+	"sluice/internal/people"
 	"sluice/internal/queue"
+	"sluice/internal/quota"
 	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
 	"sluice/internal/relay"
@@ -85,9 +88,12 @@ func TestScripts(t *testing.T) {
 	directory.NewStore(directory.StoreOptions{DB: db})
 	directory.NewRegistrations(db)
 	ratelimit.NewController(db, shards, configured)
+	people.New(db, people.Options{Shards: shards})
 	queue.NewClient(db, shards)
 	backlog.New(db, shards, configured)
 	dispatch.NewServer(db, dispatch.Options{Shards: shards, Log: log})
+	portfolio.New(db, portfolio.Window)
+	quota.New(db, nil)
 	relay.New(db, relay.Options{Shards: shards, Targets: relay.NewTargets(db, shards, secrets.Box{})})
 	if err := db.Load(ctx); err != nil {
 		t.Fatal(err)

@@ -214,6 +214,10 @@ func testRecipients(t *testing.T, w *world) {
 	if len(ids) != 8 || ids[0] != ours+"-a0001" {
 		t.Errorf("exported %q", ids)
 	}
+	all := 0
+	if err := r.ExportAll(t.Context(), []string{archive.HashRecipient(hash, recipient), archive.HashRecipient(hash, "15550001111")}, func(archive.Event) error { all++; return nil }); err != nil || all != 9 {
+		t.Errorf("exported %d rows of two recipients, %v", all, err)
+	}
 	if n, err := r.Delete(t.Context(), recipient); n != 8 || err != nil {
 		t.Errorf("deleted %d rows, %v", n, err)
 	}

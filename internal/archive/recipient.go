@@ -42,29 +42,43 @@ func NewRecipients(url string, hash func(string) string) (*Recipients, error) {
 }
 
 // about selects the rows of a recipient: those with the hash ($1), and those of the same messages ($2).
-const about = `recipient = $1 OR message_id = ANY($2)`
+const about = `recipient = ANY($1) OR message_id = ANY($2)`
 
-// find returns the hash of a recipient, and the ids of the messages to it. With the ids as a parameter, PostgreSQL uses both indexes.
-func (r *Recipients) find(ctx context.Context, conn *pgx.Conn, recipient string) (hash int64, ids []string, err error) {
-	hash = number(HashRecipient(r.hash, recipient))
-	found, err := conn.Query(ctx, `SELECT DISTINCT message_id FROM sluice_archive WHERE recipient = $1 AND message_id IS NOT NULL`, hash)
+// find returns the ids of the messages to recipients with keyed hashes. With the ids as a parameter, PostgreSQL uses both indexes.
+func find(ctx context.Context, conn *pgx.Conn, hashes []int64) (ids []string, err error) {
+	found, err := conn.Query(ctx, `SELECT DISTINCT message_id FROM sluice_archive WHERE recipient = ANY($1) AND message_id IS NOT NULL`, hashes)
 	if err == nil {
 		ids, err = pgx.CollectRows(found, pgx.RowTo[string])
 	}
-	return hash, ids, err
+	return ids, err
+}
+
+// numbers returns keyed hashes as the archive has them.
+func numbers(hashes []string) []int64 {
+	all := make([]int64, len(hashes))
+	for i, h := range hashes {
+		all[i] = number(h)
+	}
+	return all
 }
 
 // Export calls f with each row about a recipient, a phone number with its country code or a business-scoped user id, the oldest
 // first.
 func (r *Recipients) Export(ctx context.Context, recipient string, f func(Event) error) error {
+	return r.ExportAll(ctx, []string{HashRecipient(r.hash, recipient)}, f)
+}
+
+// ExportAll is Export for all recipients with some keyed hashes.
+func (r *Recipients) ExportAll(ctx context.Context, all []string, f func(Event) error) error {
+	hashes := numbers(all)
 	return explain(postgres.Use(ctx, r.config, func(conn *pgx.Conn) error {
-		hash, ids, err := r.find(ctx, conn, recipient)
+		ids, err := find(ctx, conn, hashes)
 		if err != nil {
 			return err
 		}
 		found, err := conn.Query(ctx, `SELECT at, kind, phone_number_id, coalesce(message_id, ''), state, coalesce(result, ''), coalesce(code, 0), coalesce(reason, ''), coalesce(class, ''),
 			coalesce(type, ''), coalesce(template, ''), coalesce(ref, ''), tags, coalesce(region, ''), coalesce(waba_id, ''), coalesce(pricing_category, '')
-			FROM sluice_archive WHERE `+about+` ORDER BY at, seq, stream, line`, hash, ids)
+			FROM sluice_archive WHERE `+about+` ORDER BY at, seq, stream, line`, hashes, ids)
 		if err != nil {
 			return err
 		}
@@ -79,12 +93,18 @@ func (r *Recipients) Export(ctx context.Context, recipient string, f func(Event)
 
 // Delete deletes the rows about a recipient in one transaction, and returns their number.
 func (r *Recipients) Delete(ctx context.Context, recipient string) (rows int, err error) {
+	return r.DeleteAll(ctx, []string{HashRecipient(r.hash, recipient)})
+}
+
+// DeleteAll is Delete for all recipients with some keyed hashes.
+func (r *Recipients) DeleteAll(ctx context.Context, all []string) (rows int, err error) {
+	hashes := numbers(all)
 	err = postgres.Use(ctx, r.config, func(conn *pgx.Conn) error {
-		hash, ids, err := r.find(ctx, conn, recipient)
+		ids, err := find(ctx, conn, hashes)
 		if err != nil {
 			return err
 		}
-		done, err := conn.Exec(ctx, `DELETE FROM sluice_archive WHERE `+about, hash, ids)
+		done, err := conn.Exec(ctx, `DELETE FROM sluice_archive WHERE `+about, hashes, ids)
 		rows = int(done.RowsAffected())
 		return err
 	})

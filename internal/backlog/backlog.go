@@ -76,7 +76,7 @@ type Number struct {
 
 	weigh     message.Weigh
 	Portfolio *portfolio.State // how much of the messaging limit of its portfolio is used; nil: there is none
-	Others    int              // messages of other numbers of the portfolio that wait, of classes that need room
+	Others    int              // messages of other numbers of the portfolio that wait, of classes that need capacity
 }
 
 // Waiting is what waits in one class.
@@ -85,7 +85,7 @@ type Waiting struct {
 	Pending int       // for a slot
 	Paused  bool      // in asynq: nothing of it is sent
 	Delayed int       // for their time: retries, scheduled, set aside
-	Limited int       // of Delayed: for room under the messaging limit of the portfolio
+	Limited int       // of Delayed: for capacity under the messaging limit of the portfolio
 	Active  int       // fetched by a worker
 	Done    int       // finished tasks since the number's first
 	Oldest  time.Time // since when the longest waiting of the pending does, about; zero: none

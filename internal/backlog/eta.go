@@ -30,7 +30,7 @@ func (n Number) Messages() (total int) {
 const leastShare = 1. / 60
 
 // ETA estimates how long until all messages of class c that wait now would have left, if nothing more urgent came meanwhile. They
-// need slots, and where their portfolio has a messaging limit, room.
+// need slots, and where their portfolio has a messaging limit, capacity.
 func (n Number) ETA(c message.Class) time.Duration {
 	own := 0
 	for _, w := range n.Waiting {
@@ -112,8 +112,8 @@ func (n Number) ETAAll() time.Duration {
 // LimitWaitAll is LimitWait for all that waits now.
 func (n Number) LimitWaitAll() time.Duration { return n.limitWait(len(n.Waiting), false, 0) }
 
-// LimitWait estimates how long a new message of class c would wait for room under the messaging limit of its portfolio, if each
-// message of the classes other than service goes to another person who is not counted; 0: there is room, or no limit.
+// LimitWait estimates how long a new message of class c would wait for capacity under the messaging limit of its portfolio, if each
+// message of the classes other than service goes to another person who is not counted; 0: there is capacity, or no limit.
 func (n Number) LimitWait(c message.Class) time.Duration {
 	if c == message.Service {
 		return 0
@@ -121,7 +121,7 @@ func (n Number) LimitWait(c message.Class) time.Duration {
 	return n.limitWait(c.Order()+1, c.Order() == 0, 1)
 }
 
-// limitWait estimates how long the messages of so many classes wait for room, and some more.
+// limitWait estimates how long the messages of so many classes wait for capacity, and some more.
 func (n Number) limitWait(classes int, urgent bool, more int) time.Duration {
 	if n.Portfolio == nil {
 		return 0

@@ -25,7 +25,7 @@ func (r *Reader) readLimits(ctx context.Context, all []Number) error {
 	states, waiting := map[string]*portfolio.State{}, map[string]int{} // by portfolio, by number
 	for _, n := range all {
 		if of, _ := r.limits.Limit(n.Number); of != "" {
-			waiting[n.Number] = n.needRoom()
+			waiting[n.Number] = n.needCapacity()
 			states[of] = nil
 		}
 	}
@@ -65,8 +65,8 @@ func (r *Reader) readLimits(ctx context.Context, all []Number) error {
 	return nil
 }
 
-// needRoom returns how many waiting messages need room under a messaging limit, at most.
-func (n Number) needRoom() (count int) {
+// needCapacity returns how many waiting messages need capacity under a messaging limit, at most.
+func (n Number) needCapacity() (count int) {
 	for _, w := range n.Waiting {
 		if w.Class != message.Service {
 			count += w.Pending + w.Limited
@@ -75,7 +75,7 @@ func (n Number) needRoom() (count int) {
 	return count
 }
 
-// readWaiting reads how many messages of numbers wait that may need room.
+// readWaiting reads how many messages of numbers wait that may need capacity.
 func (r *Reader) readWaiting(ctx context.Context, numbers []string, into map[string]int) error {
 	counts := map[string][]*redis.IntCmd{}
 	err := r.db.Pipe(ctx, func(p redis.Pipeliner) {

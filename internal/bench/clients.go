@@ -18,6 +18,9 @@ import (
 // addedClients is the case in which clients are added.
 const addedClients = "40 clients are added meanwhile"
 
+// addLimit is how long a client may take until Meta has its first message: then something is broken, and not slow.
+const addLimit = time.Minute
+
 // clients sends the backlog of one number at its rate limit, first alone, and then while clients with numbers and API keys of
 // their own are added by requests, each of which sends a message.
 func clients(ctx context.Context, o Options) ([]Row, error) {
@@ -43,7 +46,7 @@ func clients(ctx context.Context, o Options) ([]Row, error) {
 			row.Case = addedClients
 			o.say("clients: %s (%s)", row.Case, row.about())
 			var took []time.Duration
-			row, err = paceWhile(ctx, o, row, func(w *world) (func(context.Context) error, error) {
+			row, err = paceWhile(ctx, o, row, "clients", func(w *world) (func(context.Context) error, error) {
 				a, err := w.adding(ctx)
 				return func(ctx context.Context) error {
 					took, err = a.spread(ctx, added, o.Duration)
@@ -96,8 +99,10 @@ func (a adding) spread(ctx context.Context, n int, over time.Duration) ([]time.D
 	return took, g.Wait()
 }
 
-// one adds the i-th client, and returns when Meta has its first message.
+// one adds the i-th client, and returns when Meta has its first message, or with an error after addLimit.
 func (a adding) one(ctx context.Context, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, addLimit)
+	defer cancel()
 	name, number := fmt.Sprintf("client-%d", i), fmt.Sprintf("2065403%08d", i)
 	var key struct{ Key string }
 	for _, add := range []struct {
@@ -119,14 +124,16 @@ func (a adding) one(ctx context.Context, i int) error {
 	for {
 		sent, err := api.SendAndWait(ctx, client.Message{From: number, Content: object, Class: client.ClassUtility, Key: name})
 		var p *client.Problem
-		switch {
-		case err == nil && sent.WAMID != "":
+		if err == nil && sent.WAMID != "" {
 			return nil
-		case errors.As(err, &p) && p.Status != http.StatusUnauthorized && p.Status != http.StatusNotFound, err != nil && p == nil:
-			return fmt.Errorf("the first message of %s: %w", name, err)
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil { // the producer reads the directory once a second
-			return err
+		// The producer reads the directory once a second, so at first it does not know the key or the number.
+		unknown := errors.As(err, &p) && (p.Status == http.StatusUnauthorized || p.Status == http.StatusNotFound)
+		if err == nil || unknown {
+			err = pause(ctx, 20*time.Millisecond)
+		}
+		if err != nil {
+			return fmt.Errorf("the first message of %s: %w", name, err)
 		}
 	}
 }

@@ -53,14 +53,14 @@ func pace(ctx context.Context, o Options) ([]Row, error) {
 }
 
 func paceOnce(ctx context.Context, o Options, row Row) (Row, error) {
-	return paceWhile(ctx, o, row, func(*world) (func(context.Context) error, error) {
+	return paceWhile(ctx, o, row, "pace", func(*world) (func(context.Context) error, error) {
 		return func(ctx context.Context) error { return pause(ctx, o.Duration) }, nil
 	})
 }
 
 // paceWhile measures how one number is paced while something else runs. What prepare returns runs during the measurement, which
-// lasts as long.
-func paceWhile(ctx context.Context, o Options, row Row, prepare func(*world) (func(context.Context) error, error)) (Row, error) {
+// lasts as long. The names of profiles begin with name.
+func paceWhile(ctx context.Context, o Options, row Row, name string, prepare func(*world) (func(context.Context) error, error)) (Row, error) {
 	w, err := newWorld(ctx, o, row.Durability)
 	if err != nil {
 		return row, err
@@ -95,7 +95,7 @@ func paceWhile(ctx context.Context, o Options, row Row, prepare func(*world) (fu
 	if err != nil {
 		return row, err
 	}
-	err = w.profile(ctx, "pace-"+strconv.Itoa(row.Rate), workers, o.Duration, func() error { return meanwhile(ctx) })
+	err = w.profile(ctx, name+"-"+strconv.Itoa(row.Rate), workers, o.Duration, func() error { return meanwhile(ctx) })
 	if err != nil {
 		return row, err
 	}

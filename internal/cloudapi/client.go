@@ -53,6 +53,8 @@ type Options struct {
 	Token      func(number string) (string, error) // returns the access token of a phone number id; required, called before every request
 	Timeout    time.Duration                       // of a whole attempt with its connection; default DefaultTimeout
 	Registerer prometheus.Registerer               // nil: the metrics are not registered
+	// Identities is called with the names of a recipient that Meta's answer has, if it has several. It must not block. May be nil.
+	Identities func(message.Identities)
 }
 
 // Client sends messages. It never retries. It is safe for concurrent use.
@@ -61,6 +63,7 @@ type Client struct {
 	token     func(string) (string, error)
 	timeout   time.Duration
 	transport *http.Transport
+	names     func(message.Identities)
 	attempts  chan struct{} // has one element for each attempt between Reserve and Release
 	metrics   *metrics
 }
@@ -86,6 +89,7 @@ func NewClient(o Options) *Client {
 			// messages of the connection in doubt.
 			Protocols: http1(),
 		},
+		names:    o.Identities,
 		attempts: make(chan struct{}, maxAttempts),
 		metrics:  newMetrics(o.Registerer),
 	}
@@ -234,6 +238,11 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte, g 
 		answer = withoutToken(answer, token) // records and events have Meta's text
 	}
 	out, entry := classify(resp.StatusCode, resp.Header, answer)
+	if out.Kind == message.Accepted && c.names != nil {
+		if who, ok := answered(number, bytes.TrimSpace(answer)); ok {
+			c.names(who)
+		}
+	}
 	return out, entry.Name()
 }
 

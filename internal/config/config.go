@@ -212,6 +212,7 @@ type Worker struct {
 	Events            Events
 	Relay             Relay
 	Archive           Archive
+	RecipientIndex    bool // whether Sluice remembers which names of a recipient are one person
 
 	SecondMarkerKey              Secret // markers that are signed with it are accepted too; empty: there is none
 	PayloadKey, SecondPayloadKey Secret // keys of valid payload signatures; both empty: signatures are not checked

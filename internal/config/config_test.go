@@ -191,7 +191,7 @@ func TestWithoutAFile(t *testing.T) {
 		t.Errorf("Token = %q, %v", token, err)
 	}
 	w.Tokens = nil
-	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile, RoleRelay, RoleArchive}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 0}, KeyLife: 720 * time.Hour, TemplateSync: time.Hour, UnmatchedStatuses: UnmatchedStatuses{15 * time.Minute, 10_000}})
+	same(t, err, w, Worker{Common: common, Roles: []string{RoleSend, RoleReconcile, RoleRelay, RoleArchive}, MarkerKey: "0123456789abcdef", Retry: Retry{Base: time.Second, Max: time.Minute, Attempts: 20}, Events: Events{24 * time.Hour, 0}, RecipientIndex: true, KeyLife: 720 * time.Hour, TemplateSync: time.Hour, UnmatchedStatuses: UnmatchedStatuses{15 * time.Minute, 10_000}})
 
 	common.Ops = ":9103"
 	wh, err := LoadWebhook(nil, guides)

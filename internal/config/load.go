@@ -51,7 +51,7 @@ func LoadWorker(args []string, getenv func(string) string) (Worker, error) {
 	return Worker{
 		Common: l.common(), Roles: l.roles, MarkerKey: l.markerKey(), Tokens: l.tokens(), Retry: l.retry, Events: l.events, Relay: l.relay, Archive: archive,
 		KeyLife: l.keyLife, TemplateSync: l.templateSync, UnmatchedStatuses: UnmatchedStatuses{l.unmatchedLife, l.unmatchedMost},
-		SecretsKey: l.secretsKey(), SecondSecrets: l.secondSecrets(),
+		SecretsKey: l.secretsKey(), SecondSecrets: l.secondSecrets(), RecipientIndex: l.recipientIndex,
 		SecondMarkerKey:  l.optionalKey("second_marker_key_file", l.secondMarkerKeyFile),
 		PayloadKey:       l.optionalKey("payload_key_file", l.payloadKeyFile),
 		SecondPayloadKey: l.optionalKey("second_payload_key_file", l.secondPayloadKeyFile),

@@ -90,8 +90,8 @@ func (v *values) settings(program string) []setting {
 			more: "Set it while you change the key: first give all programs the new key as the second one, then exchange the two keys, then let Sluice encrypt all secrets again, then remove the second key. Messages that were accepted with the old key are not found by their recipient.",
 		},
 		{
-			key: "recipient_index", def: "true", use: "producer", help: "whether messages can be found by their recipient; needs a secrets key", set: truth(&v.recipientIndex),
-			more: "The index has a hash of each recipient, made with the key of `secrets_key_file`. Without that key there is no index. It needs about 60 bytes for each message in Redis. Messages that were accepted without it, or with another key, are not found by their recipient. See [security.md](security.md#the-index-of-recipients).",
+			key: "recipient_index", def: "true", use: "producer worker", help: "whether messages can be found by their recipient; needs a secrets key", set: truth(&v.recipientIndex),
+			more: "The index has a hash of each recipient, made with the key of `secrets_key_file`. Without that key there is no index. It needs about 60 bytes for each message in Redis. Messages that were accepted without it, or with another key, are not found by their recipient. Workers use the same hashes to remember which phone numbers and user ids are [one person](people.md). See [security.md](security.md#the-index-of-recipients).",
 		},
 		{
 			key: "relay.allowed_private_hosts", use: "worker", help: "hosts of relay targets that may have private addresses", set: hosts(&v.relay.PrivateHosts),

@@ -54,7 +54,7 @@ type auditStore interface {
 	Latest(ctx context.Context, limit int) ([]message.AuditEntry, error)
 }
 
-// Options are what a Console works with. All but Reports and the last four are required.
+// Options are what a Console works with. All but People, Personal, Archived, Reports and the last four are required.
 type Options struct {
 	Holds      holds
 	Lists      lists
@@ -69,6 +69,9 @@ type Options struct {
 	SyncTemplates func(ctx context.Context, account string) error
 	Accounts      func(ctx context.Context) (map[string]string, error) // the WhatsApp Business Accounts that are known, by phone number id
 	Rates         rates
+	People        names                                 // nil: there is no index of recipients
+	Personal      personal                              // of the people
+	Archived      archived                              // of the people; nil: there is no archive
 	Reports       reports                               // of the archive; nil: there is no archive
 	Keys          httpapi.Keys                          // keys with httpapi.ScopeConsole may read, those with httpapi.ScopeAdmin may act
 	Numbers       func(number string) bool              // whether a phone number id is configured
@@ -95,9 +98,9 @@ func New(o Options) *Console {
 	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, the kind of an entry of the directory with -set or -remove, number-drain, number-cancel, import, reencrypt, onboard, registration, template-sync.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, the kind of an entry of the directory with -set or -remove, number-drain, number-cancel, import, reencrypt, onboard, registration, template-sync, person-export, person-delete.",
 	}, []string{"action"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbOnboard, message.VerbRegistration, message.VerbTemplates} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbOnboard, message.VerbRegistration, message.VerbTemplates, message.VerbPersonExport, message.VerbPersonDelete} {
 		orders.WithLabelValues(verb)
 	}
 	for _, verb := range directoryVerbs() {

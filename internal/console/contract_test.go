@@ -41,6 +41,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"listAwaitingStatus":      {"/v1/awaiting-status?phone_number_id=" + ours, ""},
 		"listAuditLog":            {"/v1/audit", ""},
 		"readReport":              {"/v1/report?days=30", ""},
+		"showPerson":              {"/v1/people/show", `{"recipient":"+49 170 1234567"}`},
+		"exportPerson":            {"/v1/people/export", `{"recipient":"+491701234567",` + signed + `}`},
+		"deletePerson":            {"/v1/people/delete", `{"recipient":"DE.1234","waiting":"cancel",` + signed + `}`},
 		"addAuditEntry":           {"/v1/audit", `{"target":"send text",` + signed + `}`},
 		"countUndelivered":        {"/v1/undelivered?phone_number_id=" + ours, ""},
 		"resendUndelivered":       {"/v1/undelivered/resend", `{` + number + `,` + signed + `}`},
@@ -147,6 +150,10 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			}
 			if name == "syncTemplates" { // the account of another client
 				call(g.path, "admin", strings.NewReader(strings.Replace(g.body, "11", "22", 1)), nil)
+			}
+			if name == "deletePerson" {
+				d.store.open[queued] = message.Open{ID: queued, State: message.Queued}
+				call(g.path, "wide", strings.NewReader(strings.Replace(g.body, "cancel", "refuse", 1)), nil)
 			}
 			if name == "setRate" || name == "changeRegistration" {
 				call(strings.Replace(g.path, ours, theirs+"9", 1), "wide", body(), nil)

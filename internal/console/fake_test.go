@@ -3,6 +3,7 @@ package console_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"sluice/internal/archive"
 	"sluice/internal/console"
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
+	"sluice/internal/people"
 	"sluice/internal/report"
 )
 
@@ -38,6 +41,9 @@ type fakeStore struct {
 	err   error
 
 	reported report.Filter // of the last report
+
+	unindexed bool // there is no index of recipients
+	forgotten int  // people
 }
 
 func (s *fakeStore) List(context.Context) ([]message.Hold, error) { return s.held, s.err }
@@ -148,6 +154,59 @@ func (s *fakeStore) Add(_ context.Context, d message.AuditEntry) error {
 
 func (s *fakeStore) Latest(context.Context, int) ([]message.AuditEntry, error) { return s.noted, s.err }
 
+// On, Find and the methods after them have the messages of one person: all of the store.
+func (s *fakeStore) On() bool { return !s.unindexed }
+
+func (s *fakeStore) Find(context.Context, string) (people.Person, error) {
+	return people.Person{Identities: []people.ID{{1}, {2}}, Scopes: 1}, s.err
+}
+
+func (s *fakeStore) OfRecipients(_ context.Context, hashes []string) (all []message.Kept, err error) {
+	for id, o := range s.open {
+		if len(hashes) == 2 {
+			all = append(all, message.Kept{Record: message.Record{Context: message.Context{ID: id, From: ours, Class: message.Service, Type: "text", To: "491***67"}, State: o.State}, Object: json.RawMessage(`{"type":"text"}`)})
+		}
+	}
+	return all, s.err
+}
+
+func (s *fakeStore) Cancel(_ context.Context, id string) (message.State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.open[id]
+	o.State = message.Cancelled
+	s.open[id] = o
+	return o.State, s.err
+}
+
+func (s *fakeStore) ExportAll(_ context.Context, hashes []string, f func(archive.Event) error) error {
+	return errors.Join(f(archive.Event{Kind: "status", Number: ours, State: "read", At: time.Now()}), s.err)
+}
+
+func (s *fakeStore) DeleteAll(context.Context, []string) (int, error) { return 1, s.err }
+
+// fakeNames forgets a person, and fakePersonal a message.
+type (
+	fakeNames    struct{ *fakeStore }
+	fakePersonal struct{ *fakeStore }
+)
+
+func (s fakeNames) Forget(ctx context.Context, recipient string) (people.Person, error) {
+	s.forgotten++
+	return s.Find(ctx, recipient)
+}
+
+func (s fakePersonal) Forget(_ context.Context, id string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.open[id]
+	if !o.State.Final() && !o.State.AtMeta() {
+		return false, s.err
+	}
+	delete(s.open, id)
+	return true, s.err
+}
+
 // testConsole is a console with a fakeStore.
 type testConsole struct {
 	*httptest.Server
@@ -183,7 +242,7 @@ func setup(t *testing.T) *testConsole {
 		Accounts: func(context.Context) (map[string]string, error) {
 			return map[string]string{ours: "11", theirs: "22", "1": "33"}, d.store.err
 		},
-		Holds: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: httpapi.FixedKeys(keys...),
+		Holds: d.store, People: fakeNames{d.store}, Personal: fakePersonal{d.store}, Archived: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: httpapi.FixedKeys(keys...),
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },
 		Explain:     func(int) (title, advice string) { return "Undeliverable", "Ask for another number." },

@@ -18,7 +18,7 @@ type Verdict int
 const (
 	Sendable Verdict = iota // may be sent now
 	NotYet                  // not before Candidate.At
-	Full                    // not before its portfolio's messaging limit has room
+	Full                    // not before its portfolio's messaging limit has capacity
 	Void                    // has nothing to do: its message is cancelled, expired, settled, or has another task
 )
 

@@ -104,7 +104,7 @@ func (d *dispatcher) tidyUp(ctx context.Context, n *number, first bool) (more bo
 	sent := time.Now()
 	read := sent.Sub(n.leasesRead) >= queue.ListEvery
 	now := n.schedule.RedisTime(sent)
-	all, urgent := d.room(n, first)
+	all, urgent := d.capacity(n, first)
 	var tidy *redis.Cmd
 	var leases *redis.MapStringStringCmd
 	var pairs ratelimit.PairCommands

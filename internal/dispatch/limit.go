@@ -13,8 +13,8 @@ type Limit interface {
 	Applies(number string) bool
 	// Admit decides which messages of a number may be sent now, and counts their people.
 	Admit(ctx context.Context, number string, asks []portfolio.Ask) ([]bool, error)
-	// Room returns how many tasks that wait for the limit may try again, and how many urgent ones.
-	Room(number string) (all, urgent int)
+	// Capacity returns how many tasks that wait for the limit may try again, and how many urgent ones.
+	Capacity(number string) (all, urgent int)
 }
 
 // limit finds those tasks that the messaging limit lets go now, and counts their people. Tasks that a hold keeps do not count.
@@ -45,16 +45,16 @@ func (d *dispatcher) limit(ctx context.Context, n *number, r fetched, tasks []*q
 	return nil
 }
 
-// room returns how many tasks of a number that wait for the limit may try again, and how many urgent ones. Only the first worker
+// capacity returns how many tasks of a number that wait for the limit may try again, and how many urgent ones. Only the first worker
 // of a number lets them.
-func (d *dispatcher) room(n *number, first bool) (all, urgent int) {
+func (d *dispatcher) capacity(n *number, first bool) (all, urgent int) {
 	if !first {
 		return 0, 0
 	}
 	if d.o.Limit == nil {
 		return limitGone, limitGone
 	}
-	return d.o.Limit.Room(n.id)
+	return d.o.Limit.Capacity(n.id)
 }
 
 // limitGone is more than all tasks: no limit applies any more.

@@ -11,7 +11,7 @@ import (
 )
 
 // TestMessagingLimit: messages that the limit keeps wait apart, in their order, and others overtake them. Those that a hold keeps do
-// not count. They come again when there is room, the urgent ones first.
+// not count. They come again when there is capacity, the urgent ones first.
 func TestMessagingLimit(t *testing.T) {
 	t.Parallel()
 	f := setupRecords(t)
@@ -66,7 +66,7 @@ func TestMessagingLimit(t *testing.T) {
 		t.Errorf("%d wait, want 12 of the campaign and 2 codes; the backlog says %d", size, f.waiting(phone))
 	}
 	if g.tidyUp(t.Context(), n, true); f.db.ZCard(t.Context(), waits).Val() != 14 {
-		t.Error("some came again without room")
+		t.Error("some came again without capacity")
 	}
 	if err := f.db.Del(t.Context(), "sluice:portfolio:{1}:people").Err(); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestMessagingLimit(t *testing.T) {
 	}
 	g.tidyUp(t.Context(), n, true)
 	if got := take(t, g, n, 1000); !slices.Equal(got, messageIDs(slices.Concat(codes[2:], campaign[98:]))) {
-		t.Errorf("with room: %q", got)
+		t.Errorf("with capacity: %q", got)
 	} else {
 		f.end(g, n, queue.Finished, got...)
 	}

@@ -20,8 +20,10 @@ func TestFilterOfAClient(t *testing.T) {
 		return message.Event{Type: message.EventStatus, Number: number, Report: &message.StatusReport{Marker: marker}}
 	}
 	all := []message.Event{
-		of("1", "acme"), of("1", "globex"), of("1", ""), status("1", "acme"), status("1", "globex"), status("1", ""), {Type: message.EventInbound, Number: "1"},
-		of("2", "acme"), of("2", "globex"), of("2", ""), status("2", ""), {Type: message.EventInbound, Number: "2"},
+		of("1", "acme"), of("1", "globex"), of("1", ""), status("1", "acme"), status("1", "globex"), status("1", ""),
+		{Type: message.EventInbound, Number: "1"},
+		of("2", "acme"), of("2", "globex"), of("2", ""), status("2", ""),
+		{Type: message.EventInbound, Number: "2"},
 	}
 	var lines []events.Line
 	for i, e := range all {

@@ -20,6 +20,7 @@ func (s *Sim) controls() map[string]http.HandlerFunc {
 		"PUT /_sim/outage":         s.putOutage,
 		"PUT /_sim/steps":          s.putSteps,
 		"POST /_sim/inbound":       s.postInbound,
+		"POST /_sim/people":        s.postPeople,
 		"GET /_sim/account":        s.getAccount,
 		"PATCH /_sim/account":      s.patch(func(r *http.Request, a *Account) any { return a }),
 		"PATCH /_sim/numbers/{id}": s.patch(func(r *http.Request, a *Account) any { return a.number(r.PathValue("id")) }),
@@ -100,8 +101,8 @@ func (s *Sim) postInbound(w http.ResponseWriter, r *http.Request) {
 	if !readControl(w, r, &body) {
 		return
 	}
-	if !numberForm.MatchString(body.From) || !numberForm.MatchString(body.To) || body.Text == "" {
-		http.Error(w, "from and to must be digits, and text is required", http.StatusBadRequest)
+	if !numberForm.MatchString(body.From) && !userForm.MatchString(body.From) || !numberForm.MatchString(body.To) || body.Text == "" {
+		http.Error(w, "to must be digits, from digits or a business-scoped user id, and text is required", http.StatusBadRequest)
 		return
 	}
 	count := 1

@@ -87,6 +87,8 @@ type inbound struct {
 	Text        *textBody `json:"text,omitempty"`
 	Interactive any       `json:"interactive,omitempty"`
 	Button      *pressed  `json:"button,omitempty"`
+
+	System *systemChange `json:"system,omitempty"`
 }
 
 // pressed is a quick reply of a template.
@@ -108,13 +110,6 @@ type textBody struct {
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids
 func newContact(phone string) contact {
 	return contact{Profile: profile{"Zoë Sim"}, WaID: phone, UserID: "US." + numberOf("user"+phone)}
-}
-
-func personOf(m request) contact {
-	if m.toUser() {
-		return contact{Profile: profile{"Zoë Sim"}, UserID: m.recipient}
-	}
-	return newContact(m.recipient)
 }
 
 func newStatus(step, wamid string, m request, person contact, at time.Time, failed int) *status {
@@ -177,8 +172,8 @@ func notify(st *standing, reports []report) []byte {
 			}})
 		}
 		v := &changes[i].Value
-		// Meta sends no contact with failed.
-		if failed := r.status != nil && r.status.Status == "failed"; !failed && !known[r.number][r.person] {
+		// Meta sends no contact with failed, and none with a system message.
+		if without := r.status != nil && r.status.Status == "failed" || r.inbound != nil && r.inbound.System != nil; !without && !known[r.number][r.person] {
 			known[r.number][r.person] = true
 			v.Contacts = append(v.Contacts, r.person)
 		}

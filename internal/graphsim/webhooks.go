@@ -35,6 +35,7 @@ type hooks struct {
 	queue    *queue
 	history  *history
 	serial   atomic.Int64 // inbound messages, see write
+	users    sync.Map     // by phone number: the user ids that changed
 
 	mu     sync.Mutex
 	chance *rand.Rand
@@ -111,7 +112,7 @@ func (h *hooks) story(number, wamid string, m request, failed int) []report {
 		steps = append(steps, "read")
 	}
 
-	next := report{at: time.Now(), number: number, person: personOf(m)}
+	next := report{at: time.Now(), number: number, person: h.person(m.recipient)}
 	var reports []report
 	for _, step := range steps {
 		next.at = next.at.Add(h.options.Delay.draw(h.chance))
@@ -146,11 +147,11 @@ func (h *hooks) write(from, number, text, replyTo string, n int, ago time.Durati
 	}
 	now := time.Now()
 	at := now.Add(-ago)
-	person := newContact(from)
+	person := h.person(from)
 	parcels := make([]*parcel, n)
 	for i := range parcels {
 		in := &inbound{
-			From:   from,
+			From:   person.WaID,
 			UserID: person.UserID,
 			ID:     fmt.Sprintf("wamid.in%d.%d", now.UnixNano(), h.serial.Add(1)),
 			Time:   seconds(at),

@@ -93,6 +93,9 @@ var answers = map[string]answer{
 	"query_unknown":               {0, "The path has no such query parameter.", "Check the spelling. /openapi.json lists the parameters."},
 	"filter_unclear":              {0, "The query does not say clearly which messages to list.", "Give ids only, or phone_number_id with ref, or state, tag or code. With these you can also give phone_number_id, since, until, limit and cursor."},
 	"search_unclear":              {0, "The search does not say clearly which messages to find.", "Give exactly one of id, key, ref, wamid and recipient, with or without phone_number_id. Or give state, tag or code. With these you can also give phone_number_id, since, until, limit and cursor."},
+	"person_invalid":              {0, "recipient is neither a phone number with its country code nor a business-scoped user id.", "Write a phone number like +491701234567, and a user id as Meta's webhooks have it, like DE.1234."},
+	"waiting_unknown":             {0, "waiting must be refuse or cancel.", "Set it to one of them, or leave it out."},
+	"person_has_messages":         {409, "Nothing was deleted: messages to the person have not ended.", "Wait until they have ended, or set waiting to cancel. A message that is being sent or in doubt cannot be cancelled: an operator can decide about one in doubt."},
 	"recipient_index_missing":     {0, "Messages cannot be found by recipient: there is no index of recipients.", "The operator sets secrets_key_file or SLUICE_SECRETS_KEY at the producers, and does not set recipient_index to false. Messages that are accepted after that are found."},
 	"cursor_invalid":              {0, "The cursor is not from this query and this API key.", "Give next_cursor of the last page, with the same query and API key, or start again without a cursor."},
 	"event_type_unknown":          {0, "There is no such type of events.", "Set type to message, final, status, inbound, update or gap."},
@@ -157,7 +160,7 @@ var answers = map[string]answer{
 
 	// The state of the server.
 	"deadline_unreachable":      {429, "The message would expire before it can be sent: other messages of the number wait.", "Try again later, set a later expires_at, or use another number. Retry-After says how long the waiting messages will take."},
-	"portfolio_limit_reached":   {429, "The message would expire before Meta's messaging limit lets the business write to another person.", "Try again later, or set a later expires_at. Retry-After says when there is room."},
+	"portfolio_limit_reached":   {429, "The message would expire before Meta's messaging limit lets the business write to another person.", "Try again later, or set a later expires_at. Retry-After says when there is capacity."},
 	"forwarding_not_configured": {503, "The API cannot forward this request to Meta: it has no access token of the number.", "Ask the operator to set token_file of the number in the producer's configuration, or call Meta directly."},
 	"stopping":                  {503, "The server is stopping. This line and those after it were not read.", "Send them again."},
 	"feed_busy":                 {429, "Too many callers read events at the same time, of all API keys or of this one.", "Use one stream for all events, and end those that are not used."},

@@ -49,6 +49,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"listMessages":       {"/v1/messages?state=failed,queued&limit=1", "", nil},
 		"searchMessages":     {"/v1/messages/search", `{"state":"failed,queued","limit":1}`, nil},
 		"checkMessage":       {"/v1/messages/check", envelope(`,"key":"check"`), nil},
+		"getUsage":           {"/v1/usage", "", nil},
 		"listStates":         {"/v1/states", "", nil},
 		"explainMessage":     {"/v1/messages/" + sent + "/explain", "", nil},
 		"cancelMessage":      {"/v1/messages/" + queued + "/cancel", "", nil},
@@ -133,6 +134,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+sent+"/cancel", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", `{"reason":"x"}`, nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages", "", nil))
+	check("getUsage", b.do(t, "GET", "/v1/usage?from=yesterday", "", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+theirs+"&ref=r", "", nil))
 	b.eta = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
 	post(envelope(""), nil)
@@ -148,6 +150,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("graphSendMessage", b.do(t, "POST", metas, product, nil))
 	check("graphSendMarketing", b.do(t, "POST", marketing, sale, nil))
 	check("getMessage", b.do(t, "GET", "/v1/messages/"+sent, "", nil))
+	check("getUsage", b.do(t, "GET", "/v1/usage", "", nil))
 
 	d.Done()
 }

@@ -19,7 +19,7 @@ const (
 	ruleBackoff   rule = "backoff"               // queued: an attempt failed, and the next one starts later
 	ruleHold      rule = "hold"                  // queued: a hold on its number, template or tag, or on everything
 	ruleNamed     rule = "named_message"         // queued: Meta has not accepted the message that it names
-	ruleLimit     rule = "portfolio_limit"       // queued: for room under the messaging limit of its portfolio
+	ruleLimit     rule = "portfolio_limit"       // queued: for capacity under the messaging limit of its portfolio
 	rulePair      rule = "pair_limit"            // queued: its recipient is at Meta's pair limit
 	ruleQueue     rule = "queue"                 // queued: behind other messages
 	ruleFetched   rule = "fetched"               // queued: a worker has fetched its task and waits for a slot

@@ -112,7 +112,7 @@ type Options struct {
 	Owner      func(number string) string                          // returns the client of a number; nil: numbers have none
 	SharedWith func(number string) []string                        // returns the other clients that may send from a number; nil: none may
 	Quotas     quotas                                              // nil: clients have no quotas
-	Usage      usage                                               // nil: the usage of clients cannot be read
+	Usage      usage                                               // nil: nothing is counted
 	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Classes    classes                                             // nil: message.DefaultClass
@@ -120,9 +120,9 @@ type Options struct {
 	Refuse     func(number string) bool                            // reports whether messages of a number with an unknown type are refused; nil: they are accepted
 	Offset     func() time.Duration                                // returns how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
 	ETA        eta                                                 // nil: deadlines are not compared with the backlog
-	// LimitWait estimates how long a new template message would wait for room under the messaging limit of the portfolio. Nil: not at all.
+	// LimitWait estimates how long a new template message would wait for capacity under the messaging limit of the portfolio. Nil: not at all.
 	LimitWait func(ctx context.Context, number string, c message.Class) (time.Duration, error)
-	// CountedPerson reports whether a message of a number to a recipient needs no such room. Nil: it needs room.
+	// CountedPerson reports whether a message of a number to a recipient needs no such capacity. Nil: it needs capacity.
 	CountedPerson func(ctx context.Context, number, recipient string) bool
 	Explain       func(code int) (title, advice string) // explains Meta's error codes; nil: records have the code only
 	Passes        func(code int) bool                   // reports whether a code is for a temporary fault; nil: no code is
@@ -173,6 +173,9 @@ func New(o Options) *Intake {
 	}
 	if o.Owner == nil {
 		o.Owner = func(string) string { return "" }
+	}
+	if o.Usage == nil {
+		o.Usage = func(context.Context, string, time.Time, time.Time) ([]message.Usage, error) { return nil, nil }
 	}
 	if o.SharedWith == nil {
 		o.SharedWith = func(string) []string { return nil }

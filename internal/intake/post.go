@@ -345,7 +345,7 @@ func (in *Intake) wait(ctx context.Context, m *message.Message, now time.Time) t
 	return wait
 }
 
-// limitWait returns how long m would wait for room under the messaging limit of its portfolio, if it would expire before, and if
+// limitWait returns how long m would wait for capacity under the messaging limit of its portfolio, if it would expire before, and if
 // messages of its class are refused then; else 0.
 func (in *Intake) limitWait(ctx context.Context, m *message.Message, now time.Time) time.Duration {
 	if in.o.LimitWait == nil || m.Content.Template == "" || m.Content.Group || m.SendAt.After(now) || m.After.ID != "" || !in.o.Policy(m.From, m.Class).RefuseOverLimit {
@@ -371,7 +371,7 @@ func (in *Intake) unreachable(ctx context.Context, header http.Header, m *messag
 	header.Set("Retry-After", strconv.Itoa(seconds))
 	p, after := problem("expires_at", code), time.Duration(seconds)*time.Second
 	if p.Detail = fmt.Sprintf("The messages that wait before it at this number take about %s. The message would expire before it can be sent.", after); code == "portfolio_limit_reached" {
-		p.Detail = fmt.Sprintf("The business portfolio has room for another person in about %s, under Meta's limit of people in 24 hours. The message would expire before it can be sent.", after)
+		p.Detail = fmt.Sprintf("The business portfolio has capacity for another person in about %s, under Meta's limit of people in 24 hours. The message would expire before it can be sent.", after)
 	}
 	return refusal{p}
 }

@@ -7,7 +7,7 @@ import (
 	"sluice/internal/message"
 )
 
-// acceptAll is Acceptor.AcceptAll within the quotas of the clients. A message that has no room is accepted all the same if its key is
+// acceptAll is Acceptor.AcceptAll within the quotas of the clients. A message that is over a quota is accepted all the same if its key is
 // known, because it repeats an earlier one. What was not accepted now does not count.
 func (in *Intake) acceptAll(ctx context.Context, all []message.Message) []message.AcceptResult {
 	var refused []error

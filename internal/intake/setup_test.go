@@ -160,6 +160,9 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return b.eta(ctx, number, c)
 		},
+		Usage: func(_ context.Context, client string, from, _ time.Time) ([]message.Usage, error) {
+			return []message.Usage{{Day: from.Format(time.DateOnly), Client: client, Number: ours, Category: "utility", Taken: 2, Billed: 1}}, b.store.err
+		},
 		Refuse: func(string) bool { return b.refuse },
 		Offset: func() time.Duration { return b.offset },
 		Finder: b.finder, Waiting: b.finder, Canceller: b.finder,

@@ -76,5 +76,5 @@ func (in *Intake) getUsage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	all = slices.DeleteFunc(all, func(u message.Usage) bool { return key.Client == "" && !key.Covers(u.Number) })
-	httpapi.WriteJSON(w, "application/json", http.StatusOK, usageList{all})
+	httpapi.WriteJSON(w, "application/json", http.StatusOK, usageList{append([]message.Usage{}, all...)})
 }

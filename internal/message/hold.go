@@ -58,7 +58,7 @@ type QueueStatus struct {
 	Ahead       int           // with TaskWaiting: how many messages of its class and flow are before it
 	Approximate bool          // Ahead is an upper bound: too many messages are before it to count them
 	In          time.Duration // with TaskWaiting: about how long until it leaves
-	Limited     bool          // with TaskDelayed: it waits for room under the messaging limit of its portfolio
+	Limited     bool          // with TaskDelayed: it waits for capacity under the messaging limit of its portfolio
 	Named       string        // the id of a message that it names and that Meta has not accepted yet; empty: none
 }
 

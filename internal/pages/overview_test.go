@@ -13,6 +13,7 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/observed"
 	"sluice/internal/poll"
+	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 )
 
@@ -111,6 +112,26 @@ func TestNumberPage(t *testing.T) {
 	b.act("/console/holds", "hold", "phone_number_id", theirs, "reason", hostile)
 	if p := b.get(path); !strings.Contains(p.text, "It sends nothing, because anna holds it") || strings.Contains(p.text, hostile) || !strings.Contains(p.text, "/console/holds?phone_number_id="+theirs+"&amp;release=1") {
 		t.Errorf("held: %s", p.text)
+	}
+}
+
+// TestMessagingLimit: the page of a number says how much of the messaging limit of its portfolio is used.
+func TestMessagingLimit(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b, path := s.signIn("admin"), "/console/numbers/"+theirs
+	if p := b.get(path); p.StatusCode != 200 || strings.Contains(p.text, "Messaging limit used") {
+		t.Errorf("without a limit: %d %s", p.StatusCode, p.text)
+	}
+	err := s.limits.Learn(t.Context(), theirs, "2729063490586005", 2000)
+	if err == nil {
+		_, err = s.limits.Admit(t.Context(), theirs, []portfolio.Ask{{Person: portfolio.PersonOf("15550000001")}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := b.get(path); !strings.Contains(p.text, `<dd id="portfolio">1 of 2,000 people</dd>`) {
+		t.Errorf("with a limit: %s", p.text)
 	}
 }
 

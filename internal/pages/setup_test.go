@@ -27,6 +27,7 @@ import (
 	"sluice/internal/observed"
 	"sluice/internal/pages"
 	"sluice/internal/poll"
+	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
@@ -55,7 +56,8 @@ type site struct {
 	numbers []string          // that are configured
 	tokens  map[string]string // by the name of the API key: admin, reader, narrow (only the number ours), sender
 	pages   *pages.Pages
-	fleet   *fleet.Fleet    // of the last serve
+	fleet   *fleet.Fleet // of the last serve
+	limits  *portfolio.Ledger
 	summary *report.Summary // of the archive; nil: there is no archive
 
 	catalogue catalogue
@@ -70,7 +72,7 @@ func setup(t testing.TB) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, redis: srv.Client(), db: db, tokens: map[string]string{}, numbers: []string{ours, theirs}}
+	s := &site{t: t, redis: srv.Client(), db: db, tokens: map[string]string{}, numbers: []string{ours, theirs}, limits: portfolio.New(db, portfolio.Window)}
 	add := func(name, number string, scopes ...string) {
 		s.tokens[name] = httpapi.NewToken()
 		s.keys = append(s.keys, httpapi.Key{Name: name, Hash: httpapi.HashToken(s.tokens[name]), Scopes: scopes, Numbers: []string{number}})
@@ -87,7 +89,7 @@ func setup(t testing.TB) *site {
 func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 	s.t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	reader, keys := backlog.New(s.db, shards, func(string) int { return 80 }), httpapi.FixedKeys(all...)
+	reader, keys := backlog.New(s.db, shards, func(string) int { return 80 }).WithLimits(s.limits), httpapi.FixedKeys(all...)
 	book := ledger.New(s.db, ledger.Options{Shards: shards, RecipientHash: secrets.Hasher("a key of the tests", "recipient index")})
 	held := struct {
 		*holds.Store

@@ -30,9 +30,9 @@ const (
 	guard = 2 * time.Minute
 	// reserved is the share of a limit that is for authentication messages only: 1/reserved.
 	reserved = 50
-	// readEvery is how often a Ledger reads which portfolios are limited, and roomEvery how often it reads how much room there is.
-	readEvery = 5 * time.Second
-	roomEvery = time.Second
+	// readEvery is how often a Ledger reads which portfolios are limited, and capacityEvery how often it reads how much capacity there is.
+	readEvery     = 5 * time.Second
+	capacityEvery = time.Second
 )
 
 // limitsKey is a hash of the limited portfolios: how many people each may write to first in the window. numbersKey is a hash of
@@ -65,8 +65,8 @@ type Ledger struct {
 	state  store.Script
 	now    atomic.Pointer[snapshot]
 
-	mu   sync.Mutex
-	room map[string]*room // by portfolio, of those with waiting messages
+	mu       sync.Mutex
+	capacity map[string]*capacity // by portfolio, of those with waiting messages
 }
 
 // snapshot is which numbers are limited.
@@ -76,8 +76,8 @@ type snapshot struct {
 	numbers map[string][]string // by limited portfolio
 }
 
-// room is how many messages that wait may be tried again.
-type room struct {
+// capacity is how many messages that wait may be tried again.
+type capacity struct {
 	all, urgent int
 	asked       time.Time
 }
@@ -85,7 +85,7 @@ type room struct {
 // New returns the ledger of an installation. window is how long Meta counts a person: Window, except in tests.
 func New(db *store.DB, window time.Duration) *Ledger {
 	l := &Ledger{
-		db: db, window: window, guard: min(guard, window/10), admit: db.Script(admitLua), state: db.Script(stateLua), room: map[string]*room{},
+		db: db, window: window, guard: min(guard, window/10), admit: db.Script(admitLua), state: db.Script(stateLua), capacity: map[string]*capacity{},
 	}
 	l.now.Store(&snapshot{})
 	return l
@@ -120,17 +120,17 @@ func (l *Ledger) Load(ctx context.Context) error {
 	return nil
 }
 
-// Run keeps the limits up to date until ctx ends, and how much room there is for messages that wait. While Redis does not
+// Run keeps the limits up to date until ctx ends, and how much capacity there is for messages that wait. While Redis does not
 // answer, the last known limits stay. It returns nil.
 func (l *Ledger) Run(ctx context.Context) error {
-	tick := time.NewTicker(roomEvery)
+	tick := time.NewTicker(capacityEvery)
 	defer tick.Stop()
 	var read time.Time
 	for ctx.Err() == nil {
 		if time.Since(read) >= readEvery && l.Load(ctx) == nil {
 			read = time.Now()
 		}
-		l.readRooms(ctx)
+		l.readCapacities(ctx)
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
@@ -187,7 +187,7 @@ type Ask struct {
 }
 
 // Admit decides which messages of a number may be sent now, and counts their people. It is one round trip. A person who is
-// counted, or whose customer service window is open, needs no room. To ask again is safe: a message that is asked for twice
+// counted, or whose customer service window is open, needs no capacity. To ask again is safe: a message that is asked for twice
 // counts once, so what a dead worker asked for is not lost.
 func (l *Ledger) Admit(ctx context.Context, number string, asks []Ask) ([]bool, error) {
 	may := make([]bool, len(asks))
@@ -219,7 +219,7 @@ func (l *Ledger) Admit(ctx context.Context, number string, asks []Ask) ([]bool, 
 	return may, nil
 }
 
-// Passes reports whether a message of a number to a person needs no room: the portfolio is not limited, the person is counted,
+// Passes reports whether a message of a number to a person needs no capacity: the portfolio is not limited, the person is counted,
 // or has an open customer service window.
 func (l *Ledger) Passes(ctx context.Context, number, person string) (bool, error) {
 	portfolio, _ := l.Limit(number)
@@ -281,20 +281,20 @@ func (l *Ledger) Refused(ctx context.Context, number string) error {
 	return nil
 }
 
-// Room returns how many messages of a number that wait because of the limit may be tried again now: all is for any, urgent for those
-// that may use what is reserved. It takes this room: the next call returns 0 until the room was read again, which Run does every
+// Capacity returns how many messages of a number that wait because of the limit may be tried again now: all is for any, urgent for those
+// that may use what is reserved. It takes this capacity: the next call returns 0 until the capacity was read again, which Run does every
 // second. Without a limit both are very large.
-func (l *Ledger) Room(number string) (all, urgent int) {
+func (l *Ledger) Capacity(number string) (all, urgent int) {
 	portfolio, _ := l.Limit(number)
 	if portfolio == "" {
 		return unlimited, unlimited
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.room[portfolio]
+	r := l.capacity[portfolio]
 	if r == nil {
-		r = &room{}
-		l.room[portfolio] = r
+		r = &capacity{}
+		l.capacity[portfolio] = r
 	}
 	r.asked = time.Now()
 	all, urgent = r.all, r.urgent
@@ -305,11 +305,11 @@ func (l *Ledger) Room(number string) (all, urgent int) {
 // unlimited is more than any number of messages that wait.
 const unlimited = 1 << 30
 
-// readRooms reads the room of the portfolios that were asked for lately.
-func (l *Ledger) readRooms(ctx context.Context) {
+// readCapacities reads the capacity of the portfolios that were asked for lately.
+func (l *Ledger) readCapacities(ctx context.Context) {
 	l.mu.Lock()
-	maps.DeleteFunc(l.room, func(_ string, r *room) bool { return time.Since(r.asked) > 10*readEvery })
-	asked := slices.Collect(maps.Keys(l.room))
+	maps.DeleteFunc(l.capacity, func(_ string, r *capacity) bool { return time.Since(r.asked) > 10*readEvery })
+	asked := slices.Collect(maps.Keys(l.capacity))
 	l.mu.Unlock()
 	for _, portfolio := range asked {
 		limit := l.now.Load().limits[portfolio]
@@ -321,7 +321,7 @@ func (l *Ledger) readRooms(ctx context.Context) {
 			continue
 		}
 		l.mu.Lock()
-		if r := l.room[portfolio]; r != nil {
+		if r := l.capacity[portfolio]; r != nil {
 			r.all, r.urgent = max(0, s.usable()-s.Used), max(0, s.most()-s.Used)
 		}
 		l.mu.Unlock()

@@ -81,11 +81,11 @@ func TestLimit(t *testing.T) {
 	f := setup(t)
 	f.want("first", f.admit(one, 1, 60, false), 60)
 	f.want("the same people from the other number", f.admit(sibling, 1, 60, false), 60)
-	f.want("more than there is room", f.admit(sibling, 61, 120, false), 38)
+	f.want("more than there is capacity", f.admit(sibling, 61, 120, false), 38)
 	f.want("counted people", f.admit(one, 1, 98, false), 98)
 	f.want("urgent ones to others", f.admit(one, 201, 210, true), 2)
 	f.want("a number of no limited portfolio", f.admit(other, 1, 500, false), 500)
-	// The first ten wrote too long ago to count. They make room for others.
+	// The first ten wrote too long ago to count. They make capacity for others.
 	old := float64(time.Now().Add(-portfolio.Window - 2*time.Minute - time.Second).UnixMilli())
 	for i := 1; i <= 10; i++ {
 		f.ok(f.db.ZAdd(t.Context(), people, redis.Z{Score: old, Member: person(i)}).Err())
@@ -105,11 +105,11 @@ func TestLastMessageCounts(t *testing.T) {
 	}
 }
 
-// TestCustomerServiceWindow: a person who wrote to a number within 24 hours needs no room, but only for that number.
+// TestCustomerServiceWindow: a person who wrote to a number within 24 hours needs no capacity, but only for that number.
 func TestCustomerServiceWindow(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	f.want("all room", f.admit(one, 1, 98, false), 98)
+	f.want("all capacity", f.admit(one, 1, 98, false), 98)
 	now := time.Now()
 	f.ok(f.Wrote(t.Context(), one, map[string]time.Time{person(201): now, person(202): now.Add(-portfolio.Window)}))
 	f.want("wrote", f.admit(one, 201, 201, false), 1)
@@ -144,8 +144,8 @@ func TestUnlimitedNeedsNoRedis(t *testing.T) {
 	f.ok(f.SetLimit(t.Context(), owner, 0))
 	before := f.commands()
 	f.want("unlimited", f.admit(one, 1, 1000, false), 1000)
-	if all, urgent := f.Room(one); all < 1000 || urgent < 1000 {
-		t.Errorf("room for %d and %d", all, urgent)
+	if all, urgent := f.Capacity(one); all < 1000 || urgent < 1000 {
+		t.Errorf("capacity for %d and %d", all, urgent)
 	}
 	if s, err := f.State(t.Context(), one); s != nil || err != nil {
 		t.Errorf("state %+v, %v", s, err)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// steps is how many moments a reading has of the people that count: room is predicted with an error of 1 % of the window.
+// steps is how many moments a reading has of the people that count: capacity is predicted with an error of 1 % of the window.
 const steps = 101
 
 // State is how much of the limit of a portfolio is used.
@@ -77,7 +77,7 @@ func (s State) most() int {
 func (s State) usable() int { return s.most() - reservedOf(s.Limit) }
 
 // Wait estimates how long until the n-th of the messages leaves that wait now, if each goes to another person who is not counted.
-// perSecond is how fast they are sent where there is room. Urgent ones may use what is reserved.
+// perSecond is how fast they are sent where there is capacity. Urgent ones may use what is reserved.
 func (s State) Wait(n int, perSecond float64, urgent bool) time.Duration {
 	most := s.usable()
 	if urgent {

@@ -2,7 +2,7 @@
 -- KEYS  people of the portfolio, cap
 -- ARGV  how long a person counts ms, how many steps
 -- Reply now ms, how many people count, cap (0: none), then when each of so many steps through them was counted ms, the oldest
---       first: enough to say when room comes
+--       first: enough to say when capacity comes
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local least = '(' .. string.format('%.0f', now - ARGV[1])

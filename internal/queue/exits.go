@@ -48,7 +48,7 @@ const (
 	Held                // kept by a hold
 	Refused             // kept by a hold that it caused: it is released before the others
 	Waits               // until its recipient may get another message
-	Limited             // until the messaging limit of its portfolio has room
+	Limited             // until the messaging limit of its portfolio has capacity
 	ToHead              // returned to the head of its queue
 )
 

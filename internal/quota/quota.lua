@@ -1,8 +1,8 @@
--- Counts messages of a client against its quotas, or takes them back. A message counts only if each of its quotas has room.
+-- Counts messages of a client against its quotas, or takes them back. A message counts only if none of its quotas is used up.
 -- KEYS  the counters of the client: a hash from the name of a quota to its period and how many messages it has had in it
 -- ARGV  1 to count, -1 to take back; how many quotas; for each: its name, the class from 0 that it is for, or *, its period
 --       (empty: the second of the clock of Redis), how many messages it has; then the classes of the messages, a digit for each
--- Reply for each message the quota that has no room, from 1, or 0
+-- Reply for each message the quota that is used up, from 1, or 0
 local sign, n = tonumber(ARGV[1]), tonumber(ARGV[2])
 local quotas, reply = {}, {}
 for i = 1, n do

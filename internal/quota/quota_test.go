@@ -12,7 +12,7 @@ import (
 	"sluice/internal/store"
 )
 
-// TestQuotas: a message counts only if each quota of its client and class has room. What is taken back has room again.
+// TestQuotas: a message counts only if no quota of its client and class is used up. What is taken back does not count.
 func TestQuotas(t *testing.T) {
 	t.Parallel()
 	db, err := store.New(t.Context(), redistest.Client(t))

@@ -67,6 +67,11 @@ type Options struct {
 	// Applied is called with each status report that changed a record, because a failure may concern further
 	// messages. May be nil.
 	Applied func(ctx context.Context, e message.MarkedReport)
+	// Identities returns the names of the person that an event is about, and People is called with those of a batch before its
+	// statuses are applied. If it returns an error, it is called again with the same events if one of them reports that a
+	// person's names changed; otherwise the names wait for the next event about the person. Both may be nil.
+	Identities func(e message.Event) (message.Identities, bool)
+	People     func(ctx context.Context, all []message.Identities) error
 	// NoteAccount is called with the WhatsApp Business Account of a known number. May be nil.
 	NoteAccount func(ctx context.Context, number, account string)
 	Tracer      *tracing.Tracer       // nil: no traces
@@ -126,6 +131,9 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 	if err := r.keepUpdates(ctx, shard, events); err != nil {
 		return false, err
 	}
+	if err := r.people(ctx, events); err != nil {
+		return false, err
+	}
 	var reports []message.MarkedReport
 	var received []int64 // when each of them was, Unix milliseconds
 	for _, e := range events {
@@ -171,6 +179,33 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 	r.received.note(shard, events)
 	r.inbound(ctx, events)
 	return len(reports) > 0, nil
+}
+
+// people learns who the events are about.
+func (r *Reconciler) people(ctx context.Context, events []message.Event) error {
+	if r.o.People == nil {
+		return nil
+	}
+	var all []message.Identities
+	changed := false
+	for _, e := range events {
+		if !r.known(e.Number) {
+			continue
+		}
+		if who, ok := r.o.Identities(e); ok {
+			all = append(all, who)
+			changed = changed || who.Change != ""
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	err := r.o.People(ctx, all)
+	if err == nil || ctx.Err() != nil || changed {
+		return err
+	}
+	r.log.Warn("cannot store which names of recipients are one person, the next webhooks will have them again", slog.Any("err", err))
+	return nil
 }
 
 // trace makes the span of an applied status, from its webhook until now, in the trace of its message.

@@ -39,25 +39,23 @@ func StartSecureCluster(t testing.TB, access Access) *Cluster {
 	const masters = 3
 	c := &Cluster{t: t}
 	clients := make([]*redis.Client, 2*masters)
-	ids, buses := make([]string, 2*masters), make([]string, 2*masters)
+	ids := make([]string, 2*masters)
 	ctx := t.Context()
 	for i := range clients {
-		_, bus, _ := net.SplitHostPort(freeAddr(t)) // the usual one, port + 10,000, may not exist
-		s := start(t, "", slices.Concat(settings, []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", bus}), access.Servers)
+		s := start(t, "", slices.Concat(settings, []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000"}), access.Servers)
 		clients[i] = s.ask()
 		ids[i] = clients[i].ClusterMyID(ctx).Val()
 		c.Servers = append(c.Servers, s)
 		if i < masters {
 			clients[i].ClusterAddSlotsRange(ctx, i*slots/masters, (i+1)*slots/masters-1)
 		}
-		buses[i] = bus
 	}
 	for i, one := range clients {
 		await(t, "nodes know all", func(ctx context.Context) bool {
 			known := clients[0].ClusterNodes(ctx).Val()
 			for k, s := range c.Servers { // again, as a node forgets one that does not answer within its time-out
 				if host, port, _ := net.SplitHostPort(s.Addr); k > 0 && !strings.Contains(known, s.Addr+"@") {
-					clients[0].Do(ctx, "cluster", "meet", host, port, buses[k])
+					clients[0].Do(ctx, "cluster", "meet", host, port, s.bus)
 				}
 			}
 			return strings.Count(one.ClusterNodes(ctx).Val(), " connected") == len(clients)

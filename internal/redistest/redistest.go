@@ -43,6 +43,7 @@ type Server struct {
 	args   []string
 	secure bool                 // it speaks TLS only, and the user admin may do everything
 	ask    func() *redis.Client // the client by which this package asks it
+	bus    string               // the port for other nodes of a Cluster, empty outside one
 	mu     sync.Mutex
 	cmd    *exec.Cmd
 	out    *bytes.Buffer
@@ -74,6 +75,11 @@ func start(t testing.TB, config string, args []string, users string) *Server {
 			t.Fatal(err)
 		}
 		s.secure, s.args = true, append(trusted.args(path), args...)
+	}
+	if slices.Contains(args, "--cluster-enabled") {
+		// The usual one, port + 10,000, may be that of an outgoing connection.
+		_, s.bus, _ = net.SplitHostPort(freeAddr(t))
+		s.args = append(slices.Clip(s.args), "--cluster-port", s.bus)
 	}
 	if config != "" {
 		path := filepath.Join(dir, "redis.conf")

@@ -16,8 +16,10 @@ import (
 	"sluice/internal/dispatch"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/people"
 	"sluice/internal/portfolio"
 	"sluice/internal/queue"
+	"sluice/internal/ratelimit"
 	"sluice/internal/record"
 	"sluice/internal/send"
 	"sluice/internal/store"
@@ -28,6 +30,7 @@ import (
 type Candidates struct {
 	db         *store.DB
 	records    *ledger.Ledger
+	people     *people.People
 	shards     message.Shards
 	limited    func(number string) bool
 	log        *slog.Logger
@@ -37,10 +40,10 @@ type Candidates struct {
 	suspects map[string]bool
 }
 
-// NewCandidates returns a Candidates that reads records, and registers its metric with reg. limited reports whether the portfolio of a
-// number has a messaging limit.
-func NewCandidates(db *store.DB, records *ledger.Ledger, shards message.Shards, limited func(number string) bool, log *slog.Logger, reg prometheus.Registerer) *Candidates {
-	return &Candidates{db: db, records: records, shards: shards, limited: limited, log: log, unreadable: newUnreadable(reg)}
+// NewCandidates returns a Candidates that reads records and looks up people, and registers its metric with reg. limited reports
+// whether the portfolio of a number has a messaging limit.
+func NewCandidates(db *store.DB, records *ledger.Ledger, people *people.People, shards message.Shards, limited func(number string) bool, log *slog.Logger, reg prometheus.Registerer) *Candidates {
+	return &Candidates{db: db, records: records, people: people, shards: shards, limited: limited, log: log, unreadable: newUnreadable(reg)}
 }
 
 // Of reads the records of tasks of one shard, in one round trip, and returns a candidate for each.
@@ -70,6 +73,7 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 			c.suspect(ids[i])
 		}
 	}
+	c.persons(ctx, all, out)
 	if err := c.putOff(ctx, shard, all, out, now); err != nil {
 		return nil, err
 	}
@@ -93,6 +97,28 @@ func candidate(r *record.Record, task int, now time.Time) dispatch.Candidate {
 	}
 	copy(c.Recipient[:], r.Recipient)
 	return c
+}
+
+// persons lets the messages to all names of a person share the pair limit: their recipient is the person. The record of a
+// message that was accepted without an index of recipients has no name of the recipient, only a hash for this number.
+func (c *Candidates) persons(ctx context.Context, all []record.Record, out []dispatch.Candidate) {
+	var ask []people.Query
+	var of []int
+	for i := range all {
+		r := &all[i]
+		if out[i].Recipient == (ratelimit.Recipient{}) || len(r.RecipientHash) != len(people.ID{}) {
+			continue
+		}
+		ask = append(ask, people.Query{Number: r.From, Identity: people.Identity{Hash: people.ID([]byte(r.RecipientHash)), User: message.IsUserID(r.To)}})
+		of = append(of, i)
+	}
+	persons, err := c.people.Lookup(ctx, ask)
+	if err != nil && ctx.Err() == nil { // Meta's own limit holds in any case
+		c.log.Warn("cannot look up recipients, the pair limit counts each of their names alone for now", "err", err)
+	}
+	for i, id := range persons {
+		out[of[i]].Recipient = ratelimit.Recipient(id)
+	}
 }
 
 // personOf returns the person that a message with a payload counts for under a messaging limit.

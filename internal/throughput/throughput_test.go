@@ -96,6 +96,36 @@ func TestDiscovery(t *testing.T) {
 	})
 }
 
+// TestCoexistence: a number that is also used in the WhatsApp Business app has the rate limit of such numbers, unless its configured
+// one is lower.
+func TestCoexistence(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	configured := map[string]int{"app": 100, "slow app": 10, "other": 100}
+	var got map[string]int
+	d := throughput.New(throughput.Options{
+		Numbers: func() []string { return []string{"app", "slow app", "other"} }, Learns: func(string) bool { return false },
+		Rate: func(number string) int { return configured[number] }, Shared: 20,
+		Known: func(context.Context) (map[string]observed.Profile, error) { return nil, nil },
+		Ask: func(_ context.Context, number string) (observed.Profile, error) {
+			return observed.Profile{OnBizApp: number != "other", At: time.Now()}, nil
+		},
+		Store: func(context.Context, string, observed.Profile) error { return nil },
+		Set: func(_ context.Context, rates map[string]int) error {
+			got = rates
+			stop()
+			return nil
+		},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err := d.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if want := map[string]int{"app": 20, "slow app": 0, "other": 0}; !maps.Equal(got, want) {
+		t.Errorf("set %v, want %v: 0 is the configured rate", got, want)
+	}
+}
+
 // TestDiscoveryEnds: a Discovery that ends while Meta is asked sets no rates.
 func TestDiscoveryEnds(t *testing.T) {
 	t.Parallel()

@@ -7,15 +7,35 @@ local function names_of(key)
   local tag, number = string.match(key, '^sluice:({s%d+}):%a+:(.*)$')
   return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
 end
+-- list_of is the list with the waiting tasks of a flow; without a flow, the pending tasks of the queue.
+local function list_of(shard, number, class, queue, flow)
+  if not flow or flow == '' then return queue .. 'pending' end
+  return shard .. 'flow:' .. number .. ':' .. class .. ':' .. flow
+end
+-- to_head puts a task at the head of its flow, or of its queue if it has none. Class counts from 0.
+local function to_head(shard, number, class, queue, flow, id)
+  redis.call('RPUSH', list_of(shard, number, class, queue, flow), id)
+  if flow then
+    redis.call('SADD', shard .. 'flows:' .. number, class)
+    redis.call('ZADD', shard .. 'flows:' .. number .. ':' .. class, 'NX', 0, flow)
+  end
+end
+local FLOWS = 100
 -- Counts what waits for numbers of a shard, in their queues and apart for holds.
 -- KEYS  index of work of the shard
 -- ARGV  numbers
 -- Reply for each number {tasks in its queues, then for each hold that keeps tasks: its name, how many}
+-- FLOWS is set in front of it.
 local all = {}
 for _, number in ipairs(ARGV) do
   local _, shard, queues = names_of((string.gsub(KEYS[1], 'work$', 'held:' .. number)))
   local held, refused, pending = shard .. 'held:' .. number, shard .. 'refused:' .. number, 0
   for _, class in ipairs(CLASSES) do pending = pending + redis.call('LLEN', queues .. class .. 'pending') end
+  for _, class in ipairs(redis.call('SMEMBERS', shard .. 'flows:' .. number)) do
+    for _, flow in ipairs(redis.call('ZRANGE', shard .. 'flows:' .. number .. ':' .. class, 0, FLOWS - 1)) do
+      if flow ~= '' then pending = pending + redis.call('LLEN', list_of(shard, number, class, '', flow)) end
+    end
+  end
   local reply = {tostring(pending)}
   for _, hold in ipairs(redis.call('SMEMBERS', held)) do
     reply[#reply + 1] = hold

@@ -40,27 +40,42 @@ local function names_of(key)
   local tag, number = string.match(key, '^sluice:({s%d+}):%a+:(.*)$')
   return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
 end
+-- list_of is the list with the waiting tasks of a flow; without a flow, the pending tasks of the queue.
+local function list_of(shard, number, class, queue, flow)
+  if not flow or flow == '' then return queue .. 'pending' end
+  return shard .. 'flow:' .. number .. ':' .. class .. ':' .. flow
+end
+-- to_head puts a task at the head of its flow, or of its queue if it has none. Class counts from 0.
+local function to_head(shard, number, class, queue, flow, id)
+  redis.call('RPUSH', list_of(shard, number, class, queue, flow), id)
+  if flow then
+    redis.call('SADD', shard .. 'flows:' .. number, class)
+    redis.call('ZADD', shard .. 'flows:' .. number .. ':' .. class, 'NX', 0, flow)
+  end
+end
+local FLOWS = 100
 -- Returns how fast numbers of a shard send and what waits for them. Of a number without work it returns only the
 -- rate: there may be thousands.
 -- KEYS  index of work of the shard
 -- ARGV  for each number: the number, its configured rate
 -- Reply for each number {rate, full rate, rate set at run time (0: none), end of the ramp us, ceiling, pause us, then for
---       each class: pending, paused, delayed, active, done, since when the oldest pending one waits ns}
+--       each class: pending, paused, delayed, active, done, since when the oldest pending one waits ns, of the delayed those
+--       that wait for the messaging limit, and its flows with a name, each a line: how many are pending of it, a tab, its name}
+-- FLOWS is set in front of it.
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local us = function(v) return string.format('%.0f', v) end
 
 -- oldest reads the 1st, 2nd, 4th, 8th ... place from the head: what comes again goes to the
 -- head and counts from then, so the one that waits longest may be behind hundreds of those.
-local function oldest(queue)
-  local least = 0
+local function oldest(queue, list, least)
   for i = 0, 12 do
-    local id = redis.call('LINDEX', queue .. 'pending', -(2 ^ i))
+    local id = redis.call('LINDEX', list, -(2 ^ i))
     if not id then break end
     local since = tonumber(redis.call('HGET', queue .. 't:' .. id, 'pending_since') or 0)
     if since > 0 and (least == 0 or since < least) then least = since end
   end
-  return us(least)
+  return least
 end
 
 -- waiting is how many tasks of a class wait for their recipients: of the 20 recipients that are next. To
@@ -80,16 +95,29 @@ local function read(number, configured)
   local p = redis.call('HMGET', key, 'order', 'ramp_at', 'ramp_us', 'ceiling')
   local reply = {tostring(rate), tostring(full), p[1] or '0', us(p[2] and p[2] + p[3] or 0), p[4] or '0', us(pause)}
   if redis.call('SISMEMBER', KEYS[1], number) == 0 then return reply end
-  local recipients = redis.call('ZRANGE', waits, 0, 19)
+  local recipients, named = redis.call('ZRANGE', waits, 0, 19), {}
+  for _, class in ipairs(redis.call('SMEMBERS', shard .. 'flows:' .. number)) do named[class + 1] = true end
+  local limited = redis.call('EXISTS', waits .. ':limit') == 1
   for c, class in ipairs(CLASSES) do
     local queue = queues .. class
+    local over = limited and waiting(waits, {'limit'}, c - 1) or 0
+    local pending, since, lines = redis.call('LLEN', queue .. 'pending'), oldest(queue, queue .. 'pending', 0), {}
+    for _, flow in ipairs(named[c] and redis.call('ZRANGE', shard .. 'flows:' .. number .. ':' .. (c - 1), 0, FLOWS - 1) or {}) do
+      local list = list_of(shard, number, c - 1, queue, flow)
+      local n = flow ~= '' and redis.call('LLEN', list) or 0
+      if n > 0 then
+        pending, since, lines[#lines + 1] = pending + n, oldest(queue, list, since), n .. '\t' .. flow
+      end
+    end
     for _, v in ipairs {
-      redis.call('LLEN', queue .. 'pending'),
+      pending,
       redis.call('EXISTS', queue .. 'paused'),
-      redis.call('ZCARD', queue .. 'scheduled') + redis.call('ZCARD', queue .. 'retry') + waiting(waits, recipients, c - 1),
+      redis.call('ZCARD', queue .. 'scheduled') + redis.call('ZCARD', queue .. 'retry') + waiting(waits, recipients, c - 1) + over,
       redis.call('LLEN', queue .. 'active'),
       redis.call('GET', queue .. 'processed') or 0,
-      oldest(queue),
+      us(since),
+      over,
+      table.concat(lines, '\n'),
     } do reply[#reply + 1] = tostring(v) end
   end
   return reply

@@ -7,6 +7,19 @@ local function names_of(key)
   local tag, number = string.match(key, '^sluice:({s%d+}):%a+:(.*)$')
   return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
 end
+-- list_of is the list with the waiting tasks of a flow; without a flow, the pending tasks of the queue.
+local function list_of(shard, number, class, queue, flow)
+  if not flow or flow == '' then return queue .. 'pending' end
+  return shard .. 'flow:' .. number .. ':' .. class .. ':' .. flow
+end
+-- to_head puts a task at the head of its flow, or of its queue if it has none. Class counts from 0.
+local function to_head(shard, number, class, queue, flow, id)
+  redis.call('RPUSH', list_of(shard, number, class, queue, flow), id)
+  if flow then
+    redis.call('SADD', shard .. 'flows:' .. number, class)
+    redis.call('ZADD', shard .. 'flows:' .. number .. ':' .. class, 'NX', 0, flow)
+  end
+end
 local LEAD, HORIZON, CAP, LAG, SLACK, INCREASE, REFUSAL_PAUSE, CLOCK_SET = 2000, 100000, 100000, 150000, 9000, 0.02, 1000000, 5000000
 -- effective_rate returns how many messages a second a number may send now, how many it may send when Meta
 -- refused nothing lately (the full rate), and a time before which it may send none. It is put in front of
@@ -84,7 +97,7 @@ local function held(holds, field, now_ms)
   redis.call('HDEL', holds, field)
   return false
 end
-local MOST = 500 -- tasks of a class
+local MOST, FLOWS = 500, 64 -- tasks and flows of a class
 -- Fetches tasks of one number from their queues together with the send slots that they leave on, and leases
 -- them to a worker. The most urgent class comes first; every 20th slot goes to the others in turn, so that
 -- none waits for ever. Only Go knows what can be sent: it has the records. A slot whose task cannot be sent
@@ -94,12 +107,13 @@ local MOST = 500 -- tasks of a class
 -- ARGV  worker, configured rate, end of the worker's own last booking us, most tasks to fetch,
 --       sequence of this fetch, what to ask of each class: a digit for each, 0 nothing, n 2^(n-1)
 --       tasks a slot, and a digit: 1 when the worker serves the number, 0 when it stands by; then, if
---       not 0, how much further than usual slots are booked us, spare slots
+--       not 0, how much further than usual slots are booked us, spare slots; then the weights of flows: for each a
+--       line with its name, the weight of its client and that of its campaign, separated by tabs
 -- Reply seconds, us: now; until the first slot us, time between slots us, slots booked, full rate,
 --       classes that may have more, as bits; what is leased now: for each class a line: class
 --       (from 0), the tasks' ids; the names of holds on templates and tags,
---       and probe:<number>:<task> for tasks that may go all the same
--- LEAD, HORIZON, CAP, LAG, SLACK and MOST are set in front of it.
+--       and probe:<number>:<task> for tasks that may go all the same; the names of the flows that share slots
+-- LEAD, HORIZON, CAP, LAG, SLACK, MOST and FLOWS are set in front of it.
 local schedule, worker = KEYS[1], ARGV[1]
 local number, shard, queues = names_of(schedule)
 local t = redis.call('TIME')
@@ -109,7 +123,8 @@ if ARGV[7] then further, spare = tonumber(ARGV[7]), tonumber(ARGV[8]) end
 local ask = ARGV[6]
 local rate_key, holds = shard .. 'pace:' .. number, shard .. 'holds'
 local asked = {} -- by class: tasks for each slot; nil: nothing of it
-local rare = {rate_key, holds}
+local flows = shard .. 'flows:' .. number
+local rare = {rate_key, holds, flows}
 for c = 1, 4 do
   local digit = string.byte(ask, c) - 48
   if digit > 0 then
@@ -119,6 +134,7 @@ for c = 1, 4 do
 end
 local rate, pause = tonumber(ARGV[2]), tonumber(ARGV[3])
 local full, kept, names = rate, false, nil
+local named, weights, flow_of, met -- of flows with a name: their classes, weights, fetched tasks, and all that were met
 if pause > now + CLOCK_SET then pause = 0 end -- booked before the clock was set back
 if redis.call('EXISTS', unpack(rare)) > 0 then
   local until_us
@@ -137,6 +153,13 @@ if redis.call('EXISTS', unpack(rare)) > 0 then
   for c = 1, 4 do
     if asked[c] and redis.call('EXISTS', queues .. CLASSES[c] .. 'paused') == 1 then asked[c] = nil end
   end
+  for _, class in ipairs(redis.call('SMEMBERS', flows)) do
+    if not named then named, weights, flow_of, met = {}, {}, {}, {} end
+    named[class + 1] = true
+  end
+  if named then
+    for flow, client, campaign in string.gmatch(ARGV[9] or '', '([^\t\n]*)\t(%d+)\t(%d+)') do weights[flow] = {client, campaign} end
+  end
 end
 local T = math.ceil((1000000 + SLACK) / rate)
 local horizon = HORIZON + further
@@ -151,13 +174,84 @@ if not owns then reach = most end
 most, reach = math.min(most + spare, capacity), math.min(reach + spare, capacity)
 
 local fetched, n = {}, 0 -- by class: the ids fetched; for how many slots that is
+-- shared fetches tasks of a class whose flows share its slots by their weights (start-time fair queueing): the next
+-- task is always one of the flow with the least virtual time, which then grows by the share that a task is of
+-- what the flow may send. A flow that had no tasks begins where the others are. None gets further ahead of them than one
+-- task: what is fetched may be set aside. A campaign has a part of its client's weight.
+local function shared(c, some)
+  local key, queue = flows .. ':' .. (c - 1), queues .. CLASSES[c]
+  local entries = redis.call('ZRANGE', key, 0, FLOWS - 1, 'WITHSCORES')
+  local all, unnamed, floor, highest, clients = {}, false, math.huge, 0, {}
+  local function add(flow, at)
+    local list = list_of(shard, number, c - 1, queue, flow)
+    local f = {flow = flow, at = at, was = at, list = list, left = redis.call('LLEN', list), n = 0, client = string.match(flow, '^[^/]*')}
+    local weight = weights[flow] or {1, 1}
+    f.by, f.part = weight[1], weight[2]
+    all[#all + 1] = f
+    highest = math.max(highest, at)
+    if f.left > 0 then
+      if at > 0 then floor = math.min(floor, at) end
+      clients[f.client] = (clients[f.client] or 0) + f.part
+      met[#met + 1] = flow
+    end
+  end
+  for i = 1, #entries, 2 do
+    unnamed = unnamed or entries[i] == ''
+    add(entries[i], tonumber(entries[i + 1]))
+  end
+  if not unnamed then add('', 0) end
+  if floor == math.huge then floor = math.max(highest, 1) end -- 0 is a flow that has not sent
+  local waiting = {}
+  for _, f in ipairs(all) do
+    if f.left > 0 then
+      f.step = clients[f.client] / (f.by * f.part)
+      f.at = math.min(math.max(f.at, floor), floor + f.step)
+      waiting[#waiting + 1] = f
+    end
+  end
+  local order = {}
+  while #order < some do
+    local next
+    for _, f in ipairs(waiting) do
+      if f.left > f.n and (not next or f.at < next.at) then next = f end
+    end
+    if not next then break end
+    order[#order + 1] = next
+    next.n, next.at = next.n + 1, next.at + next.step
+  end
+  local rest, floor_now = FLOWS * 2 <= #entries, math.huge
+  for _, f in ipairs(waiting) do
+    if f.n > 0 then f.ids = redis.call('RPOP', f.list, f.n) end
+    if f.left > f.n then floor_now = math.min(floor_now, f.at) end
+  end
+  for _, f in ipairs(all) do
+    if f.left > f.n or f.at > floor_now then
+      rest = rest or f.flow ~= ''
+      if f.at ~= f.was then redis.call('ZADD', key, string.format('%.9f', f.at), f.flow) end
+    else
+      redis.call('ZREM', key, f.flow)
+    end
+  end
+  if not rest or floor_now == math.huge and #entries < FLOWS * 2 then
+    redis.call('DEL', key)
+    redis.call('SREM', flows, c - 1)
+  end
+  local ids, taken = {}, {}
+  for i, f in ipairs(order) do
+    taken[f] = (taken[f] or 0) + 1
+    ids[i] = f.ids[taken[f]]
+    flow_of[ids[i]] = f.flow ~= '' and f.flow
+  end
+  return ids, #entries == FLOWS * 2
+end
 -- pop fetches the tasks for up to so many slots from a class, and returns for how many there were.
 local function pop(c, wanted)
   if wanted <= 0 or not asked[c] then return 0 end
   local some = math.min(wanted * asked[c], MOST)
-  local ids = redis.call('RPOP', queues .. CLASSES[c] .. 'pending', some)
-  if not ids or #ids < some then asked[c] = nil end -- there are no more
-  if not ids then return 0 end
+  local ids, more
+  if named and named[c] then ids, more = shared(c, some) else ids = redis.call('RPOP', queues .. CLASSES[c] .. 'pending', some) end
+  if not more and (not ids or #ids < some) then asked[c] = nil end -- there are no more
+  if not ids or #ids == 0 then return 0 end
   if fetched[c] then
     for _, id in ipairs(ids) do fetched[c][#fetched[c] + 1] = id end
   else
@@ -186,7 +280,7 @@ if not kept and reach > 0 then
   local share = shares(reach)
   n = pop(1, reach - share)
   -- Where more of the most urgent wait, they get all but the share of the others.
-  if asked[1] and (n > 0 or redis.call('EXISTS', queues .. CLASSES[1] .. 'pending') == 1) then
+  if asked[1] and (n > 0 or named and named[1] or redis.call('EXISTS', queues .. CLASSES[1] .. 'pending') == 1) then
     others(share)
     n = n + pop(1, reach - n)
   end
@@ -210,9 +304,9 @@ if lease then
     booked = book(math.max(n - spare, 0), turn + n)
   else -- this call runs for the second time, because its first answer was lost
     for c = 1, 4 do
-      for i = #(fetched[c] or {}), 1, -1 do redis.call('RPUSH', queues .. CLASSES[c] .. 'pending', fetched[c][i]) end
+      for i = #(fetched[c] or {}), 1, -1 do to_head(shard, number, c - 1, queues .. CLASSES[c], flow_of and flow_of[fetched[c][i]], fetched[c][i]) end
     end
     lease = redis.call('HGET', leases, field)
   end
 end
-return {t[1], t[2], first - now, T, booked, full, left, lease or false, names or false}
+return {t[1], t[2], first - now, T, booked, full, left, lease or false, names or false, met or false}

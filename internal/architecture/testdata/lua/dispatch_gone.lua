@@ -7,15 +7,28 @@ local function names_of(key)
   local tag, number = string.match(key, '^sluice:({s%d+}):%a+:(.*)$')
   return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
 end
+-- list_of is the list with the waiting tasks of a flow; without a flow, the pending tasks of the queue.
+local function list_of(shard, number, class, queue, flow)
+  if not flow or flow == '' then return queue .. 'pending' end
+  return shard .. 'flow:' .. number .. ':' .. class .. ':' .. flow
+end
+-- to_head puts a task at the head of its flow, or of its queue if it has none. Class counts from 0.
+local function to_head(shard, number, class, queue, flow, id)
+  redis.call('RPUSH', list_of(shard, number, class, queue, flow), id)
+  if flow then
+    redis.call('SADD', shard .. 'flows:' .. number, class)
+    redis.call('ZADD', shard .. 'flows:' .. number .. ':' .. class, 'NX', 0, flow)
+  end
+end
 -- Removes tasks that do not exist any more from a part of a list. It is for numbers that no worker serves:
 -- where one does, the ids are removed when they are fetched.
 -- KEYS  send schedule of the number
--- ARGV  a class from 0: its pending tasks; or the name of a hold: the tasks that it has; where to begin, how
---       many to look at
+-- ARGV  a class from 0: its pending tasks; or a class, a tab and a flow: the tasks of the flow; or the name of a
+--       hold: the tasks that it has; where to begin, how many to look at
 -- Reply how many of them stay, and how long the list is then
 local number, shard, queues = names_of(KEYS[1])
-local class = string.match(ARGV[1], '^%d$')
-local list = class and queues .. CLASSES[class + 1] .. 'pending' or shard .. 'held:' .. number .. ':' .. ARGV[1]
+local class, flow = string.match(ARGV[1], '^(%d)\t?(.*)$')
+local list = class and list_of(shard, number, class, queues .. CLASSES[class + 1], flow) or shard .. 'held:' .. number .. ':' .. ARGV[1]
 local entries = redis.call('LRANGE', list, ARGV[2], ARGV[2] + ARGV[3] - 1)
 local stay = #entries
 for i, entry in ipairs(entries) do
@@ -28,5 +41,10 @@ for i, entry in ipairs(entries) do
 end
 if stay < #entries then redis.call('LREM', list, 0, 'gone') end
 local length = redis.call('LLEN', list)
-if not class and length == 0 then redis.call('SREM', shard .. 'held:' .. number, ARGV[1]) end
+if length == 0 and not class then redis.call('SREM', shard .. 'held:' .. number, ARGV[1]) end
+if length == 0 and class and flow ~= '' then
+  local flows = shard .. 'flows:' .. number
+  redis.call('ZREM', flows .. ':' .. class, flow, '')
+  if redis.call('EXISTS', flows .. ':' .. class) == 0 then redis.call('SREM', flows, class) end
+end
 return {stay, length}

@@ -7,6 +7,19 @@ local function names_of(key)
   local tag, number = string.match(key, '^sluice:({s%d+}):%a+:(.*)$')
   return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
 end
+-- list_of is the list with the waiting tasks of a flow; without a flow, the pending tasks of the queue.
+local function list_of(shard, number, class, queue, flow)
+  if not flow or flow == '' then return queue .. 'pending' end
+  return shard .. 'flow:' .. number .. ':' .. class .. ':' .. flow
+end
+-- to_head puts a task at the head of its flow, or of its queue if it has none. Class counts from 0.
+local function to_head(shard, number, class, queue, flow, id)
+  redis.call('RPUSH', list_of(shard, number, class, queue, flow), id)
+  if flow then
+    redis.call('SADD', shard .. 'flows:' .. number, class)
+    redis.call('ZADD', shard .. 'flows:' .. number .. ':' .. class, 'NX', 0, flow)
+  end
+end
 local PAIR, BURST, PROBE = 6000000, 45, 5000
 -- held returns whether there is a hold, by its field in the hash of holds, that has not ended: true, or
 -- 'probe' when one task at a time may go. It is put in front of the scripts that need it.
@@ -20,33 +33,46 @@ local function held(holds, field, now_ms)
   redis.call('HDEL', holds, field)
   return false
 end
+-- release_some returns the first tasks of a sorted set, up to so many of those with a score up to most_score, to the heads of
+-- their queues. It returns how many.
+local function release_some(shard, number, tasks, queues, now_s, count, most_score)
+  local released = {}
+  while #released < count do -- some tasks may not exist any more: their messages ended meanwhile
+    local entries = redis.call('ZRANGEBYSCORE', tasks, '-inf', most_score, 'LIMIT', 0, count - #released)
+    if #entries == 0 then break end
+    redis.call('ZREM', tasks, unpack(entries))
+    for _, entry in ipairs(entries) do
+      local class, id = string.match(entry, '^(%d) (.*)$')
+      local queue = queues .. CLASSES[class + 1]
+      local task = redis.call('HMGET', queue .. 't:' .. id, 'state', 'flow')
+      if task[1] then
+        redis.call('HDEL', queue .. 't:' .. id, 'wait')
+        redis.call('HSET', queue .. 't:' .. id, 'state', 'pending', 'pending_since', now_s .. '000000000')
+        released[#released + 1] = {class, queue, task[2], id}
+      end
+    end
+  end
+  for j = #released, 1, -1 do to_head(shard, number, unpack(released[j])) end
+  return #released
+end
+
 -- release_waits returns tasks whose recipients may get another message to the heads of their queues: of
 -- each recipient as many as it may get by now, the most urgent first, and of those the oldest. It looks
 -- at no other recipients, so the cost depends on the recipients, not on the tasks that wait. It returns
 -- whether any wait, and whether more may be due.
 -- PAIR (us from one message to a recipient to the next) and BURST (most messages at once) are set in
 -- front of it.
-local function release_waits(waits, queues, now_us, now_s, most)
+local function release_waits(shard, number, queues, now_us, now_s, most)
+  local waits = shard .. 'waits:' .. number
   local due = redis.call('ZRANGEBYSCORE', waits, '-inf', now_us, 'WITHSCORES', 'LIMIT', 0, most)
   for i = 1, #due, 2 do
     local tasks, at = waits .. ':' .. due[i], tonumber(due[i + 1])
-    local may, released = math.min(math.floor((now_us - at) / PAIR) + 1, BURST), {}
-    for _ = 1, may + 500 do -- some tasks may not exist any more: their messages ended meanwhile
-      if #released == may then break end
-      local class, id = string.match(redis.call('ZPOPMIN', tasks)[1] or '', '^(%d) (.*)$')
-      if not id then break end
-      local queue = queues .. CLASSES[class + 1]
-      if redis.call('EXISTS', queue .. 't:' .. id) == 1 then
-        redis.call('HDEL', queue .. 't:' .. id, 'wait')
-        redis.call('HSET', queue .. 't:' .. id, 'state', 'pending', 'pending_since', now_s .. '000000000')
-        released[#released + 1] = {queue .. 'pending', id}
-      end
-    end
-    for j = #released, 1, -1 do redis.call('RPUSH', released[j][1], released[j][2]) end
+    local may = math.min(math.floor((now_us - at) / PAIR) + 1, BURST)
+    local released = release_some(shard, number, tasks, queues, now_s, may, '+inf')
     if redis.call('EXISTS', tasks) == 0 then
       redis.call('ZREM', waits, due[i])
-    elseif #released > 0 then
-      redis.call('ZADD', waits, string.format('%.0f', at + #released * PAIR), due[i])
+    elseif released > 0 then
+      redis.call('ZADD', waits, string.format('%.0f', at + released * PAIR), due[i])
     end
   end
   return redis.call('EXISTS', waits) == 1, #due == 2 * most
@@ -55,7 +81,7 @@ end
 -- ones, retries, those no longer held, and those whose recipients may get another message. Of those on a
 -- hold that probes it moves one. A number that has no task left is removed from the index of work.
 -- KEYS  send schedule of the number
--- ARGV  most to move of each kind
+-- ARGV  most to move of each kind; how many may try again of those that wait for the messaging limit, and how many urgent ones
 -- Reply 1 when there may be more to move, else 0; classes in which tasks are pending that may go, as
 --       bits
 -- PROBE is set in front of it.
@@ -66,14 +92,15 @@ local more, left, pending = 0, false, 0
 
 -- due moves the tasks of a sorted set whose time has come: the latest first, so that the earliest
 -- is at the head then.
-local function due(queue, set)
+local function due(class, queue, set)
   local ids = redis.call('ZREVRANGEBYSCORE', set, now[1], '-inf', 'LIMIT', 0, ARGV[1])
   for _, id in ipairs(ids) do
-    local task = queue .. 't:' .. id
+    local key = queue .. 't:' .. id
     redis.call('ZREM', set, id)
-    if redis.call('EXISTS', task) == 1 then
-      redis.call('RPUSH', queue .. 'pending', id)
-      redis.call('HSET', task, 'state', 'pending', 'pending_since', now[1] .. '000000000')
+    local task = redis.call('HMGET', key, 'state', 'flow')
+    if task[1] then
+      to_head(shard, number, class, queue, task[2], id)
+      redis.call('HSET', key, 'state', 'pending', 'pending_since', now[1] .. '000000000')
     end
   end
   if #ids == most then more = 1 end
@@ -84,11 +111,18 @@ for c = 1, 4 do
   queue[c] = queues .. CLASSES[c]
   sets[2 * c - 1], sets[2 * c] = queue[c] .. 'scheduled', queue[c] .. 'retry'
 end
+local limited = shard .. 'waits:' .. number .. ':limit'
+sets[9] = limited
 if redis.call('EXISTS', unpack(sets)) > 0 then
   for c = 1, 4 do
-    due(queue[c], sets[2 * c - 1])
-    due(queue[c], sets[2 * c])
+    due(c - 1, queue[c], sets[2 * c - 1])
+    due(c - 1, queue[c], sets[2 * c])
   end
+  local function again(count, most_score)
+    if count > 0 and release_some(shard, number, limited, queues, now[1], math.min(count, most), most_score) == most then more = 1 end
+  end
+  if tonumber(ARGV[3]) > tonumber(ARGV[2]) then again(tonumber(ARGV[3]), '(2251799813685248') end -- 2^51: the most urgent class, see queue.orderOf
+  again(tonumber(ARGV[2]), '+inf')
   left = redis.call('EXISTS', unpack(sets)) > 0
 end
 
@@ -97,7 +131,8 @@ end
 local kept, holds, now_ms = shard .. 'held:' .. number, shard .. 'holds', now[1] * 1000 + math.floor(now[2] / 1000)
 local function go(entry)
   local class, id = string.match(entry, '^(%d+) (.*)$')
-  redis.call('RPUSH', queue[class + 1] .. 'pending', id)
+  local tasks = queue[class + 1]
+  to_head(shard, number, class, tasks, redis.call('HGET', tasks .. 't:' .. id, 'flow'), id)
   return id
 end
 for _, hold in ipairs(redis.call('SMEMBERS', kept)) do
@@ -133,17 +168,20 @@ for _, hold in ipairs(redis.call('SMEMBERS', kept)) do
   end
 end
 
-local waiting, due_too = release_waits(shard .. 'waits:' .. number, queues, now[1] * 1000000 + now[2], now[1], most)
+local waiting, due_too = release_waits(shard, number, queues, now[1] * 1000000 + now[2], now[1], most)
 left = left or waiting
 if due_too then more = 1 end
 
 local lists = {}
 for c = 1, 4 do lists[c] = queue[c] .. 'pending' end
+lists[5] = shard .. 'flows:' .. number
 if redis.call('EXISTS', unpack(lists)) > 0 then
   left = true
+  local named = {}
+  for _, class in ipairs(redis.call('SMEMBERS', lists[5])) do named[class + 1] = true end
   for c = 4, 1, -1 do
     pending = 2 * pending
-    if redis.call('EXISTS', lists[c]) == 1 and redis.call('EXISTS', queue[c] .. 'paused') == 0 then pending = pending + 1 end
+    if (named[c] or redis.call('EXISTS', lists[c]) == 1) and redis.call('EXISTS', queue[c] .. 'paused') == 0 then pending = pending + 1 end
   end
 end
 if not left and redis.call('EXISTS', shard .. 'hands:' .. number) == 0 then

@@ -7,6 +7,19 @@ local function names_of(key)
   local tag, number = string.match(key, '^sluice:({s%d+}):%a+:(.*)$')
   return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
 end
+-- list_of is the list with the waiting tasks of a flow; without a flow, the pending tasks of the queue.
+local function list_of(shard, number, class, queue, flow)
+  if not flow or flow == '' then return queue .. 'pending' end
+  return shard .. 'flow:' .. number .. ':' .. class .. ':' .. flow
+end
+-- to_head puts a task at the head of its flow, or of its queue if it has none. Class counts from 0.
+local function to_head(shard, number, class, queue, flow, id)
+  redis.call('RPUSH', list_of(shard, number, class, queue, flow), id)
+  if flow then
+    redis.call('SADD', shard .. 'flows:' .. number, class)
+    redis.call('ZADD', shard .. 'flows:' .. number .. ':' .. class, 'NX', 0, flow)
+  end
+end
 local MOST = 1000
 -- Finds those of some tasks that would never be sent: that do not exist, exist without their message, are
 -- active without a lease, or are in no list. A number that has tasks is in the index of work afterwards.
@@ -18,19 +31,19 @@ local number, shard, queues = names_of(KEYS[1])
 local now = tonumber(redis.call('TIME')[1])
 local lost, leases, exists = {}, nil, false
 
--- oldest is since when the task at the head of a queue has waited, of those that came in their order.
+-- oldest is since when the task at the head of a list of a queue has waited, of those that came in their order.
 local heads = {}
-local function oldest(queue)
-  if heads[queue] then return heads[queue] end
+local function oldest(queue, list)
+  if heads[list] then return heads[list] end
   local least = 0
   for i = 0, 12 do
-    local id = redis.call('LINDEX', queue .. 'pending', -(2 ^ i))
+    local id = redis.call('LINDEX', list, -(2 ^ i))
     if not id then break end
     local since = tonumber(redis.call('HGET', queue .. 't:' .. id, 'pending_since') or 0)
     if since > 0 and (least == 0 or since < least) then least = since end
   end
-  heads[queue] = least == 0 and math.huge or least
-  return heads[queue]
+  heads[list] = least == 0 and math.huge or least
+  return heads[list]
 end
 -- kept returns whether a hold has the task, or so many tasks that this may be one of them.
 local holds
@@ -50,7 +63,7 @@ end
 for i = 2, #ARGV, 2 do
   local class, id = ARGV[i], ARGV[i + 1]
   local queue = queues .. CLASSES[class + 1]
-  local task = redis.call('HMGET', queue .. 't:' .. id, 'state', 'msg', 'pending_since', 'wait')
+  local task = redis.call('HMGET', queue .. 't:' .. id, 'state', 'msg', 'pending_since', 'wait', 'flow')
   local state, since = task[1], tonumber(task[3] or 0)
   local found = state and task[2]
   if found and (state == 'scheduled' or state == 'retry') then
@@ -60,11 +73,12 @@ for i = 2, #ARGV, 2 do
       found = redis.call('ZSCORE', shard .. 'waits:' .. number .. ':' .. task[4], class .. ' ' .. id)
     elseif since / 1000000000 < now - ARGV[1] then
       -- A queue is in the order in which its tasks came: what came long before its head is not in it.
-      local length = redis.call('LLEN', queue .. 'pending')
+      local list = list_of(shard, number, class, queue, task[5])
+      local length = redis.call('LLEN', list)
       if length <= MOST then
-        found = redis.call('LPOS', queue .. 'pending', id)
+        found = redis.call('LPOS', list, id)
       else
-        found = since / 1000000000 > oldest(queue) / 1000000000 - ARGV[1]
+        found = since / 1000000000 > oldest(queue, list) / 1000000000 - ARGV[1]
       end
       found = found or leased(id) or kept(class .. ' ' .. id)
     end

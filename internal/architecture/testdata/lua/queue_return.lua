@@ -7,13 +7,26 @@ local function names_of(key)
   local tag, number = string.match(key, '^sluice:({s%d+}):%a+:(.*)$')
   return number, 'sluice:' .. tag .. ':', 'asynq:' .. tag .. ':' .. number .. ':'
 end
+-- list_of is the list with the waiting tasks of a flow; without a flow, the pending tasks of the queue.
+local function list_of(shard, number, class, queue, flow)
+  if not flow or flow == '' then return queue .. 'pending' end
+  return shard .. 'flow:' .. number .. ':' .. class .. ':' .. flow
+end
+-- to_head puts a task at the head of its flow, or of its queue if it has none. Class counts from 0.
+local function to_head(shard, number, class, queue, flow, id)
+  redis.call('RPUSH', list_of(shard, number, class, queue, flow), id)
+  if flow then
+    redis.call('SADD', shard .. 'flows:' .. number, class)
+    redis.call('ZADD', shard .. 'flows:' .. number .. ':' .. class, 'NX', 0, flow)
+  end
+end
 -- Returns leased tasks to the heads of their queues, in their order: once, whichever workers ask for
 -- it. A task that is finished, or that waits for its time, is not changed.
 -- KEYS  leases of the number
 -- ARGV  fields of leases, the latest first
 -- Reply how many tasks were returned
 local leases = KEYS[1]
-local _, _, queues = names_of(leases)
+local number, shard, queues = names_of(leases)
 local n = 0
 for _, field in ipairs(ARGV) do
   local fetch = redis.call('HGET', leases, field)
@@ -21,8 +34,9 @@ for _, field in ipairs(ARGV) do
     local queue, ids = queues .. CLASSES[class + 1], {}
     for id in string.gmatch(line, '%S+') do ids[#ids + 1] = id end
     for i = #ids, 1, -1 do
-      if redis.call('HGET', queue .. 't:' .. ids[i], 'state') == 'pending' then
-        redis.call('RPUSH', queue .. 'pending', ids[i])
+      local task = redis.call('HMGET', queue .. 't:' .. ids[i], 'state', 'flow')
+      if task[1] == 'pending' then
+        to_head(shard, number, class, queue, task[2], ids[i])
         n = n + 1
       end
     end

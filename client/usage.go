@@ -1,0 +1,32 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Usage is what Meta took of a client in a day, from one number and in one category.
+type Usage struct {
+	Day           string `json:"day"` // by UTC, like 2026-01-31
+	Client        string `json:"client"`
+	PhoneNumberID string `json:"phone_number_id"` // Meta's id of the sending number
+	Category      string `json:"category"`        // of Taken the class of the messages, of Billed the category that Meta charges for
+	Taken         int    `json:"taken"`           // messages that Meta took
+	Billed        int    `json:"billed"`          // messages that Meta charges for
+}
+
+// Usage counts the messages that Meta took, and those that it charges for, by day, client, number and category. name is the name of a
+// client; empty: that of the API key, or all clients if it has none. from and to are days by UTC, both included, at most 93.
+func (c *Client) Usage(ctx context.Context, name string, from, to time.Time) ([]Usage, error) {
+	q := url.Values{"from": {from.UTC().Format(time.DateOnly)}, "to": {to.UTC().Format(time.DateOnly)}}
+	if name != "" {
+		q.Set("client", name)
+	}
+	var answer struct {
+		Usage []Usage `json:"usage"`
+	}
+	err := c.do(ctx, request{method: http.MethodGet, path: "/v1/usage?" + q.Encode()}, &answer)
+	return answer.Usage, err
+}

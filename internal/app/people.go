@@ -1,0 +1,59 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+
+	"sluice/internal/archive"
+	"sluice/internal/config"
+	"sluice/internal/console"
+	"sluice/internal/holds"
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+	"sluice/internal/people"
+	"sluice/internal/secrets"
+	"sluice/internal/signature"
+	"sluice/internal/store"
+)
+
+// newPeople returns the people of an installation. They use the keyed hashes of the index of recipients, so without the index
+// none are known.
+func newPeople(db *store.DB, c config.Common, key config.Secret, index bool, log *slog.Logger) *people.People {
+	o := people.Options{Shards: message.Shards(c.Shards), Owners: holds.NewAccounts(db), Log: log}
+	if index {
+		o.Hash = secrets.Hasher(string(key), archive.RecipientPurpose)
+	}
+	return people.New(db, o)
+}
+
+// forPeople lets the console find and delete what is stored about people.
+func forPeople(o *console.Options, persons *people.People, book *ledger.Ledger, c config.Producer) error {
+	o.People, o.Personal = persons, personal{book, signature.New(string(c.PayloadKey))}
+	if c.Archive.URL == "" {
+		return nil
+	}
+	of, err := archive.NewRecipients(string(c.Archive.URL), secrets.Hasher(string(c.Archive.Key), archive.RecipientPurpose))
+	if err == nil {
+		o.Archived = of
+	}
+	return err
+}
+
+// personal has the records of messages with their content.
+type personal struct {
+	*ledger.Ledger
+	signer signature.Signer
+}
+
+// OfRecipients returns what is stored of the messages to recipients. A content with a wrong signature is left out.
+func (p personal) OfRecipients(ctx context.Context, hashes []string) ([]message.Kept, error) {
+	found, err := p.Ledger.OfRecipients(ctx, hashes)
+	all := make([]message.Kept, len(found))
+	for i, r := range found {
+		all[i].Record = r.Record
+		if object, err := p.signer.Verify(r.ID, []byte(r.Payload)); err == nil && len(object) > 0 {
+			all[i].Object = object
+		}
+	}
+	return all, err
+}

@@ -1,0 +1,329 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sluice/internal/archive"
+	"sluice/internal/httpapi"
+	"sluice/internal/message"
+	"sluice/internal/people"
+)
+
+// names knows the names of people.
+type names interface {
+	On() bool
+	Find(ctx context.Context, recipient string) (people.Person, error)
+	Forget(ctx context.Context, recipient string) (people.Person, error)
+}
+
+// personal has the messages to recipients, by the keyed hashes of the recipients.
+type personal interface {
+	OfRecipients(ctx context.Context, hashes []string) ([]message.Kept, error)
+	// Forget deletes the record of a message that has ended or that Meta has accepted.
+	Forget(ctx context.Context, id string) (bool, error)
+	Cancel(ctx context.Context, id string) (message.State, error)
+}
+
+// archived has the rows of the archive about recipients, by the keyed hashes of the recipients.
+type archived interface {
+	ExportAll(ctx context.Context, hashes []string, f func(archive.Event) error) error
+	DeleteAll(ctx context.Context, hashes []string) (int, error)
+}
+
+// personAtOnce is how many records of a person are written at the same time, so that they share transactions.
+const personAtOnce = 64
+
+// personTimeout bounds a request about a person: it reads the table of all people.
+const personTimeout = time.Minute
+
+// personRequest is the body of POST /v1/people/show.
+type personRequest struct {
+	Recipient string `json:"recipient" doc:"A phone number with its country code, or a business-scoped user id. It is not stored and not logged."`
+}
+
+// personFound is its answer.
+type personFound struct {
+	Identities int                   `json:"identities" doc:"How many phone numbers and user ids Sluice knows of the person, that of the request included. Sluice stores keyed hashes only, so it cannot name the others."`
+	Scopes     int                   `json:"portfolios" doc:"In how many business portfolios more than one of them is known."`
+	Messages   map[message.State]int `json:"messages" doc:"Number of messages to the person whose records exist, by state."`
+	Archived   int                   `json:"archive_rows" doc:"Number of rows of the archive about the person. 0 without an archive."`
+	Streams    string                `json:"event_streams" doc:"What the event streams still contain."`
+}
+
+// streams is what an answer says about the event streams.
+const streams = "The event streams keep what Meta reported about the person, with phone numbers and texts, until their retention ends (events.retention, 24 h unless configured). " +
+	"Dead letters of relay targets and unreadable webhooks are kept longer: docs/security.md lists them. Consumers of events have their own copies."
+
+// exportRequest is the body of POST /v1/people/export.
+type exportRequest struct {
+	personRequest
+	order
+}
+
+// personExport is its answer.
+type personExport struct {
+	personFound
+	Records []personMessage `json:"records" doc:"The messages, the latest first."`
+	Events  []archive.Event `json:"archive" doc:"The rows of the archive, the oldest first."`
+}
+
+// personMessage is a stored message to the person.
+type personMessage struct {
+	message.Context
+	State      message.State   `json:"state" doc:"The state of the message."`
+	AcceptedAt time.Time       `json:"accepted_at" doc:"When Sluice accepted it."`
+	WAMID      string          `json:"wamid,omitempty" doc:"Meta's id of the message."`
+	Object     json.RawMessage `json:"object,omitempty" doc:"Meta's message object with recipient and content. Absent when Sluice has deleted it."`
+}
+
+// deleteRequest is the body of POST /v1/people/delete.
+type deleteRequest struct {
+	personRequest
+	Waiting string `json:"waiting,omitempty" doc:"refuse or cancel: what happens to messages to the person that wait to be sent. refuse (the default): nothing is deleted, and the answer names their number. cancel: they are cancelled and deleted."`
+	order
+}
+
+// personDeleted is its answer.
+type personDeleted struct {
+	Deleted   int    `json:"deleted" doc:"Number of messages whose records were deleted. The key of a message stays used: of it, Sluice keeps the last state and hashes, without the recipient."`
+	Cancelled int    `json:"cancelled" doc:"Number of those that were cancelled first."`
+	Remaining int    `json:"remaining" doc:"Number of messages that are being sent, or in doubt. They are not deleted, and the names of the person are not either. Send the request again when they have ended."`
+	Archived  int    `json:"archive_rows" doc:"Number of rows of the archive that were deleted."`
+	Streams   string `json:"event_streams" doc:"What the event streams still contain."`
+}
+
+var recipientForm = regexp.MustCompile(`^(\+?[1-9][0-9]{5,14}|[A-Z]{2}(\.ENT)?\.[A-Za-z0-9]{1,128})$`)
+
+// person returns the recipient of a request without spaces, hyphens and brackets.
+func (p personRequest) person(key httpapi.Key) (string, httpapi.Refusal) {
+	recipient := strings.NewReplacer(" ", "", "-", "", "(", "", ")", "").Replace(p.Recipient)
+	switch {
+	case !recipientForm.MatchString(recipient):
+		return "", httpapi.RefuseAt("recipient", "person_invalid")
+	case !key.CoversAll():
+		return "", httpapi.Refuse("all_numbers_required")
+	}
+	return recipient, nil
+}
+
+// found is a person with the stored messages.
+type found struct {
+	hashes   []string
+	shown    personFound
+	messages []message.Kept
+}
+
+func (c *Console) find(ctx context.Context, recipient string) (f found, refused httpapi.Refusal) {
+	if c.o.People == nil || !c.o.People.On() {
+		return f, httpapi.RefuseAt("recipient", "recipient_index_missing")
+	}
+	who, err := c.o.People.Find(ctx, recipient)
+	if err != nil {
+		return f, c.unavailable("find person", err)
+	}
+	for _, id := range who.Identities {
+		f.hashes = append(f.hashes, string(id[:]))
+	}
+	if f.messages, err = c.o.Personal.OfRecipients(ctx, f.hashes); err != nil {
+		return f, c.unavailable("find messages of person", err)
+	}
+	f.shown = personFound{Identities: len(who.Identities), Scopes: who.Scopes, Messages: map[message.State]int{}, Streams: streams}
+	for _, m := range f.messages {
+		f.shown.Messages[m.State]++
+	}
+	return f, nil
+}
+
+// rows calls f with the rows of the archive about a person, and returns their number.
+func (c *Console) rows(ctx context.Context, who *found, f func(archive.Event)) httpapi.Refusal {
+	if c.o.Archived == nil {
+		return nil
+	}
+	err := c.o.Archived.ExportAll(ctx, who.hashes, func(e archive.Event) error {
+		who.shown.Archived++
+		f(e)
+		return nil
+	})
+	if err != nil {
+		c.o.Log.Error("cannot read archive", "err", err)
+		return httpapi.Refuse("archive_unavailable")
+	}
+	return nil
+}
+
+func (c *Console) showPerson(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
+	var ask personRequest
+	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
+		return nil, refused
+	}
+	recipient, refused := ask.person(key)
+	if refused != nil {
+		return nil, refused
+	}
+	who, refused := c.find(ctx, recipient)
+	if refused == nil {
+		refused = c.rows(ctx, &who, func(archive.Event) {})
+	}
+	return who.shown, refused
+}
+
+func (c *Console) exportPerson(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
+	var ask exportRequest
+	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
+		return nil, refused
+	}
+	recipient, refused := ask.person(key)
+	if refused = append(ask.signed(), refused...); refused != nil {
+		return nil, refused
+	}
+	who, refused := c.find(ctx, recipient)
+	if refused != nil {
+		return nil, refused
+	}
+	answer := personExport{Records: []personMessage{}, Events: []archive.Event{}}
+	if refused := c.rows(ctx, &who, func(e archive.Event) { answer.Events = append(answer.Events, e) }); refused != nil {
+		return nil, refused
+	}
+	for _, m := range who.messages {
+		answer.Records = append(answer.Records, personMessage{m.Context, m.State, m.AcceptedAt.UTC(), m.WAMID, m.Object})
+	}
+	if refused := c.audited(ctx, ask.order, message.VerbPersonExport, recipient, key); refused != nil {
+		return nil, refused
+	}
+	answer.personFound = who.shown
+	return answer, nil
+}
+
+// audited writes the entry of the audit log about a person, whose name is masked.
+func (c *Console) audited(ctx context.Context, o order, verb, recipient string, key httpapi.Key) httpapi.Refusal {
+	if err := c.o.Audit.Add(ctx, o.entry(verb, message.Mask(recipient), key)); err != nil {
+		return c.unavailable("write audit log", err)
+	}
+	c.orders.WithLabelValues(verb).Inc()
+	return nil
+}
+
+func (c *Console) deletePerson(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
+	var ask deleteRequest
+	if refused := httpapi.ReadJSON(w, r, &ask); refused != nil {
+		return nil, refused
+	}
+	recipient, refused := ask.person(key)
+	refused = append(ask.signed(), refused...)
+	if ask.Waiting != "" && ask.Waiting != "refuse" && ask.Waiting != "cancel" {
+		refused = append(refused, httpapi.Problem("waiting", "waiting_unknown"))
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	who, refused := c.find(ctx, recipient)
+	if refused != nil {
+		return nil, refused
+	}
+	waiting := 0
+	for _, m := range who.messages {
+		if !m.State.Final() && !m.State.AtMeta() {
+			waiting++
+		}
+	}
+	if waiting > 0 && ask.Waiting != "cancel" {
+		refused := httpapi.Refuse("person_has_messages")
+		refused[0].Detail = fmt.Sprintf("Nothing was deleted: %d messages to the person have not ended.", waiting)
+		return nil, refused
+	}
+	if refused := c.audited(ctx, ask.order, message.VerbPersonDelete, recipient, key); refused != nil {
+		return nil, refused
+	}
+	done, err := c.forget(ctx, who.messages)
+	if err != nil {
+		return nil, c.unavailable("delete messages of person", err)
+	}
+	if c.o.Archived != nil {
+		if done.Archived, err = c.o.Archived.DeleteAll(ctx, who.hashes); err != nil {
+			c.o.Log.Error("cannot delete from archive", "err", err)
+			return nil, httpapi.Refuse("archive_unavailable")
+		}
+	}
+	if done.Remaining == 0 { // otherwise the next request would not find them
+		if _, err := c.o.People.Forget(ctx, recipient); err != nil {
+			return nil, c.unavailable("delete person", err)
+		}
+	}
+	return done, nil
+}
+
+// forget cancels messages that wait, and deletes the records of all that have ended or are at Meta.
+func (c *Console) forget(ctx context.Context, all []message.Kept) (personDeleted, error) {
+	var deleted, cancelled, remaining atomic.Int64
+	var g errgroup.Group
+	g.SetLimit(personAtOnce)
+	for _, m := range all {
+		g.Go(func() error {
+			if m.State == message.Queued || m.State == message.Parked {
+				state, err := c.o.Personal.Cancel(ctx, m.ID)
+				if errors.Is(err, message.ErrNotFound) {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				if state == message.Cancelled {
+					cancelled.Add(1)
+				}
+			}
+			done, err := c.o.Personal.Forget(ctx, m.ID)
+			switch {
+			case err != nil:
+				return err
+			case done:
+				deleted.Add(1)
+			default:
+				remaining.Add(1)
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	return personDeleted{Deleted: int(deleted.Load()), Cancelled: int(cancelled.Load()), Remaining: int(remaining.Load()), Streams: streams}, err
+}
+
+// longer gives a request about a person more time than others.
+func longer(f func(context.Context, http.ResponseWriter, *http.Request, httpapi.Key) (any, httpapi.Refusal)) func(context.Context, http.ResponseWriter, *http.Request, httpapi.Key) (any, httpapi.Refusal) {
+	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), personTimeout)
+		defer cancel()
+		return f(ctx, w, r, key)
+	}
+}
+
+const aboutPeople = "A person is all phone numbers and user ids that Meta reported together, see [people](people.md). The request is a POST with a body, so that no URL and no log has the recipient. " +
+	"It finds messages that were accepted with the setting `recipient_index`, and needs an API key for all numbers. It takes about a second for a million people."
+
+// peopleRoutes are the routes about people.
+func (c *Console) peopleRoutes() []httpapi.Route {
+	const who, why = `"recipient":"+49 170 1234567"`, `"actor":"anna","reason":"request of the person"`
+	route := func(verb, summary, doc string, body, answer any, example string, f http.HandlerFunc, codes []string) httpapi.Route {
+		return httpapi.Route{
+			Method: http.MethodPost, Path: "/v1/people/" + verb, Name: verb + "Person", Group: "People", Scope: httpapi.ScopeAdmin, Summary: summary, Doc: strings.TrimSpace(aboutPeople + " " + doc),
+			Body:    &httpapi.Body{Type: body, Example: "{" + example + "}"},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "The answer.", Type: answer}},
+			Codes:   append(codes, "person_invalid", "recipient_index_missing", "all_numbers_required", "archive_unavailable"), Handler: f,
+		}
+	}
+	return []httpapi.Route{
+		route("show", "Count what is stored about a person.", "", personRequest{}, personFound{}, who, c.handle(longer(c.showPerson)), append(httpapi.BodyCodes(), "store_unavailable")),
+		route("export", "Export all that is stored about a person.", "The audit log gets an entry with the masked recipient.", exportRequest{}, personExport{}, who+","+why, c.handle(longer(c.exportPerson)), orderCodes()),
+		route("delete", "Delete all that is stored about a person.", "The audit log gets an entry with the masked recipient. Messages that wait are refused or cancelled, as `waiting` says.",
+			deleteRequest{}, personDeleted{}, who+`,"waiting":"cancel",`+why, c.handle(longer(c.deletePerson)), orderCodes("waiting_unknown", "person_has_messages")),
+	}
+}
