@@ -37,6 +37,7 @@ import (
 	"sluice/internal/signature"
 	"sluice/internal/store"
 	"sluice/internal/throughput"
+	"sluice/internal/templates"
 	"sluice/internal/tokenwatch"
 )
 
@@ -183,6 +184,7 @@ func (w *worker) send() error {
 		Numbers: w.directory.Numbers, Token: w.directory.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Store: w.observed.SetTokens, Registerer: w.Registry, Log: log,
 	})
 	recorder := w.observed.NewRecorder(w.name, log)
+	sent := templates.NewSent(templates.NewStore(w.DB), log)
 	sender := send.New(w.book, watchedGraph{w.graph, w.directory.Token, watch.Answered, recorder.Add}, send.Options{
 		Worker:   w.name,
 		Policy:   policies(w.directory),
@@ -201,6 +203,7 @@ func (w *worker) send() error {
 		Rates:            w.controller,
 		Hold:             w.refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
+		TemplateSent:     sent.Note,
 		Siblings:         w.policy.Siblings,
 		Holds:            w.holds.List,
 		LostWrites:       w.policy.LostWrites,
@@ -229,7 +232,7 @@ func (w *worker) send() error {
 		Log: log, Registerer: w.Registry,
 	}
 	w.Work(server.Run)
-	w.Background(sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, w.removeLeaving)
+	w.Background(sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, sent.Run, w.removeLeaving)
 	sender.Serve(w.directory.Numbers()...)
 	w.directory.Subscribe(func(c directory.Changes) {
 		sender.Serve(c.Added...)

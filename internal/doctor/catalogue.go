@@ -13,43 +13,70 @@ import (
 	"sluice/internal/templates"
 )
 
-// templatesNamed is how many templates of a status a finding names.
-const templatesNamed = 5
+const (
+	// templatesNamed is how many templates a finding names.
+	templatesNamed = 5
+	// idleLong is how long a template is without a message before that is worth a warning: a month before Meta archives it.
+	// https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/template-archival
+	idleLong = 335 * 24 * time.Hour
+	// aboutArchival says what Meta does with templates that are not used.
+	aboutArchival = "Meta archives a template 12 months after it was last sent, edited or restored, and deletes it 28 days later"
+)
 
 // templates checks the stored templates of all accounts. It asks Meta nothing.
 func (v *visit) templates(ctx context.Context, db *store.DB) {
-	catalogue := templates.NewCatalogue(templates.NewStore(db), holds.NewAccounts(db), nil)
+	stored := templates.NewStore(db)
+	catalogue := templates.NewCatalogue(stored, holds.NewAccounts(db), nil)
 	if err := catalogue.Load(ctx); err != nil {
 		v.add("templates", "", refused(err))
 		return
 	}
 	good := true
+	warn := func(account, says, fix string) {
+		good = false
+		v.add("templates", account, found(Warn, says, fix))
+	}
 	for _, a := range catalogue.Accounts() {
 		if a.Sync.Fails > 0 {
-			good = false
-			v.add("templates", a.ID, found(Warn, "the last read from Meta failed: "+a.Sync.Error, "correct what the lines about the token and the account say. Until then messages of its templates may pass unchecked"))
+			warn(a.ID, "the last read from Meta failed: "+a.Sync.Error, "correct what the lines about the token and the account say. Until then messages of its templates may pass unchecked")
+		}
+		sent, err := stored.LastSent(ctx, a.Numbers)
+		if err != nil {
+			v.add("templates", a.ID, refused(err))
+			return
 		}
 		unsendable := map[string][]string{} // by status
+		var idle []string
 		for _, t := range a.Templates {
-			if !t.Sendable() {
-				unsendable[t.Status] = append(unsendable[t.Status], t.TemplateID())
+			id := t.TemplateID()
+			switch {
+			case !t.Sendable():
+				unsendable[t.Status] = append(unsendable[t.Status], id)
+			case t.Active > 0 && time.Since(time.UnixMilli(t.Active)) > idleLong && time.Since(sent[id]) > idleLong:
+				idle = append(idle, id)
 			}
 		}
 		for _, status := range slices.Sorted(maps.Keys(unsendable)) {
-			good = false
-			names := unsendable[status]
-			says := fmt.Sprintf("Meta sends no messages of %d templates, %s: %s", len(names), status, strings.Join(names[:min(len(names), templatesNamed)], ", "))
-			fix := "use other templates, or correct them in the WhatsApp Manager; `sluice templates list --account " + a.ID + " --status " + status + "` lists them"
+			says := "Meta sends no messages of " + some(unsendable[status]) + ", " + status
+			fix := "use other templates, or correct them in the WhatsApp Manager"
 			if status == "ARCHIVED" {
-				says += ". Meta archives a template after 12 months without a message, and deletes it 28 days later"
-				fix = "restore in the WhatsApp Manager those that you still need; `sluice templates list --account " + a.ID + " --status " + status + "` lists them"
+				says += ". " + aboutArchival
+				fix = "restore in the WhatsApp Manager those that you still need"
 			}
-			v.add("templates", a.ID, found(Warn, says, fix))
+			warn(a.ID, says, fix+"; `sluice templates list --account "+a.ID+" --status "+status+"` lists them")
+		}
+		if len(idle) > 0 {
+			warn(a.ID, "Sluice has sent no message of "+some(idle)+" for 11 months. "+aboutArchival, "send a message of each that you still need, or edit it in the WhatsApp Manager")
 		}
 	}
 	if good {
 		v.add("templates", "", found(OK, "Meta sends the messages of all known templates", ""))
 	}
+}
+
+// some counts templates and names the first ones.
+func some(templates []string) string {
+	return fmt.Sprintf("%d templates (%s)", len(templates), strings.Join(templates[:min(len(templates), templatesNamed)], ", "))
 }
 
 // keySoon is how long before its expiry an API key is worth a warning.

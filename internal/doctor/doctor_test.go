@@ -426,17 +426,23 @@ var setups = []struct {
 	{"An API key expires soon", func(w *world) {
 		w.stored(directory.APIKey{Name: "shop", SHA256: strings.Repeat("ab", 32), Numbers: []string{number}, Scopes: []string{"messages:send"}, Expires: time.Now().Add(10*24*time.Hour + time.Hour).UTC().Truncate(time.Second)})
 	}, []string{"warn API key"}, true},
-	{"Meta does not send some templates", func(w *world) {
+	{"Meta does not send some templates, or will archive them", func(w *world) {
 		w.stopWorker() // or it would read the templates of the simulator
 		db := w.redis.Client()
 		db.HSet(w.t.Context(), "sluice:templates:syncs", "102290129340398", `{"synced":1}`)
-		for _, status := range []string{"APPROVED", "PAUSED", "ARCHIVED"} {
-			db.HSet(w.t.Context(), "sluice:templates:of:102290129340398", status, `{"n":"sale_`+strings.ToLower(status)+`","l":"en_US","s":"`+status+`"}`)
+		db.HSet(w.t.Context(), "sluice:accounts", number, "102290129340398")
+		for name, status := range map[string]string{"news": "APPROVED", "sale_1": "PAUSED", "sale_2": "ARCHIVED", "order": "APPROVED", "welcome": "APPROVED"} {
+			at := ago(340 * 24 * time.Hour)
+			if name == "news" {
+				at = time.Now()
+			}
+			db.HSet(w.t.Context(), "sluice:templates:of:102290129340398", name, fmt.Sprintf(`{"n":%q,"l":"en_US","s":%q,"a":%d}`, name, status, at.UnixMilli()))
 		}
+		db.HSet(w.t.Context(), "sluice:templates:sent:"+number, "order/en_US", ago(24*time.Hour).Unix()/86400, "welcome/en_US", ago(340*24*time.Hour).Unix()/86400)
 		db.HSet(w.t.Context(), "sluice:templates:revisions", "102290129340398", 1)
 		db.Incr(w.t.Context(), "sluice:templates:revision")
 		db.ZAdd(w.t.Context(), "sluice:{s00}:readers", redis.Z{Score: float64(ago(-time.Hour).UnixMilli()), Member: "another"})
-	}, []string{"warn templates", "warn templates"}, true},
+	}, []string{"warn templates", "warn templates", "warn templates"}, true},
 	{"a stored number without a token", func(w *world) { w.stored(directory.Number{PhoneNumberID: removed}) }, []string{"fail token"}, false},
 	{"another verify token", func(w *world) { w.env["VERIFY_TOKEN"] = "verify-token-of-another" }, []string{"fail webhook handshake"}, false},
 	{
@@ -468,8 +474,14 @@ const pageHead = `# sluice doctor
 ` + "`bin/sluice doctor --webhook-url https://<your host>/webhooks/whatsapp/main`" + ` checks a whole installation, from the configuration to the
 webhooks from Meta. It prints one line per check: what is wrong, and how to fix it. It reads the same configuration as the programs
 ([configuration.md](configuration.md)). It sends no message, and changes nothing without ` + "`--fix`" + `. ` + "`main`" + ` in the URL is the name of the app under ` + "`apps`" + `. With
-` + "`--webhook-url`" + ` it sends the webhook a handshake, a signed request without events, and a forged request. The exit code is 0 when no check failed, warnings or not, and 1
-when a check failed or the command could not run.
+` + "`--webhook-url`" + ` it sends the webhook a handshake, a signed request without events, and a forged request.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | no check failed; there can be warnings. A check that ` + "`--fix`" + ` corrected did not fail |
+| 1 | a check failed, or the command could not run; standard error says which |
+| 80 | an argument is wrong |
+
 Full Redis memory, a missing worker, a hold, a parked message, a dead letter, missing webhooks, an outbox that cannot be read, an archive that cannot be written
 and a relay target that gets nothing are failed checks too.
 ` + "`warn`" + ` marks what works now and may fail later. ` + "`--json`" + ` prints the same for scripts. The output contains no secret and no
@@ -482,7 +494,7 @@ Doctor checks the numbers, apps and API keys of the configuration file and those
 access tokens. It makes one request to Meta for each number, and one more for each of their access tokens, accounts and apps: about 600 for 200 accounts with one number and
 one access token each, or 400 if they share an access token. It checks up to 500 numbers; ` + "`--phone-number-id`" + ` selects some. It reads templates from Redis, and asks Meta for none.
 
-Three things it cannot check. Meta does not say when a template was last used, so doctor names templates that are archived, and none that soon will be. The Graph API shows the mode (development or live) of a number, but not of an app. The signed test request goes to
+Three things it cannot check. Meta does not say when a template was last used: doctor knows the messages that Sluice sent, since it first read the template. The Graph API shows the mode (development or live) of a number, but not of an app. The signed test request goes to
 the URL that you give; if Meta has another URL, doctor prints "Meta sends to another URL than --webhook-url".
 
 Below is the output for a healthy installation, and then for broken ones. For the broken ones the lines with ` + "`ok`" + ` are left out.

@@ -17,6 +17,7 @@ type Template struct {
 	Named    bool           `json:"m,omitempty"` // its parameters have names; false: positions
 	Parts    *TemplateParts `json:"p,omitempty"` // nil: unknown, its messages may have any parameters
 	Changed  int64          `json:"t,omitempty"` // when a webhook last changed it, in Unix milliseconds; 0: never
+	Active   int64          `json:"a,omitempty"` // when it was first read from Meta, last edited or last restored, in Unix milliseconds
 }
 
 // TemplateParts are the components of a template, or of one of its cards, that its messages have parameters for.

@@ -93,7 +93,7 @@ type NextSlot func(ctx context.Context, connecting bool) (Slot, error)
 // operator releases the hold.
 type Hold func(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error
 
-// Options say how messages are treated. All fields are required, except Wrote.
+// Options say how messages are treated. All fields are required, except TemplateSent and Wrote.
 type Options struct {
 	Worker           string // identifies this process among all workers
 	Policy           func(number string, c message.Class) message.Policy
@@ -103,6 +103,7 @@ type Options struct {
 	Rates            rates
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
+	TemplateSent     func(number, template string)                      // called after Meta accepted a message of a template; nil: not called
 	// Siblings returns the numbers that share a number's token or account, including the number.
 	Siblings func(ctx context.Context, number string) []string
 	Holds    func(ctx context.Context) ([]message.Hold, error) // all that are in force
@@ -204,6 +205,9 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		}
 		s.tracePost(ctx, start, out)
 		e = s.applyEffect(context.WithoutCancel(ctx), a, out, probing)
+		if out.Kind == message.Accepted && a.Message.Template != "" && s.o.TemplateSent != nil {
+			s.o.TemplateSent(number, a.Message.Template)
+		}
 	}
 	m = s.decide(a, out, e)
 	if e.on != "" {
