@@ -49,12 +49,13 @@ var questions = map[string]struct {
 	},
 	"profile": {
 		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Profile(ctx, "100") },
-		"/v25.0/100?fields=throughput,is_on_biz_app,quality_rating,verified_name,whatsapp_business_manager_messaging_limit", "Bearer " + token, `{"throughput":{"level":"HIGH"},"is_on_biz_app":false,"quality_rating":"GREEN","verified_name":"Shop","whatsapp_business_manager_messaging_limit":"TIER_10K","id":"100"}`,
-		"{Rate:1000 Quality:GREEN Name:Shop Limit:TIER_10K}", "{Rate:0 Quality: Name: Limit:}",
+		"/v25.0/100?fields=throughput,is_on_biz_app,quality_rating,verified_name,whatsapp_business_manager_messaging_limit,health_status", "Bearer " + token, `{"throughput":{"level":"HIGH"},"is_on_biz_app":false,"quality_rating":"GREEN","verified_name":"Shop","whatsapp_business_manager_messaging_limit":"TIER_10K",
+		"health_status":{"can_send_message":"AVAILABLE","entities":[{"entity_type":"PHONE_NUMBER","id":"100"},{"entity_type":"WABA","id":"1"},{"entity_type":"BUSINESS","id":"2"}]},"id":"100"}`,
+		"{Rate:1000 Quality:GREEN Name:Shop Limit:TIER_10K OnBizApp:false Account:1 Portfolio:2}", "{Rate:0 Quality: Name: Limit: OnBizApp:false Account: Portfolio:}",
 	},
 	"profile of a number that people also use in the app": {
 		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Profile(ctx, "100") },
-		"/v25.0/100?fields=throughput,is_on_biz_app,quality_rating,verified_name,whatsapp_business_manager_messaging_limit", "Bearer " + token, `{"throughput":{"level":"STANDARD"},"is_on_biz_app":true,"id":"100"}`, "{Rate:20 Quality: Name: Limit:}", "{Rate:0 Quality: Name: Limit:}",
+		"/v25.0/100?fields=throughput,is_on_biz_app,quality_rating,verified_name,whatsapp_business_manager_messaging_limit,health_status", "Bearer " + token, `{"throughput":{"level":"STANDARD"},"is_on_biz_app":true,"id":"100"}`, "{Rate:20 Quality: Name: Limit: OnBizApp:true Account: Portfolio:}", "{Rate:0 Quality: Name: Limit: OnBizApp:false Account: Portfolio:}",
 	},
 	"apps of an account": {
 		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Subscribed(ctx, "100", "200") },
