@@ -82,3 +82,30 @@ func TestTemplates(t *testing.T) {
 		t.Errorf("another key: %d %s", w.Code, w.Body)
 	}
 }
+
+// TestTemplateCalls: calls on Meta's path that create, edit or delete templates go to Meta, and let the workers read the templates of
+// the account. Other calls do not.
+func TestTemplateCalls(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.accounts[ours], b.accounts[theirs] = "900", "900"
+	b.meta.objects = map[string]string{"88": "900"}
+	for call, reads := range map[string]bool{
+		"POST /v25.0/900/message_templates {}":          true,
+		"POST /900/message_templates {}":                true,
+		"POST /v25.0/900/upsert_message_templates {}":   true,
+		"POST /v25.0/88 {}":                             true,
+		"POST /88 {}":                                   true,
+		"DELETE /v25.0/900/message_templates?name=sale": true,
+		"GET /v25.0/900/message_templates":              false,
+		"POST /v25.0/900/flows {}":                      false,
+		"POST /v25.0/88/publish {}":                     false,
+	} {
+		b.known.wanted = nil
+		parts := append(strings.SplitN(call, " ", 3), "")
+		r := b.do(t, parts[0], parts[1], parts[2], withHeader("Authorization", "Bearer "+b.wide))
+		if got := b.meta.taken(); r.status != 200 || !strings.Contains(got, parts[0]+" ") || (len(b.known.wanted) == 1) != reads {
+			t.Errorf("%s: %d %s; Meta got %q, a read was asked for: %q", call, r.status, r.body, got, b.known.wanted)
+		}
+	}
+}
