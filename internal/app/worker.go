@@ -36,8 +36,8 @@ import (
 	"sluice/internal/sendtrace"
 	"sluice/internal/signature"
 	"sluice/internal/store"
-	"sluice/internal/throughput"
 	"sluice/internal/templates"
+	"sluice/internal/throughput"
 	"sluice/internal/tokenwatch"
 )
 

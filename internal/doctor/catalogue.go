@@ -57,7 +57,7 @@ func (v *visit) templates(ctx context.Context, db *store.DB) {
 			}
 		}
 		for _, status := range slices.Sorted(maps.Keys(unsendable)) {
-			says := "Meta sends no messages of " + some(unsendable[status]) + ", " + status
+			says := "templates that Meta does not send, because they are " + status + ": " + some(unsendable[status])
 			fix := "use other templates, or correct them in the WhatsApp Manager"
 			if status == "ARCHIVED" {
 				says += ". " + aboutArchival
@@ -66,7 +66,7 @@ func (v *visit) templates(ctx context.Context, db *store.DB) {
 			warn(a.ID, says, fix+"; `sluice templates list --account "+a.ID+" --status "+status+"` lists them")
 		}
 		if len(idle) > 0 {
-			warn(a.ID, "Sluice has sent no message of "+some(idle)+" for 11 months. "+aboutArchival, "send a message of each that you still need, or edit it in the WhatsApp Manager")
+			warn(a.ID, "templates of which Sluice has sent no message for 11 months: "+some(idle)+". "+aboutArchival, "send a message of each that you still need, or edit it in the WhatsApp Manager")
 		}
 	}
 	if good {
@@ -74,9 +74,9 @@ func (v *visit) templates(ctx context.Context, db *store.DB) {
 	}
 }
 
-// some counts templates and names the first ones.
+// some returns how many templates there are, and the names of the first ones.
 func some(templates []string) string {
-	return fmt.Sprintf("%d templates (%s)", len(templates), strings.Join(templates[:min(len(templates), templatesNamed)], ", "))
+	return fmt.Sprintf("%d (%s)", len(templates), strings.Join(templates[:min(len(templates), templatesNamed)], ", "))
 }
 
 // keySoon is how long before its expiry an API key is worth a warning.

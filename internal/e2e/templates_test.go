@@ -125,7 +125,9 @@ func templateStates(t *testing.T, fields []string) {
 	poll.Until(t, "the first account has sent all", func() bool { return w.sim.Stats().Accepted == each })
 	for _, status := range []string{"ARCHIVED", "LIMIT_EXCEEDED", "PENDING_DELETION"} { // a read of the list finds the last one as DELETED
 		w.simulate("PATCH", "templates/sale/en_US", `{"status":"`+status+`"}`)
-		within(status+": the template is held", func() bool { return strings.HasPrefix(status, "PENDING") && strings.HasPrefix(holds(), held) || holds() == held+status })
+		within(status+": the template is held", func() bool {
+			return strings.HasPrefix(status, "PENDING") && strings.HasPrefix(holds(), held) || holds() == held+status
+		})
 		within(status+": its new messages are refused", func() bool { return refusal(numbers[0], "sale") != "" })
 		if status != "PENDING_DELETION" {
 			w.simulate("PATCH", "templates/sale/en_US", `{"status":"APPROVED"}`)

@@ -169,7 +169,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		Offset: func() time.Duration { return b.offset },
 		Finder: b.finder, Waiting: b.finder, Canceller: b.finder,
 		Graph: b.meta, Templates: b.known,
-		All:   func() []string { return []string{ours, theirs} }, Accounts: b.accounts,
+		All: func() []string { return []string{ours, theirs} }, Accounts: b.accounts,
 		Passes: func(code int) bool { return code == passingCode },
 		Explain: func(code int) (title, advice string) {
 			if code == unknownCode {

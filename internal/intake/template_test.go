@@ -34,6 +34,14 @@ func (f *fakeTemplates) Want(_ context.Context, number string) error {
 	return nil
 }
 
+// taken returns the numbers whose templates were asked for since the last call.
+func (f *fakeTemplates) taken() (numbers []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	numbers, f.wanted = f.wanted, nil
+	return numbers
+}
+
 // TestTemplates: every way in refuses a message that does not fit its template, with the member, and on Meta's own path with
 // Meta's code. A repeated request is answered with its message all the same. A template that cannot be checked passes with a
 // warning.
@@ -101,11 +109,10 @@ func TestTemplateCalls(t *testing.T) {
 		"POST /v25.0/900/flows {}":                      false,
 		"POST /v25.0/88/publish {}":                     false,
 	} {
-		b.known.wanted = nil
 		parts := append(strings.SplitN(call, " ", 3), "")
 		r := b.do(t, parts[0], parts[1], parts[2], withHeader("Authorization", "Bearer "+b.wide))
-		if got := b.meta.taken(); r.status != 200 || !strings.Contains(got, parts[0]+" ") || (len(b.known.wanted) == 1) != reads {
-			t.Errorf("%s: %d %s; Meta got %q, a read was asked for: %q", call, r.status, r.body, got, b.known.wanted)
+		if got, wanted := b.meta.taken(), b.known.taken(); r.status != 200 || !strings.Contains(got, parts[0]+" ") || (len(wanted) == 1) != reads {
+			t.Errorf("%s: %d %s; Meta got %q, a read was asked for: %q", call, r.status, r.body, got, wanted)
 		}
 	}
 }
