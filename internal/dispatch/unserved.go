@@ -105,7 +105,7 @@ func (d *dispatcher) tidyGone(ctx context.Context, id string, u *unserved) (wait
 		}
 		waiting += length
 	}
-	return waiting, d.db.Run(ctx, d.tidy, []string{ratelimit.ScheduleKey(s, id)}, tidyMost).Err()
+	return waiting, d.db.Run(ctx, d.tidy, []string{ratelimit.ScheduleKey(s, id)}, tidyMost, tidyMost, tidyMost).Err()
 }
 
 // forgetQueues removes the queues of a number from asynq's list of queues, if it has no work any more.
