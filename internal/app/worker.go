@@ -75,7 +75,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	records.Due = repository.AddTask(queue.NewClient(p.DB, records.Shards))
 	shards := message.Shards(c.Shards)
-	persons := newPeople(p.DB, c.Common, c.SecretsKey, c.RecipientIndex, log)
+	persons := newPeople(p.DB, c.Common, c.SecretsKey, c.MarkerKey, c.RecipientIndex, log)
 	p.Background(persons.Run)
 	w := worker{
 		Program: p, c: c, name: workerName(), shards: shards, box: box,

@@ -83,7 +83,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/cloudapi", "version jsondoc message content tracing"},
 	{"internal/onboarding", "directory cloudapi"},
 	{"internal/archive", "message retry store events cloudapi postgres"},
-	{"internal/console", "message secrets config directory onboarding httpapi fleet people archive report"},
+	{"internal/console", "message secrets config directory onboarding httpapi fleet people portfolio archive report"},
 	{"internal/holdpolicy", "message send cloudapi"},
 	{"internal/pages", "message httpapi store fleet holdpolicy report"},
 	{"internal/relay", "version message retry secrets store events cloudapi"},

@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/holds"
 	"sluice/internal/message"
+	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 )
@@ -29,7 +30,7 @@ type Candidate struct {
 	Recipient ratelimit.Recipient // names number and recipient; zero: no limit applies
 	Accepted  time.Time           // when the message was: the order in which it waits for its recipient
 	Template  string              // what holds on templates name
-	Person    string              // counts against the messaging limit of the portfolio; empty: does not
+	Person    portfolio.Person    // counts against the messaging limit of the portfolio; zero: none does
 	Tags      []string            // what holds on tags name
 	Flow      message.Flow        // that shares the slots with others
 	Known     any                 // what the handler is given
