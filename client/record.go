@@ -21,6 +21,8 @@ type Info struct {
 	Type          string   `json:"type"`                           // Meta's type of the message, for example text
 	To            string   `json:"to,omitempty"`                   // the recipient, masked
 	Template      string   `json:"template,omitempty"`             // as name/language
+	Fallback      string   `json:"fallback_template,omitempty"`    // as name/language, as long as Sluice may still use it
+	FallbackFor   string   `json:"fallback_for,omitempty"`         // the template of your request, if the message has the fallback template in its place
 	Ref           string   `json:"ref,omitempty"`                  // your own reference
 	Tags          []string `json:"tags,omitempty"`                 // your own labels
 	Client        string   `json:"client,omitempty"`               // the client that the message belongs to

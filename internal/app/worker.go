@@ -38,6 +38,7 @@ import (
 	"sluice/internal/sendtrace"
 	"sluice/internal/signature"
 	"sluice/internal/store"
+	"sluice/internal/templates"
 	"sluice/internal/throughput"
 	"sluice/internal/tokenwatch"
 )
@@ -190,6 +191,7 @@ func (w *worker) send(ctx context.Context) error {
 		Numbers: w.directory.Numbers, Token: w.directory.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Store: w.observed.SetTokens, Registerer: w.Registry, Log: log,
 	})
 	recorder := w.observed.NewRecorder(w.name, log)
+	sent := templates.NewSent(templates.NewStore(w.DB), log)
 	catalogue := newCatalogue(ctx, w.DB, log)
 	routes := route.New(route.Options{Number: w.directory.Number, Version: c.Graph.Version, Category: catalogue.Class, Log: log, Registerer: w.Registry})
 	sender := send.New(w.book, watchedGraph{w.graph, w.directory.Token, watch.Answered, recorder.Add, routes.Answered}, send.Options{
@@ -217,6 +219,7 @@ func (w *worker) send(ctx context.Context) error {
 		Rates:            w.controller,
 		Hold:             w.refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
+		TemplateSent:     sent.Note,
 		Siblings:         w.policy.Siblings,
 		Holds:            w.holds.List,
 		LostWrites:       w.policy.LostWrites,
@@ -228,16 +231,17 @@ func (w *worker) send(ctx context.Context) error {
 		Log:              log,
 		Registerer:       w.Registry,
 	})
+	tasks := queue.NewClient(w.DB, w.shards)
+	messages := repository.New(w.book, tasks)
+	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
 	candidates := repository.NewCandidates(repository.CandidateOptions{
 		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners,
 		Waits: func(number string) bool { return w.directory.OtherApp(number) == directory.OtherAppWait }, Log: log, Registerer: w.Registry,
 	})
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
-		Handler: handler(sender, traced), Candidates: candidates.Of, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
+		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
 	})
-	tasks := queue.NewClient(w.DB, w.shards)
-	messages := repository.New(w.book, tasks)
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(w.directory),
 		Shards: w.shards, Workers: w.book, Open: w.book, Changes: w.book, Requeue: messages.Requeue, LostTasks: messages.WithoutTask, Holds: w.holds.List,
@@ -247,7 +251,7 @@ func (w *worker) send(ctx context.Context) error {
 		Log: log, Registerer: w.Registry,
 	}
 	w.Work(server.Run)
-	w.Background(catalogue.Run, sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, w.removeLeaving)
+	w.Background(catalogue.Run, sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, sent.Run, w.removeLeaving)
 	sender.Serve(w.directory.Numbers()...)
 	w.directory.Subscribe(func(c directory.Changes) {
 		sender.Serve(c.Added...)

@@ -73,6 +73,13 @@ type Number struct {
 	MessagingAccount string // Meta's id of the messaging account for messages whose caller names none; empty: Meta chooses
 }
 
+// Values of Number.Marketing.
+const (
+	MarketingOff      = "off"
+	MarketingFallback = "fallback"
+	MarketingStrict   = "strict"
+)
+
 // Client is a tenant of the installation: numbers and API keys belong to it.
 type Client struct {
 	Name string

@@ -97,6 +97,11 @@ func (n node) checkDeclared(t *message.Template) {
 	}
 }
 
+// IsUnsendable reports whether problems of CheckTemplate are that Meta does not send messages of the template now.
+func IsUnsendable(problems []message.Problem) bool {
+	return len(problems) == 1 && slices.Contains([]string{templatePaused.Code, templateDisabled.Code, templateNotApproved.Code}, problems[0].Code)
+}
+
 // declared compares components with those of a template.
 type declared struct {
 	named bool

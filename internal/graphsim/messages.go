@@ -93,7 +93,11 @@ func (s *Sim) take(w http.ResponseWriter, r *http.Request, marketing bool) {
 		var serial int
 		serial, wamid = s.ledger.add(id, m, start)
 		defer func() { s.ledger.closed(serial, time.Now()) }()
-		if !f.silent {
+		switch p := (pacedMessage{id, wamid, m, f.failed}); {
+		case f.silent:
+		case s.pace(p):
+			f.status = heldForQuality
+		default:
 			s.hooks.follow(id, wamid, m, f.failed)
 		}
 	}

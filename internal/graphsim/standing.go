@@ -196,5 +196,6 @@ func (s *Sim) change(alter func(*Account) error) error {
 	after.added = before.addedTo(after)
 	s.standing.Store(after)
 	s.hooks.announce(before, after)
+	s.assess()
 	return nil
 }

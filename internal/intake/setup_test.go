@@ -103,6 +103,7 @@ type bench struct {
 	store    *fakeStore
 	meta     *meta
 	accounts fakeAccounts
+	known    *fakeTemplates
 	finder   *fakeFinder
 	in       *intake.Intake
 	registry *prometheus.Registry
@@ -133,6 +134,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		store:    &fakeStore{messages: map[string]message.Message{}, records: map[string]message.Record{}},
 		meta:     &meta{},
 		accounts: fakeAccounts{},
+		known:    &fakeTemplates{},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(), billed: httpapi.NewToken(),
@@ -178,8 +180,8 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		Account: func(string) string { return b.account },
 		Offset:  func() time.Duration { return b.offset },
 		Finder:  b.finder, Waiting: b.finder, Canceller: b.finder,
-		Graph: b.meta,
-		All:   func() []string { return []string{ours, theirs} }, Accounts: b.accounts,
+		Graph: b.meta, Templates: b.known,
+		All: func() []string { return []string{ours, theirs} }, Accounts: b.accounts,
 		Passes: func(code int) bool { return code == passingCode },
 		Explain: func(code int) (title, advice string) {
 			if code == unknownCode {

@@ -66,6 +66,8 @@ func (r *Record) appendContext(b []byte) []byte {
 	b = quote(b, r.Type)
 	b = member(b, "to", r.To)
 	b = member(b, "template", r.Template)
+	b = member(b, "fallback_template", r.Fallback)
+	b = member(b, "fallback_for", r.Instead)
 	b = member(b, "ref", r.Ref)
 	for i, tag := range r.Tags {
 		if i == 0 {

@@ -24,6 +24,10 @@ const attemptMax = 60 * time.Second
 // unconfirmedWait is how long a message waits for a retry when too few replicas confirmed its intent.
 const unconfirmedWait = 2 * time.Second
 
+// fallbackWait is how long a message with a fallback template waits when Meta has refused its template: then that is held, and
+// the fallback template takes its place.
+const fallbackWait = time.Second
+
 // BusyWait is how long a task waits for a retry when its message is in another attempt.
 const BusyWait = 5 * time.Second
 
@@ -89,7 +93,7 @@ type NextSlot func(ctx context.Context, connecting bool) (Slot, error)
 // operator releases the hold.
 type Hold func(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error
 
-// Options say how messages are treated. All fields are required, except Wrote.
+// Options say how messages are treated. All fields are required, except TemplateSent and Wrote.
 type Options struct {
 	Worker           string // identifies this process among all workers
 	Policy           func(number string, c message.Class) message.Policy
@@ -99,6 +103,7 @@ type Options struct {
 	Rates            rates
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
+	TemplateSent     func(number, template string)                      // called after Meta accepted a message of a template; nil: not called
 	// Siblings returns the numbers that share a number's token or account, including the number.
 	Siblings func(ctx context.Context, number string) []string
 	Holds    func(ctx context.Context) ([]message.Hold, error) // all that are in force
@@ -202,6 +207,9 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		}
 		s.tracePost(ctx, start, q, out)
 		e = s.applyEffect(context.WithoutCancel(ctx), a, out, probing)
+		if out.Kind == message.Accepted && a.Message.Template != "" && s.o.TemplateSent != nil {
+			s.o.TemplateSent(number, a.Message.Template)
+		}
 	}
 	m = s.decide(a, out, e)
 	if q.Marketing {
@@ -215,6 +223,8 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		}
 		if err := s.o.Hold(context.WithoutCancel(ctx), number, template, out, e.hold); err != nil {
 			s.o.Log.Error("cannot set hold", "phone_number_id", number, "code", out.Code, "err", err)
+		} else if m.To == message.Queued && template != "" && a.Message.Fallback != "" {
+			m.In = fallbackWait
 		} else if m.To == message.Queued && !out.Unknown { // otherwise another message is sent first, because this one may be the cause
 			m.In, on = 0, e.on
 		}
