@@ -420,7 +420,7 @@ var setups = []struct {
 	{"the app is not subscribed to messages", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Fields = []string{"security"} }) }, []string{"fail app fields"}, false},
 	{"The app does not get all webhooks", func(w *world) {
 		w.set(func(a *graphsim.Account) {
-			a.App.Fields = []string{"messages", "account_update", "message_template_status_update", "message_template_quality_update", "message_template_components_update", "template_category_update"}
+			a.App.Fields = []string{"messages", "account_update", "business_capability_update", "message_template_status_update", "message_template_quality_update", "message_template_components_update", "template_category_update"}
 		})
 	}, []string{"warn app fields"}, true},
 	{"An API key expires soon", func(w *world) {
@@ -444,6 +444,7 @@ var setups = []struct {
 		db.ZAdd(w.t.Context(), "sluice:{s00}:readers", redis.Z{Score: float64(ago(-time.Hour).UnixMilli()), Member: "another"})
 	}, []string{"warn templates", "warn templates", "warn templates"}, true},
 	{"a stored number without a token", func(w *world) { w.stored(directory.Number{PhoneNumberID: removed}) }, []string{"fail token"}, false},
+	{"a number to check that is not there", func(w *world) { w.options.Numbers = []string{number, removed} }, []string{"fail number"}, false},
 	{"another verify token", func(w *world) { w.env["VERIFY_TOKEN"] = "verify-token-of-another" }, []string{"fail webhook handshake"}, false},
 	{
 		"another program accepts all", func(w *world) { w.front = func(http.ResponseWriter, *http.Request) {} },
