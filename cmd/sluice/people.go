@@ -11,8 +11,8 @@ import (
 )
 
 type peopleCmd struct {
-	Show   peopleShowCmd   `cmd:"" help:"Count what is stored about a person: names, messages, rows of the archive."`
-	Export peopleExportCmd `cmd:"" help:"Print all that is stored about a person as JSON: messages with their content, and rows of the archive."`
+	Show   peopleShowCmd   `cmd:"" help:"Count what is stored about a person: names, messages, entries of messaging limits, rows of the archive."`
+	Export peopleExportCmd `cmd:"" help:"Print all that is stored about a person as JSON: messages with their content, entries of messaging limits, and rows of the archive."`
 	Delete peopleDeleteCmd `cmd:"" help:"Delete all that is stored about a person. Without --confirm it only counts."`
 }
 
@@ -35,6 +35,7 @@ func (p personFlags) show(ctx context.Context, in io.Reader) error {
 	return p.ask(ctx, "POST", "/v1/people/show", map[string]any{"recipient": to}, read(func(t table, a struct {
 		Identities, Portfolios int
 		Messages               map[string]int
+		Limits                 int    `json:"messaging_limit_entries"`
 		ArchiveRows            int    `json:"archive_rows"`
 		EventStreams           string `json:"event_streams"`
 	},
@@ -44,6 +45,7 @@ func (p personFlags) show(ctx context.Context, in io.Reader) error {
 		for _, state := range slices.Sorted(maps.Keys(a.Messages)) {
 			t.row(a.Messages[state], "messages are "+state)
 		}
+		t.row(a.Limits, "entries in the ledgers of messaging limits")
 		t.row(a.ArchiveRows, "rows in the archive")
 		fmt.Fprintln(t, a.EventStreams)
 	}))
@@ -94,6 +96,7 @@ func (p peopleDeleteCmd) run(ctx context.Context, in io.Reader) error {
 	order := signature{Reason: p.Reason, Actor: p.Actor}.order(map[string]any{"recipient": to, "waiting": p.Waiting})
 	return p.ask(ctx, "POST", "/v1/people/delete", order, read(func(t table, a struct {
 		Deleted, Cancelled, Remaining int
+		Limits                        int    `json:"messaging_limit_entries"`
 		ArchiveRows                   int    `json:"archive_rows"`
 		EventStreams                  string `json:"event_streams"`
 	},
@@ -101,6 +104,7 @@ func (p peopleDeleteCmd) run(ctx context.Context, in io.Reader) error {
 		t.row(a.Deleted, "messages deleted")
 		t.row(a.Cancelled, "of them cancelled first")
 		t.row(a.Remaining, "not deleted: they are being sent or in doubt. Run it again when they have ended")
+		t.row(a.Limits, "entries in the ledgers of messaging limits deleted")
 		t.row(a.ArchiveRows, "rows of the archive deleted")
 		fmt.Fprintln(t, a.EventStreams)
 	}))

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 
@@ -11,24 +12,30 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/people"
+	"sluice/internal/portfolio"
 	"sluice/internal/secrets"
 	"sluice/internal/signature"
 	"sluice/internal/store"
 )
 
-// newPeople returns the people of an installation. They use the keyed hashes of the index of recipients, so without the index
-// none are known.
-func newPeople(db *store.DB, c config.Common, key config.Secret, index bool, log *slog.Logger) *people.People {
-	o := people.Options{Shards: message.Shards(c.Shards), Owners: holds.NewAccounts(db), Log: log}
-	if index {
-		o.Hash = secrets.Hasher(string(key), archive.RecipientPurpose)
-	}
-	return people.New(db, o)
+// newPeople returns the people of an installation. They use the keyed hashes of the index of recipients, so without the index, or
+// without a secrets key, each name is a person of its own. Then the other key, if there is one, names recipients for messaging limits.
+func newPeople(db *store.DB, c config.Common, secret, other config.Secret, index bool, log *slog.Logger) *people.People {
+	return people.New(db, people.Options{
+		Hash: secrets.Hasher(string(cmp.Or(secret, other)), archive.RecipientPurpose), Alone: secret == "" || !index,
+		Shards: message.Shards(c.Shards), Owners: holds.NewAccounts(db), Log: log,
+	})
+}
+
+// personOf returns the person that has a recipient of a number; zero: unknown.
+func personOf(ctx context.Context, p *people.People, number, recipient string) (portfolio.Person, error) {
+	ids, err := p.Lookup(ctx, []people.Query{{Number: number, Identity: p.Identity(recipient)}})
+	return portfolio.Person(ids[0]), err
 }
 
 // forPeople lets the console find and delete what is stored about people.
-func forPeople(o *console.Options, persons *people.People, book *ledger.Ledger, c config.Producer) error {
-	o.People, o.Personal = persons, personal{book, signature.New(string(c.PayloadKey))}
+func forPeople(o *console.Options, persons *people.People, limits *portfolio.Ledger, book *ledger.Ledger, c config.Producer) error {
+	o.People, o.Limits, o.Personal = persons, limits, personal{book, signature.New(string(c.PayloadKey))}
 	if c.Archive.URL == "" {
 		return nil
 	}

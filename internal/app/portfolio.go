@@ -12,6 +12,7 @@ import (
 	"sluice/internal/holds"
 	"sluice/internal/message"
 	"sluice/internal/observed"
+	"sluice/internal/people"
 	"sluice/internal/portfolio"
 )
 
@@ -48,11 +49,15 @@ func limitWait(l *portfolio.Ledger, eta *admission.ETA) func(context.Context, st
 	}
 }
 
-// countedPerson returns a function that reports whether a message needs no capacity under a messaging limit. If this is unknown, it needs
-// none: the message is accepted, and waits.
-func countedPerson(l *portfolio.Ledger) func(ctx context.Context, number, recipient string) bool {
+// countedPerson returns a function that reports whether a message needs no capacity under a messaging limit. If this is unknown, as
+// without a secrets key, it needs none: the message is accepted, and waits.
+func countedPerson(l *portfolio.Ledger, persons *people.People) func(ctx context.Context, number, recipient string) bool {
 	return func(ctx context.Context, number, recipient string) bool {
-		passes, err := l.Passes(ctx, number, portfolio.PersonOf(recipient))
+		person, err := personOf(ctx, persons, number, recipient)
+		if err != nil || person == (portfolio.Person{}) {
+			return true
+		}
+		passes, err := l.Passes(ctx, number, person)
 		return passes || err != nil
 	}
 }
@@ -99,23 +104,23 @@ func (w *worker) updates(next func(context.Context, message.Event) error) func(c
 
 // wrote notes who wrote to numbers: their customer service windows are open.
 func (w *worker) wrote(ctx context.Context, events []message.Event) {
-	people := map[string]map[string]time.Time{}
+	wrote := map[string]map[portfolio.Person]time.Time{} // by number
 	for _, e := range events {
 		if !w.limits.Applies(e.Number) {
 			continue
 		}
-		if people[e.Number] == nil {
-			people[e.Number] = map[string]time.Time{}
+		if wrote[e.Number] == nil {
+			wrote[e.Number] = map[portfolio.Person]time.Time{}
 		}
 		_, at := cloudapi.Written(e)
 		phone, user := cloudapi.WroteBy(e)
 		for _, id := range []string{phone, user} {
-			if person := portfolio.PersonOf(id); id != "" && people[e.Number][person].Before(at) {
-				people[e.Number][person] = at
+			if person, _ := personOf(ctx, w.people, e.Number, id); person != (portfolio.Person{}) && wrote[e.Number][person].Before(at) {
+				wrote[e.Number][person] = at // after an error it is that of the name alone
 			}
 		}
 	}
-	for number, some := range people {
+	for number, some := range wrote {
 		if err := w.limits.Wrote(ctx, number, some); err != nil { // without it people count who need not
 			w.Log.Warn("cannot note who wrote to a number", "phone_number_id", number, "err", err)
 		}

@@ -62,6 +62,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		p.Close()
 		return nil, err
 	}
+	persons := newPeople(p.DB, c.Common, c.SecretsKey, "", c.RecipientIndex, log)
+	p.Background(persons.Run)
 	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
 	reader.Weigh(p.directory.Weigh)
 	eta := admission.NewETA(reader.Read, log)
@@ -106,7 +108,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		ETA:        eta.Of,
 		Explain:    explain,
 
-		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits),
+		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits, persons),
 
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
@@ -162,7 +164,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if err := reports(&forOperators, c.Archive); err != nil {
 		return p, err
 	}
-	if err := forPeople(&forOperators, newPeople(p.DB, c.Common, c.SecretsKey, c.RecipientIndex, log), book, c); err != nil {
+	if err := forPeople(&forOperators, persons, limits, book, c); err != nil {
 		return p, err
 	}
 	operators := console.New(forOperators)

@@ -9,9 +9,7 @@ for _, number in ipairs(ARGV) do
   local held, refused, pending = shard .. 'held:' .. number, shard .. 'refused:' .. number, 0
   for _, class in ipairs(CLASSES) do pending = pending + redis.call('LLEN', queues .. class .. 'pending') end
   for _, class in ipairs(redis.call('SMEMBERS', shard .. 'flows:' .. number)) do
-    for _, flow in ipairs(redis.call('ZRANGE', shard .. 'flows:' .. number .. ':' .. class, 0, FLOWS - 1)) do
-      if flow ~= '' then pending = pending + redis.call('LLEN', list_of(shard, number, class, '', flow)) end
-    end
+    each_flow(shard, number, class, FLOWS, function(flow) pending = pending + redis.call('LLEN', list_of(shard, number, class, '', flow)) end)
   end
   local reply = {tostring(pending)}
   for _, hold in ipairs(redis.call('SMEMBERS', held)) do

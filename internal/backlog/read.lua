@@ -46,12 +46,14 @@ local function read(number, configured)
     local queue = queues .. class
     local over = limited and waiting(waits, {'limit'}, c - 1) or 0
     local pending, since, lines = redis.call('LLEN', queue .. 'pending'), oldest(queue, queue .. 'pending', 0), {}
-    for _, flow in ipairs(named[c] and redis.call('ZRANGE', shard .. 'flows:' .. number .. ':' .. (c - 1), 0, FLOWS - 1) or {}) do
-      local list = list_of(shard, number, c - 1, queue, flow)
-      local n = flow ~= '' and redis.call('LLEN', list) or 0
-      if n > 0 then
-        pending, since, lines[#lines + 1] = pending + n, oldest(queue, list, since), n .. '\t' .. flow
-      end
+    if named[c] then
+      each_flow(shard, number, c - 1, FLOWS, function(flow)
+        local list = list_of(shard, number, c - 1, queue, flow)
+        local n = redis.call('LLEN', list)
+        if n > 0 then
+          pending, since, lines[#lines + 1] = pending + n, oldest(queue, list, since), n .. '\t' .. flow
+        end
+      end)
     end
     for _, v in ipairs {
       pending,

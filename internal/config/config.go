@@ -63,6 +63,10 @@ type Number struct {
 
 	TokenFile string // file with the access token; empty: none
 
+	Marketing string        // which product_policy messages of marketing templates have: MarketingOff, also when empty, MarketingFallback or MarketingStrict
+	Sharing   *bool         // message_activity_sharing of these messages; nil: Meta's default
+	Versions  GraphVersions // of the Graph API
+
 	TemplateClasses []TemplateClass // for messages whose caller names no class; the first match counts
 }
 

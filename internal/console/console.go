@@ -54,7 +54,7 @@ type auditStore interface {
 	Latest(ctx context.Context, limit int) ([]message.AuditEntry, error)
 }
 
-// Options are what a Console works with. All but People, Personal, Archived, Reports and the last four are required.
+// Options are what a Console works with. All but People, Personal, Limits, Archived, Reports and the last four are required.
 type Options struct {
 	Holds      holds
 	Lists      lists
@@ -71,6 +71,7 @@ type Options struct {
 	Rates         rates
 	People        names                                 // nil: there is no index of recipients
 	Personal      personal                              // of the people
+	Limits        limits                                // of the people; nil: there are none
 	Archived      archived                              // of the people; nil: there is no archive
 	Reports       reports                               // of the archive; nil: there is no archive
 	Keys          httpapi.Keys                          // keys with httpapi.ScopeConsole may read, those with httpapi.ScopeAdmin may act

@@ -17,6 +17,7 @@ import (
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
 	"sluice/internal/people"
+	"sluice/internal/portfolio"
 	"sluice/internal/report"
 )
 
@@ -158,7 +159,7 @@ func (s *fakeStore) Latest(context.Context, int) ([]message.AuditEntry, error) {
 func (s *fakeStore) On() bool { return !s.unindexed }
 
 func (s *fakeStore) Find(context.Context, string) (people.Person, error) {
-	return people.Person{Identities: []people.ID{{1}, {2}}, Scopes: 1}, s.err
+	return people.Person{Identities: []people.ID{{1}, {2}}, IDs: []people.ID{{2}}, Scopes: 1}, s.err
 }
 
 func (s *fakeStore) OfRecipients(_ context.Context, hashes []string) (all []message.Kept, err error) {
@@ -184,6 +185,23 @@ func (s *fakeStore) ExportAll(_ context.Context, hashes []string, f func(archive
 }
 
 func (s *fakeStore) DeleteAll(context.Context, []string) (int, error) { return 1, s.err }
+
+// fakeLimits has one entry about the person.
+type fakeLimits struct{ *fakeStore }
+
+func (s fakeLimits) Entries(_ context.Context, persons []portfolio.Person) (all []portfolio.Entry, err error) {
+	for _, p := range persons {
+		if p == (portfolio.Person{2}) {
+			all = append(all, portfolio.Entry{Portfolio: "2729063490586005", At: time.Now()})
+		}
+	}
+	return all, s.err
+}
+
+func (s fakeLimits) Forget(ctx context.Context, persons []portfolio.Person) (int, error) {
+	all, err := s.Entries(ctx, persons)
+	return len(all), err
+}
 
 // fakeNames forgets a person, and fakePersonal a message.
 type (
@@ -242,7 +260,7 @@ func setup(t *testing.T) *testConsole {
 		Accounts: func(context.Context) (map[string]string, error) {
 			return map[string]string{ours: "11", theirs: "22", "1": "33"}, d.store.err
 		},
-		Holds: d.store, People: fakeNames{d.store}, Personal: fakePersonal{d.store}, Archived: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: httpapi.FixedKeys(keys...),
+		Holds: d.store, People: fakeNames{d.store}, Limits: fakeLimits{d.store}, Personal: fakePersonal{d.store}, Archived: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: httpapi.FixedKeys(keys...),
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },
 		Explain:     func(int) (title, advice string) { return "Undeliverable", "Ask for another number." },

@@ -17,6 +17,7 @@ import (
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
 	"sluice/internal/people"
+	"sluice/internal/portfolio"
 )
 
 // names knows the names of people.
@@ -40,6 +41,12 @@ type archived interface {
 	DeleteAll(ctx context.Context, hashes []string) (int, error)
 }
 
+// limits has what the ledgers of messaging limits have about persons.
+type limits interface {
+	Entries(ctx context.Context, persons []portfolio.Person) ([]portfolio.Entry, error)
+	Forget(ctx context.Context, persons []portfolio.Person) (int, error)
+}
+
 // personAtOnce is how many records of a person are written at the same time, so that they share transactions.
 const personAtOnce = 64
 
@@ -56,6 +63,7 @@ type personFound struct {
 	Identities int                   `json:"identities" doc:"How many phone numbers and user ids Sluice knows of the person, that of the request included. Sluice stores keyed hashes only, so it cannot name the others."`
 	Scopes     int                   `json:"portfolios" doc:"In how many business portfolios more than one of them is known."`
 	Messages   map[message.State]int `json:"messages" doc:"Number of messages to the person whose records exist, by state."`
+	Limits     int                   `json:"messaging_limit_entries" doc:"Number of entries about the person in the ledgers of messaging limits. They end 24 hours after the last message."`
 	Archived   int                   `json:"archive_rows" doc:"Number of rows of the archive about the person. 0 without an archive."`
 	Streams    string                `json:"event_streams" doc:"What the event streams still contain."`
 }
@@ -73,8 +81,9 @@ type exportRequest struct {
 // personExport is its answer.
 type personExport struct {
 	personFound
-	Records []personMessage `json:"records" doc:"The messages, the latest first."`
-	Events  []archive.Event `json:"archive" doc:"The rows of the archive, the oldest first."`
+	Records []personMessage   `json:"records" doc:"The messages, the latest first."`
+	Limits  []portfolio.Entry `json:"messaging_limits" doc:"The entries in the ledgers of messaging limits."`
+	Events  []archive.Event   `json:"archive" doc:"The rows of the archive, the oldest first."`
 }
 
 // personMessage is a stored message to the person.
@@ -98,6 +107,7 @@ type personDeleted struct {
 	Deleted   int    `json:"deleted" doc:"Number of messages whose records were deleted. The key of a message stays used: of it, Sluice keeps the last state and hashes, without the recipient."`
 	Cancelled int    `json:"cancelled" doc:"Number of those that were cancelled first."`
 	Remaining int    `json:"remaining" doc:"Number of messages that are being sent, or in doubt. They are not deleted, and the names of the person are not either. Send the request again when they have ended."`
+	Limits    int    `json:"messaging_limit_entries" doc:"Number of entries in the ledgers of messaging limits that were deleted. Where the person was counted, an entry without a name counts until its end, because Meta counts too."`
 	Archived  int    `json:"archive_rows" doc:"Number of rows of the archive that were deleted."`
 	Streams   string `json:"event_streams" doc:"What the event streams still contain."`
 }
@@ -119,6 +129,8 @@ func (p personRequest) person(key httpapi.Key) (string, httpapi.Refusal) {
 // found is a person with the stored messages.
 type found struct {
 	hashes   []string
+	persons  []portfolio.Person
+	limits   []portfolio.Entry
 	shown    personFound
 	messages []message.Kept
 }
@@ -134,10 +146,18 @@ func (c *Console) find(ctx context.Context, recipient string) (f found, refused 
 	for _, id := range who.Identities {
 		f.hashes = append(f.hashes, string(id[:]))
 	}
+	for _, id := range who.IDs {
+		f.persons = append(f.persons, portfolio.Person(id))
+	}
+	if c.o.Limits != nil {
+		if f.limits, err = c.o.Limits.Entries(ctx, f.persons); err != nil {
+			return f, c.unavailable("find person under messaging limits", err)
+		}
+	}
 	if f.messages, err = c.o.Personal.OfRecipients(ctx, f.hashes); err != nil {
 		return f, c.unavailable("find messages of person", err)
 	}
-	f.shown = personFound{Identities: len(who.Identities), Scopes: who.Scopes, Messages: map[message.State]int{}, Streams: streams}
+	f.shown = personFound{Identities: len(who.Identities), Scopes: who.Scopes, Messages: map[message.State]int{}, Limits: len(f.limits), Streams: streams}
 	for _, m := range f.messages {
 		f.shown.Messages[m.State]++
 	}
@@ -190,7 +210,7 @@ func (c *Console) exportPerson(ctx context.Context, w http.ResponseWriter, r *ht
 	if refused != nil {
 		return nil, refused
 	}
-	answer := personExport{Records: []personMessage{}, Events: []archive.Event{}}
+	answer := personExport{Records: []personMessage{}, Limits: append([]portfolio.Entry{}, who.limits...), Events: []archive.Event{}}
 	if refused := c.rows(ctx, &who, func(e archive.Event) { answer.Events = append(answer.Events, e) }); refused != nil {
 		return nil, refused
 	}
@@ -252,6 +272,11 @@ func (c *Console) deletePerson(ctx context.Context, w http.ResponseWriter, r *ht
 		if done.Archived, err = c.o.Archived.DeleteAll(ctx, who.hashes); err != nil {
 			c.o.Log.Error("cannot delete from archive", "err", err)
 			return nil, httpapi.Refuse("archive_unavailable")
+		}
+	}
+	if c.o.Limits != nil {
+		if done.Limits, err = c.o.Limits.Forget(ctx, who.persons); err != nil {
+			return nil, c.unavailable("delete person under messaging limits", err)
 		}
 	}
 	if done.Remaining == 0 { // otherwise the next request would not find them

@@ -136,6 +136,45 @@ func toUser(t *testing.T) []message.Problem {
 	return content.CheckTemplate(d, &message.Template{Category: "AUTHENTICATION"})
 }
 
+// forMarketing returns what is wrong with a message for the Marketing Messages API whose template has a category.
+func forMarketing(t *testing.T, category string) []message.Problem {
+	t.Helper()
+	d := valueOf(t, `{"to":"+15551234567","product_policy":"STRICT","type":"template","template":{"name":"sale","language":{"code":"en"}}}`)
+	return content.CheckTemplate(d, &message.Template{Category: category})
+}
+
+// TestTemplateForMarketing: only a template of the category MARKETING goes to the Marketing Messages API.
+func TestTemplateForMarketing(t *testing.T) {
+	t.Parallel()
+	for category, want := range map[string]int{"UTILITY": 1, "MARKETING": 0, "": 0} {
+		problems := forMarketing(t, category)
+		if len(problems) != want || want > 0 && (problems[0].Code != "template_category_not_marketing" || problems[0].Path != "product_policy") {
+			t.Errorf("category %q: %+v", category, problems)
+		}
+	}
+	if code, _ := content.MetaCode("template_category_not_marketing"); code != 134100 {
+		t.Errorf("Meta's code is %d", code)
+	}
+}
+
+// TestWithPolicy: a stored message with a policy is one for the Marketing Messages API, with all its members.
+func TestWithPolicy(t *testing.T) {
+	t.Parallel()
+	stored, err := content.Payload([]byte(`{"type":"template","template":{"name":"sale"}}`), "+15551234567")
+	if err != nil {
+		t.Fatal(err)
+	}
+	no := false
+	for want, sharing := range map[string]*bool{
+		`{"messaging_product":"whatsapp","product_policy":"STRICT","to":"+15551234567","type":"template","template":{"name":"sale"}}`:                                  nil,
+		`{"messaging_product":"whatsapp","product_policy":"STRICT","message_activity_sharing":false,"to":"+15551234567","type":"template","template":{"name":"sale"}}`: &no,
+	} {
+		if got := content.WithPolicy(stored, content.StrictPolicy, sharing); string(got) != want || !content.ForMarketing(got) || content.ForMarketing(stored) {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+}
+
 func TestNoTemplate(t *testing.T) {
 	t.Parallel()
 	d := valueOf(t, `{"to":"+15551234567","type":"template","template":{"name":"sale","language":{"code":"en"}}}`)
@@ -173,6 +212,7 @@ func TestTemplatesPage(t *testing.T) {
 	add(content.NoTemplate(unknown, nil))
 	add(content.NoTemplate(unknown, []string{"de"}))
 	add(toUser(t))
+	add(forMarketing(t, "UTILITY"))
 	for _, c := range declaredCases() {
 		add(c.problems(t))
 	}

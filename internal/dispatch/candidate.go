@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/holds"
 	"sluice/internal/message"
+	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 )
@@ -30,7 +31,7 @@ type Candidate struct {
 	Accepted  time.Time           // when the message was: the order in which it waits for its recipient
 	Template  string              // what holds on templates name
 	Fallback  string              // the template that may take its place; empty: there is none
-	Person    string              // counts against the messaging limit of the portfolio; empty: does not
+	Person    portfolio.Person    // counts against the messaging limit of the portfolio; zero: none does
 	Tags      []string            // what holds on tags name
 	Flow      message.Flow        // that shares the slots with others
 	Known     any                 // what the handler is given

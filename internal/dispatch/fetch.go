@@ -18,7 +18,8 @@ import (
 const (
 	// fetchMost is how many tasks one fetch takes from a class: more would keep others from Redis.
 	fetchMost = 500
-	// fetchFlows is among how many flows of a class one fetch shares the slots: those that have sent the least.
+	// fetchFlows is among how many clients of a class one fetch shares the slots, and among how many campaigns of one alone: those that
+	// have sent the least.
 	fetchFlows = 64
 	// skipMost bounds how many tasks are fetched for one slot, 2^skipMost, while none can be sent.
 	skipMost = 8

@@ -74,66 +74,88 @@ if not owns then reach = most end
 most, reach = math.min(most + spare, capacity), math.min(reach + spare, capacity)
 
 local fetched, n = {}, 0 -- by class: the ids fetched; for how many slots that is
--- shared fetches tasks of a class whose flows share its slots by their weights (start-time fair queueing): the next
--- task is always one of the flow with the least virtual time, which then grows by the share that a task is of
--- what the flow may send. A flow that had no tasks begins where the others are. None gets further ahead of them than one
--- task: what is fetched may be set aside. A campaign has a part of its client's weight.
+-- level is those who share: the clients of a class, or the campaigns of a client. fill sets what of one waits (left) and its weight.
+-- One that had no tasks begins where the others are. None gets further ahead of them than one task: what is fetched may be set aside.
+local function level(key, most, unnamed, fill)
+  local entries, floor, highest = redis.call('ZRANGE', key, 0, most - 1, 'WITHSCORES'), math.huge, 0
+  local all = {key = key, more = #entries == 2 * most}
+  for i = 1, #entries, 2 do
+    all[#all + 1] = {name = entries[i], at = tonumber(entries[i + 1])}
+    unnamed = unnamed and entries[i] ~= ''
+  end
+  if unnamed then all[#all + 1] = {name = '', at = 0} end
+  for _, f in ipairs(all) do
+    fill(f)
+    f.was, highest = f.at, math.max(highest, f.at)
+    if f.left > 0 and f.at > 0 then floor = math.min(floor, f.at) end -- 0 has not sent
+  end
+  if floor == math.huge then floor = math.max(highest, 1) end
+  for _, f in ipairs(all) do
+    f.step = 1 / f.weight
+    if f.left > 0 then f.at = math.min(math.max(f.at, floor), floor + f.step) end
+  end
+  return all
+end
+-- take returns the one of a level that sends next: the one with the least virtual time, which grows.
+local function take(all)
+  local next
+  for _, f in ipairs(all) do
+    if f.left > 0 and (not next or f.at < next.at) then next = f end
+  end
+  if next then next.left, next.at = next.left - 1, next.at + next.step end
+  return next
+end
+-- settle stores the virtual times of a level. It forgets who has no tasks and is not ahead.
+local function settle(all)
+  local floor = math.huge
+  for _, f in ipairs(all) do
+    if f.left > 0 then floor = math.min(floor, f.at) end
+  end
+  for _, f in ipairs(all) do
+    if f.left == 0 and f.at <= floor and not f.more then
+      if f.was > 0 or f.name ~= '' then redis.call('ZREM', all.key, f.name) end
+    elseif f.at ~= f.was then
+      redis.call('ZADD', all.key, string.format('%.9f', f.at), f.name)
+    end
+  end
+end
+-- shared fetches tasks of a class whose clients share its slots by their weights, and the campaigns of a client what it
+-- gets (start-time fair queueing).
 local function shared(c, some)
   local key, queue = flows .. ':' .. (c - 1), queues .. CLASSES[c]
-  local entries = redis.call('ZRANGE', key, 0, FLOWS - 1, 'WITHSCORES')
-  local all, unnamed, floor, highest, clients = {}, false, math.huge, 0, {}
-  local function add(flow, at)
-    local list = list_of(shard, number, c - 1, queue, flow)
-    local f = {flow = flow, at = at, was = at, list = list, left = redis.call('LLEN', list), n = 0, client = string.match(flow, '^[^/]*')}
-    local weight = weights[flow] or {1, 1}
-    f.by, f.part = weight[1], weight[2]
-    all[#all + 1] = f
-    highest = math.max(highest, at)
-    if f.left > 0 then
-      if at > 0 then floor = math.min(floor, at) end
-      clients[f.client] = (clients[f.client] or 0) + f.part
-      met[#met + 1] = flow
-    end
-  end
-  for i = 1, #entries, 2 do
-    unnamed = unnamed or entries[i] == ''
-    add(entries[i], tonumber(entries[i + 1]))
-  end
-  if not unnamed then add('', 0) end
-  if floor == math.huge then floor = math.max(highest, 1) end -- 0 is a flow that has not sent
-  local waiting = {}
-  for _, f in ipairs(all) do
-    if f.left > 0 then
-      f.step = clients[f.client] / (f.by * f.part)
-      f.at = math.min(math.max(f.at, floor), floor + f.step)
-      waiting[#waiting + 1] = f
-    end
-  end
-  local order = {}
+  local campaigns_most = math.max(8, math.floor(FLOWS / math.max(redis.call('ZCARD', key), 1)))
+  local named_left = false
+  local clients = level(key, FLOWS, true, function(client)
+    client.left, client.weight = 0, 1
+    client.campaigns = level(key .. ':' .. client.name, campaigns_most, client.name == '', function(f)
+      f.flow = client.name .. '/' .. f.name
+      if f.flow == '/' then f.flow = '' end
+      f.list = list_of(shard, number, c - 1, queue, f.flow)
+      f.left, f.n, f.weight = redis.call('LLEN', f.list), 0, 1
+      if weights[f.flow] then client.weight, f.weight = weights[f.flow][1], weights[f.flow][2] end
+      if f.left > 0 then met[#met + 1] = f.flow end
+      client.left = client.left + f.left
+    end)
+    client.more = client.campaigns.more
+  end)
+  local order, more = {}, clients.more
   while #order < some do
-    local next
-    for _, f in ipairs(waiting) do
-      if f.left > f.n and (not next or f.at < next.at) then next = f end
+    local client = take(clients)
+    if not client then break end
+    local f = take(client.campaigns)
+    f.n, order[#order + 1] = f.n + 1, f
+  end
+  for _, client in ipairs(clients) do
+    for _, f in ipairs(client.campaigns) do
+      if f.n > 0 then f.ids = redis.call('RPOP', f.list, f.n) end
+      named_left = named_left or f.flow ~= '' and f.left > 0
     end
-    if not next then break end
-    order[#order + 1] = next
-    next.n, next.at = next.n + 1, next.at + next.step
+    more = more or client.more
+    settle(client.campaigns)
   end
-  local rest, floor_now = FLOWS * 2 <= #entries, math.huge
-  for _, f in ipairs(waiting) do
-    if f.n > 0 then f.ids = redis.call('RPOP', f.list, f.n) end
-    if f.left > f.n then floor_now = math.min(floor_now, f.at) end
-  end
-  for _, f in ipairs(all) do
-    if f.left > f.n or f.at > floor_now then
-      rest = rest or f.flow ~= ''
-      if f.at ~= f.was then redis.call('ZADD', key, string.format('%.9f', f.at), f.flow) end
-    else
-      redis.call('ZREM', key, f.flow)
-    end
-  end
-  if not rest or floor_now == math.huge and #entries < FLOWS * 2 then
-    redis.call('DEL', key)
+  settle(clients)
+  if not named_left and not more then
+    redis.call('DEL', key, key .. ':')
     redis.call('SREM', flows, c - 1)
   end
   local ids, taken = {}, {}
@@ -142,7 +164,7 @@ local function shared(c, some)
     ids[i] = f.ids[taken[f]]
     flow_of[ids[i]] = f.flow ~= '' and f.flow
   end
-  return ids, #entries == FLOWS * 2
+  return ids, more
 end
 -- pop fetches the tasks for up to so many slots from a class, and returns for how many there were.
 local function pop(c, wanted)

@@ -104,6 +104,35 @@ func TestAnIdleFlowGetsNoCredit(t *testing.T) {
 	}
 }
 
+// TestManyCampaignsGetNoMore: a client with a campaign for each message gets no more than one with a single campaign.
+func TestManyCampaignsGetNoMore(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	f.flow(200, message.Flow{Client: "b", Campaign: "spring"}, message.Marketing)
+	for i := range 300 {
+		f.flow(1, message.Flow{Client: "a", Campaign: fmt.Sprint("order", i)}, message.Marketing)
+	}
+	got, at := fetchAll(t, c, g, n, 0, 200)
+	clients := map[string]int{}
+	for flow, sent := range got {
+		clients[flow.Client] += sent
+	}
+	if d := clients["a"] - clients["b"]; d < -10 || d > 10 {
+		t.Errorf("sent %v, want as many of each", clients)
+	}
+	_, at = fetchAll(t, c, g, n, at+100*time.Millisecond, 500-clients["a"]-clients["b"])
+	for range 10 { // the campaigns that have ended are forgotten, up to 64 at a time
+		at += 100 * time.Millisecond
+		c.set(at)
+		take(t, g, n, 1)
+	}
+	if left := f.db.Keys(t.Context(), "*flow*").Val(); len(left) > 0 {
+		t.Errorf("left of the flows is %q", left)
+	}
+}
+
 // TestUrgentClassesGoBeforeFlows: an urgent message overtakes the flows of other classes.
 func TestUrgentClassesGoBeforeFlows(t *testing.T) {
 	t.Parallel()

@@ -21,8 +21,9 @@ if stay < #entries then redis.call('LREM', list, 0, 'gone') end
 local length = redis.call('LLEN', list)
 if length == 0 and not class then redis.call('SREM', shard .. 'held:' .. number, ARGV[1]) end
 if length == 0 and class and flow ~= '' then
-  local flows = shard .. 'flows:' .. number
-  redis.call('ZREM', flows .. ':' .. class, flow, '')
-  if redis.call('EXISTS', flows .. ':' .. class) == 0 then redis.call('SREM', flows, class) end
+  local clients, client, campaigns, campaign = sets_of(shard, number, class, flow)
+  redis.call('ZREM', campaigns, campaign)
+  if redis.call('EXISTS', campaigns) == 0 then redis.call('ZREM', clients, client, '') end
+  if redis.call('EXISTS', clients) == 0 then redis.call('SREM', shard .. 'flows:' .. number, class) end
 end
 return {stay, length}

@@ -26,7 +26,7 @@ func (d *dispatcher) limit(ctx context.Context, n *number, r fetched, tasks []*q
 	var of []int
 	for i := range known {
 		c := &known[i]
-		if c.Verdict == Sendable && c.Person != "" && c.holdOn(n.id, tasks[i].ID, r.holds) == "" {
+		if c.Verdict == Sendable && c.Person != (portfolio.Person{}) && c.holdOn(n.id, tasks[i].ID, r.holds) == "" {
 			asks, of = append(asks, portfolio.Ask{Person: c.Person, Urgent: tasks[i].Class == 0}), append(of, i)
 		}
 	}

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"crypto/sha256"
 	"slices"
 	"testing"
 	"time"
@@ -31,16 +32,17 @@ func TestMessagingLimit(t *testing.T) {
 		for i, task := range tasks {
 			one := c
 			one.Accepted = time.UnixMicro(int64(i + 1))
-			if c.Person != "" {
-				one.Person = portfolio.PersonOf(task.ID)
+			if c.Person != (portfolio.Person{}) {
+				sum := sha256.Sum256([]byte(task.ID))
+				one.Person = portfolio.Person(sum[:8])
 			}
 			f.record(tasks[i:i+1], one)
 		}
 	}
-	record(campaign, Candidate{Person: "p"})
-	record(held, Candidate{Person: "p", Template: "sale/en"})
+	record(campaign, Candidate{Person: portfolio.Person{1}})
+	record(held, Candidate{Person: portfolio.Person{1}, Template: "sale/en"})
 	record(replies, Candidate{})
-	record(codes, Candidate{Person: "p"})
+	record(codes, Candidate{Person: portfolio.Person{1}})
 	if _, err := f.holds().Set(t.Context(), message.Hold{Number: phone, Template: "sale/en", Reason: "a test"}); err != nil {
 		t.Fatal(err)
 	}

@@ -80,14 +80,20 @@ func (d *dispatcher) tidyGone(ctx context.Context, id string, u *unserved) (wait
 	lists := holds
 	for c := range message.Classes() {
 		lists = append(lists, strconv.Itoa(c))
-		flows, err := d.db.ZRange(ctx, queue.FlowsOf(s, id, c), 0, -1).Result()
+		clients, err := d.db.ZRange(ctx, queue.FlowsOf(s, id, c), 0, -1).Result()
+		for _, client := range clients {
+			var campaigns []string
+			if err == nil {
+				campaigns, err = d.db.ZRange(ctx, queue.CampaignsOf(s, id, c, client), 0, -1).Result()
+			}
+			for _, campaign := range campaigns {
+				if f := (message.Flow{Client: client, Campaign: campaign}); f != (message.Flow{}) {
+					lists = append(lists, strconv.Itoa(c)+"\t"+f.String())
+				}
+			}
+		}
 		if err != nil {
 			return 0, err
-		}
-		for _, flow := range flows {
-			if flow != "" {
-				lists = append(lists, strconv.Itoa(c)+"\t"+flow)
-			}
 		}
 	}
 	for _, list := range lists {

@@ -91,9 +91,8 @@ type catalogue interface {
 type quotas interface {
 	// Take counts messages of clients, and returns an error for each that is not counted: a *message.QuotaError, or why the
 	// quota is not known. It returns nil without a round trip if no client of the messages has a quota.
-	Take(ctx context.Context, all []message.Message) []error
-	// Return takes back what Take counted.
-	Return(ctx context.Context, all []message.Message)
+	// back takes back the messages at some places, which were counted and not accepted.
+	Take(ctx context.Context, all []message.Message) (refused []error, back func(places []int))
 }
 
 // usage returns what Meta took of a client, or of all if it is empty, from a day to another one, both included.

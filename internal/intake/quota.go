@@ -8,43 +8,67 @@ import (
 )
 
 // acceptAll is Acceptor.AcceptAll within the quotas of the clients. A message that is over a quota is accepted all the same if its key is
-// known, because it repeats an earlier one. What was not accepted now does not count.
+// known, because it repeats an earlier one. What was not accepted now does not count, and leaves room for others of the same call.
 func (in *Intake) acceptAll(ctx context.Context, all []message.Message) []message.AcceptResult {
 	var refused []error
+	var back func(places []int)
 	if in.o.Quotas != nil {
-		refused = in.o.Quotas.Take(ctx, all)
+		refused, back = in.o.Quotas.Take(ctx, all)
 	}
 	if refused == nil {
 		return in.o.Acceptor.AcceptAll(ctx, all)
 	}
+	repeats := in.repeats(ctx, all, refused)
 	results := make([]message.AcceptResult, len(all))
-	var asked []message.Message
-	var places []int
+	var asked, rest []message.Message
+	var places, over, unused []int
 	for i, m := range all {
-		if results[i].Err = refused[i]; refused[i] == nil || in.repeats(ctx, m) {
+		_, full := errors.AsType[*message.QuotaError](refused[i])
+		switch results[i].Err = refused[i]; {
+		case refused[i] == nil || repeats[i]:
 			asked, places = append(asked, m), append(places, i)
+		case full:
+			rest, over = append(rest, m), append(over, i)
 		}
 	}
-	var back []message.Message
 	for k, r := range in.o.Acceptor.AcceptAll(ctx, asked) {
 		i := places[k]
 		if results[i] = r; refused[i] == nil && (r.Err == nil && r.Duplicate || r.Err != nil && !unclear(r.Err)) {
-			back = append(back, all[i])
+			unused = append(unused, i)
 		}
 	}
-	if len(back) > 0 {
-		in.o.Quotas.Return(ctx, back)
+	if len(unused) == 0 {
+		return results
+	}
+	if back(unused); len(rest) > 0 {
+		for k, r := range in.acceptAll(ctx, rest) {
+			results[over[k]] = r
+		}
 	}
 	return results
 }
 
-// repeats reports whether the key of a message is known.
-func (in *Intake) repeats(ctx context.Context, m message.Message) bool {
-	if m.Key == "" {
-		return false
+// repeats reports of which messages over a quota the key is known, in one round trip at most.
+func (in *Intake) repeats(ctx context.Context, all []message.Message, refused []error) map[int]bool {
+	var ids []string
+	var places []int
+	for i, m := range all {
+		if _, full := errors.AsType[*message.QuotaError](refused[i]); full && m.Key != "" {
+			ids, places = append(ids, m.ID), append(places, i)
+		}
 	}
-	_, err := in.o.Reader.Get(ctx, m.ID)
-	return err == nil
+	if len(ids) == 0 {
+		return nil
+	}
+	known := map[int]bool{}
+	records, err := in.o.Reader.Progress(ctx, ids)
+	if err != nil {
+		in.o.Log.Warn("cannot read whether messages over a quota repeat earlier ones, they are refused", "err", err)
+	}
+	for k, r := range records {
+		known[places[k]] = r.State != ""
+	}
+	return known
 }
 
 // unclear reports whether a message may be stored after an error.

@@ -64,7 +64,9 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 	}
 	// The caller may reuse the payload when the call has ended, which may be before Decide runs.
 	made := record.New(m, recipient(m), l.db.Clock(ctx, c.Slot))
-	made.RecipientHash = l.hashOf(m.Content.Recipient())
+	if made.RecipientHash = l.hashOf(m.Content.Recipient()); made.RecipientHash != "" && made.Recipient != "" {
+		made.Recipient = l.hashOf(m.From + "\x00" + m.Content.Recipient()) // it has a key
+	}
 	c.Decide = func(values []string, w *store.Writes) error {
 		var before record.Record
 		if m.Hash != "" {

@@ -118,7 +118,7 @@ func (l *Ledger) acceptAfter(w *store.Writes, s message.Shard, made record.Recor
 	if err != nil {
 		return made, nil, err
 	}
-	if !before.Exists() {
+	if !before.Exists() || before.Client != made.Client { // a client learns nothing of the messages of others
 		return made, nil, message.ErrNoLeader
 	}
 	changes := []record.Change{{Change: message.Change{To: message.Queued}}}

@@ -118,6 +118,12 @@ func TestAfterRefused(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {
 		f = chained(f)
+		theirs := newMessage("of another client")
+		theirs.Client = "globex"
+		f.acceptedAs(theirs)
+		if _, err := f.tryAccept(following("of mine", theirs.ID, message.Sent)); err != message.ErrNoLeader {
+			t.Errorf("after a message of another client: %v", err)
+		}
 		if _, err := f.tryAccept(following("k", message.NewID(number, "nobody"), message.Sent)); err != message.ErrNoLeader {
 			t.Errorf("no leader: %v", err)
 		}

@@ -50,6 +50,7 @@ type Move struct {
 	Fallback bool          // with Queued: the fallback template takes the place of the template
 	Resend   bool          // with Queued: the policy of the class ordered a resend
 	Keep     bool          // keep the payload although the new state would drop it
+	Route    Route         // of the attempt, if it is not RouteMessages
 
 	Audit     *AuditEntry // the operator action that ordered the change; nil: none did
 	ExpiresAt time.Time   // a new deadline; zero: the deadline stays

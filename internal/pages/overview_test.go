@@ -125,7 +125,7 @@ func TestMessagingLimit(t *testing.T) {
 	}
 	err := s.limits.Learn(t.Context(), theirs, "2729063490586005", 2000)
 	if err == nil {
-		_, err = s.limits.Admit(t.Context(), theirs, []portfolio.Ask{{Person: portfolio.PersonOf("15550000001")}})
+		_, err = s.limits.Admit(t.Context(), theirs, []portfolio.Ask{{Person: portfolio.Person{1}}})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ type report struct {
 // before. After a change, the new names continue the person; a phone number that the person left belongs to another person
 // from then on. A repeated report changes nothing.
 func (p *People) Learn(ctx context.Context, all []message.Identities) error {
-	if p.o.Hash == nil {
+	if !p.On() {
 		return nil
 	}
 	p.rotate()
@@ -81,7 +81,7 @@ func (p *People) refreshFilterSoon(ctx context.Context) {
 
 // Note lets Run learn a report. It does not block. It forgets the report if too many wait.
 func (p *People) Note(one message.Identities) {
-	if p.o.Hash == nil || one.User == "" && one.Parent == "" && !differ(one.Phones) {
+	if !p.On() || one.User == "" && one.Parent == "" && !differ(one.Phones) {
 		return
 	}
 	p.mu.Lock()

@@ -41,9 +41,10 @@ type owners interface {
 	Portfolios(ctx context.Context) (map[string]string, error)
 }
 
-// Options configure People. All are required, except Now and Log.
+// Options configure People. All are required, except Alone, Now and Log.
 type Options struct {
-	Hash   func(text string) string // makes keyed hashes of 8 bytes, as records have them; nil: every identity is a person of its own
+	Hash   func(text string) string // makes keyed hashes of 8 bytes, as records have them; nil: recipients have no identity
+	Alone  bool                     // no names are learned: every identity is a person of its own
 	Shards message.Shards
 	Owners owners
 	Now    func() time.Time // nil: the clock of this machine
@@ -80,8 +81,8 @@ func New(db *store.DB, o Options) *People {
 	return p
 }
 
-// On reports whether people are known at all: without a secrets key they are not.
-func (p *People) On() bool { return p.o.Hash != nil }
+// On reports whether people are known at all: without a secrets key or an index of recipients they are not.
+func (p *People) On() bool { return p.o.Hash != nil && !p.o.Alone }
 
 // Identity returns the identity of a recipient: a phone number with or without a plus, or a user id. It is zero without a
 // recipient or without a secrets key.
@@ -108,7 +109,7 @@ func (p *People) Lookup(ctx context.Context, queries []Query) ([]ID, error) {
 	filter := p.filter.Load()
 	for i, q := range queries {
 		ids[i] = q.Identity.Hash
-		if p.o.Hash == nil || q.Identity.Hash == (ID{}) || !q.Identity.User && !filter.may(q.Identity.Hash) {
+		if !p.On() || q.Identity.Hash == (ID{}) || !q.Identity.User && !filter.may(q.Identity.Hash) {
 			continue
 		}
 		asked, of = append(asked, entryKey{q.Identity.Hash, p.scope(q.Number, "")}), append(of, i)

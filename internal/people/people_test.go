@@ -274,6 +274,9 @@ func TestFindAndForget(t *testing.T) {
 	found(user, s.Find, user, phone, parent)
 	s.learn(t, message.Identities{User: newer, Phones: []string{moved}, FormerPhone: phone, FormerUser: user, Change: change})
 	found(moved, s.Find, moved, newer, user, parent)
+	if p, err := s.Find(t.Context(), moved); err != nil || !slices.Contains(p.IDs, persons(t, s.People, number, moved)[0]) {
+		t.Errorf("%x, %v: without what Lookup returns", p.IDs, err)
+	}
 	found(phone, s.Find, phone, "DE.other")
 	found(newer, s.Forget, newer, moved, user, parent)
 	if got := same(t, s.People, number, user, newer, moved); strings.Contains(got, "=") {

@@ -12,6 +12,8 @@ type Person struct {
 	// Identities are the keyed hashes of the person's names, that of the recipient first. A phone number that the person has left
 	// is not among them: it may belong to another person.
 	Identities []ID
+	// IDs is what Lookup returns for the names, and what it returned before Meta reported them together.
+	IDs []ID
 	// Scopes is in how many portfolios, accounts or numbers more than one of the names is known.
 	Scopes int
 }
@@ -29,7 +31,7 @@ func (p *People) Forget(ctx context.Context, recipient string) (Person, error) {
 
 func (p *People) find(ctx context.Context, recipient string, forget bool) (Person, error) {
 	own := p.Identity(recipient).Hash
-	if own == (ID{}) {
+	if own == (ID{}) || !p.On() {
 		return Person{}, nil
 	}
 	// A name is the person itself in each scope where it has no entry.
@@ -72,6 +74,10 @@ func (p *People) find(ctx context.Context, recipient string, forget bool) (Perso
 			found[k.hash] = true
 		}
 	}
+	ids := maps.Clone(found)
+	for _, person := range people {
+		ids[person] = true
+	}
 	delete(found, own)
-	return Person{append([]ID{own}, slices.Collect(maps.Keys(found))...), len(people)}, nil
+	return Person{append([]ID{own}, slices.Collect(maps.Keys(found))...), slices.Collect(maps.Keys(ids)), len(people)}, nil
 }

@@ -23,7 +23,7 @@ func tidiedKey() string { return store.Key(0, "people:tidied") }
 
 // Load reads the scopes, and which phone numbers need a look-up.
 func (p *People) Load(ctx context.Context) error {
-	if p.o.Hash == nil {
+	if !p.On() {
 		return nil
 	}
 	accounts, err := p.o.Owners.All(ctx)
@@ -40,7 +40,7 @@ func (p *People) Load(ctx context.Context) error {
 
 // Run learns what was noted, and keeps the scopes and the filter up to date, until ctx ends. Errors are logged, and repeated.
 func (p *People) Run(ctx context.Context) error {
-	if p.o.Hash == nil {
+	if !p.On() {
 		<-ctx.Done()
 		return nil
 	}

@@ -5,14 +5,12 @@ package portfolio
 
 import (
 	"context"
-	"crypto/sha256"
 	_ "embed"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -182,8 +180,8 @@ func (l *Ledger) SetLimit(ctx context.Context, portfolio string, limit int) erro
 
 // Ask is a message that counts against the limit of its portfolio, unless the person has written to the number.
 type Ask struct {
-	Person string // names the person, the same for all numbers of the portfolio: see PersonOf
-	Urgent bool   // it may use what is reserved
+	Person Person
+	Urgent bool // it may use what is reserved
 }
 
 // Admit decides which messages of a number may be sent now, and counts their people. It is one round trip. A person who is
@@ -204,7 +202,7 @@ func (l *Ledger) Admit(ctx context.Context, number string, asks []Ask) ([]bool, 
 		if a.Urgent {
 			urgent = "1"
 		}
-		args = append(args, a.Person, windowOf(number, a.Person), urgent)
+		args = append(args, a.Person.member(), windowOf(number, a.Person), urgent)
 	}
 	reply, err := l.db.Run(ctx, l.admit, []string{peopleKey(portfolio), windowsKey(portfolio), capKey(portfolio)}, args...).Text()
 	if err == nil && len(reply) != len(asks) {
@@ -221,14 +219,14 @@ func (l *Ledger) Admit(ctx context.Context, number string, asks []Ask) ([]bool, 
 
 // Passes reports whether a message of a number to a person needs no capacity: the portfolio is not limited, the person is counted,
 // or has an open customer service window.
-func (l *Ledger) Passes(ctx context.Context, number, person string) (bool, error) {
+func (l *Ledger) Passes(ctx context.Context, number string, person Person) (bool, error) {
 	portfolio, _ := l.Limit(number)
 	if portfolio == "" {
 		return true, nil
 	}
 	var counted, wrote *redis.FloatCmd
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
-		counted, wrote = p.ZScore(ctx, peopleKey(portfolio), person), p.ZScore(ctx, windowsKey(portfolio), windowOf(number, person))
+		counted, wrote = p.ZScore(ctx, peopleKey(portfolio), person.member()), p.ZScore(ctx, windowsKey(portfolio), windowOf(number, person))
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return false, fmt.Errorf("look up a person of a portfolio: %w", err)
@@ -242,7 +240,7 @@ func (l *Ledger) Passes(ctx context.Context, number, person string) (bool, error
 
 // Wrote notes when people wrote to a number: that opens their customer service windows. It does nothing for a number whose
 // portfolio is not limited.
-func (l *Ledger) Wrote(ctx context.Context, number string, people map[string]time.Time) error {
+func (l *Ledger) Wrote(ctx context.Context, number string, people map[Person]time.Time) error {
 	portfolio, _ := l.Limit(number)
 	if portfolio == "" || len(people) == 0 {
 		return nil
@@ -326,17 +324,4 @@ func (l *Ledger) readCapacities(ctx context.Context) {
 		}
 		l.mu.Unlock()
 	}
-}
-
-// PersonOf returns what names a person in a ledger, by the phone number, with or without a plus, or by the business-scoped user id. It
-// does not reveal either.
-func PersonOf(recipient string) string { return hash(strings.TrimPrefix(recipient, "+")) }
-
-// windowOf names the customer service window of a person and a number.
-func windowOf(number, person string) string { return hash(number + "\x00" + person) }
-
-// hash returns 8 bytes.
-func hash(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return string(sum[:8])
 }

@@ -1,7 +1,8 @@
 package portfolio_test
 
 import (
-	"fmt"
+	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,16 @@ func (f fixture) ok(err error) {
 	}
 }
 
-func person(i int) string { return portfolio.PersonOf(fmt.Sprintf("+1555000%04d", i)) }
+func person(i int) (p portfolio.Person) {
+	binary.BigEndian.PutUint64(p[:], uint64(i))
+	return p
+}
+
+// member is how a ledger names a person.
+func member(i int) string {
+	p := person(i)
+	return string(p[:])
+}
 
 // admit asks for messages of a number to people from first to last, and returns how many may be sent.
 func (f fixture) admit(number string, first, last int, urgent bool) (sent int) {
@@ -88,7 +98,7 @@ func TestLimit(t *testing.T) {
 	// The first ten wrote too long ago to count. They make capacity for others.
 	old := float64(time.Now().Add(-portfolio.Window - 2*time.Minute - time.Second).UnixMilli())
 	for i := 1; i <= 10; i++ {
-		f.ok(f.db.ZAdd(t.Context(), people, redis.Z{Score: old, Member: person(i)}).Err())
+		f.ok(f.db.ZAdd(t.Context(), people, redis.Z{Score: old, Member: member(i)}).Err())
 	}
 	f.want("after some have left", f.admit(one, 301, 320, false), 8)
 }
@@ -98,9 +108,9 @@ func TestLastMessageCounts(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	early := float64(time.Now().Add(-portfolio.Window + time.Minute).UnixMilli())
-	f.ok(f.db.ZAdd(t.Context(), people, redis.Z{Score: early, Member: person(1)}).Err())
+	f.ok(f.db.ZAdd(t.Context(), people, redis.Z{Score: early, Member: member(1)}).Err())
 	f.want("a counted person", f.admit(one, 1, 1, false), 1)
-	if at := f.db.ZScore(t.Context(), people, person(1)).Val(); at <= early {
+	if at := f.db.ZScore(t.Context(), people, member(1)).Val(); at <= early {
 		t.Errorf("counts from %.0f on, which is not the last message", at)
 	}
 }
@@ -111,7 +121,7 @@ func TestCustomerServiceWindow(t *testing.T) {
 	f := setup(t)
 	f.want("all capacity", f.admit(one, 1, 98, false), 98)
 	now := time.Now()
-	f.ok(f.Wrote(t.Context(), one, map[string]time.Time{person(201): now, person(202): now.Add(-portfolio.Window)}))
+	f.ok(f.Wrote(t.Context(), one, map[portfolio.Person]time.Time{person(201): now, person(202): now.Add(-portfolio.Window)}))
 	f.want("wrote", f.admit(one, 201, 201, false), 1)
 	f.want("wrote to another number", f.admit(sibling, 201, 201, false), 0)
 	f.want("wrote too long ago", f.admit(one, 202, 202, false), 0)
@@ -132,7 +142,7 @@ func TestRefused(t *testing.T) {
 	f.want("first", f.admit(one, 1, 50, false), 50)
 	f.ok(f.Refused(t.Context(), sibling))
 	f.want("after the refusal", f.admit(one, 51, 60, false), 0)
-	f.ok(f.db.ZRem(t.Context(), people, person(1), person(2), person(3)).Err())
+	f.ok(f.db.ZRem(t.Context(), people, member(1), member(2), member(3)).Err())
 	f.want("after three have left", f.admit(one, 51, 60, false), 1) // two of them are reserved
 }
 
@@ -150,7 +160,7 @@ func TestUnlimitedNeedsNoRedis(t *testing.T) {
 	if s, err := f.State(t.Context(), one); s != nil || err != nil {
 		t.Errorf("state %+v, %v", s, err)
 	}
-	f.ok(f.Wrote(t.Context(), one, map[string]time.Time{person(1): time.Now()}))
+	f.ok(f.Wrote(t.Context(), one, map[portfolio.Person]time.Time{person(1): time.Now()}))
 	if after := f.commands(); after != before {
 		t.Errorf("commands: %s, were %s", after, before)
 	}
@@ -181,4 +191,40 @@ func TestOtherProcessesLearn(t *testing.T) {
 	if of, limit := second.Limit(sibling); of != owner || limit != 100 || len(second.Siblings(one)) != 2 {
 		t.Errorf("%s %d %v", of, limit, second.Siblings(one))
 	}
+}
+
+// TestForget: what ledgers have about a person is found and deleted, and an entry without a name takes its place. Meta still counts the person, so
+// the ledger does too.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.want("counted", f.admit(one, 1, 3, false), 3)
+	f.ok(f.Wrote(t.Context(), sibling, map[portfolio.Person]time.Time{person(2): time.Now(), person(3): time.Now()}))
+	found := func(persons ...portfolio.Person) (all []string) {
+		t.Helper()
+		entries, err := f.Entries(t.Context(), persons)
+		f.ok(err)
+		for _, e := range entries {
+			if e.Portfolio != owner || time.Since(e.At).Abs() > time.Minute {
+				t.Errorf("entry %+v", e)
+			}
+			all = append(all, e.Number)
+		}
+		return all
+	}
+	if got := found(person(2), person(9)); !slices.Equal(got, []string{"", sibling}) {
+		t.Errorf("found entries with the numbers %q", got)
+	}
+	n, err := f.Forget(t.Context(), []portfolio.Person{person(2), person(9)})
+	f.ok(err)
+	f.want("forgotten", n, 2)
+	if got := found(person(2)); len(got) > 0 {
+		t.Errorf("left with the numbers %q", got)
+	}
+	if got := found(person(3)); len(got) != 2 {
+		t.Errorf("of another person there are %q", got)
+	}
+	used, err := f.State(t.Context(), one)
+	f.ok(err)
+	f.want("people who count", used.Used, 3)
 }

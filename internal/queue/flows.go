@@ -8,7 +8,8 @@ import (
 	"sluice/internal/store"
 )
 
-// FlowsLua defines list_of(), which makes the key of a flow's tasks, and to_head(), which returns a task to its flow, for scripts.
+// FlowsLua defines list_of(), which makes the key of a flow's tasks, sets_of() and each_flow(), which know the flows of a class, and to_head(),
+// which returns a task to its flow, for scripts.
 //
 //go:embed flows.lua
 var FlowsLua string
@@ -20,10 +21,16 @@ const flowField = "flow"
 // name is the pending tasks of the queue.
 func FlowsKey(s message.Shard, number string) string { return store.Key(s, "flows:"+number) }
 
-// FlowsOf is the flows of a number and class that have tasks, or have had more than their share: a sorted set by their virtual time, which is
-// how much each has sent, divided by its weight. 0: it has sent nothing yet.
+// FlowsOf is the clients of a number and class that have tasks, or have had more than their share: a sorted set by their virtual time, which is
+// how much each has sent, divided by its weight. 0: it has sent nothing yet. CampaignsOf has the campaigns of each in the same form: so a
+// client cannot get more by having more campaigns.
 func FlowsOf(s message.Shard, number string, class int) string {
 	return FlowsKey(s, number) + ":" + strconv.Itoa(class)
+}
+
+// CampaignsOf is the campaigns of a client that have tasks, or have had more than their share of what the client sends.
+func CampaignsOf(s message.Shard, number string, class int, client string) string {
+	return FlowsOf(s, number, class) + ":" + client
 }
 
 // FlowKey is the tasks of a flow that wait for a slot: a list in the order of asynq's pending tasks.
@@ -34,5 +41,6 @@ func FlowKey(s message.Shard, number string, class int, flow message.Flow) strin
 // joinFlow adds a flow to those of a number's class that share its slots.
 func joinFlow(w *store.Writes, s message.Shard, number string, class int, flow message.Flow) {
 	w.SAdd(FlowsKey(s, number), strconv.Itoa(class))
-	w.ZAddNew(FlowsOf(s, number, class), 0, flow.String())
+	w.ZAddNew(FlowsOf(s, number, class), 0, flow.Client)
+	w.ZAddNew(CampaignsOf(s, number, class, flow.Client), 0, flow.Campaign)
 }

@@ -4,6 +4,7 @@ package quota
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -39,19 +40,12 @@ type rule struct {
 	class  string // as quota.lua has it
 	period string
 	most   int
-	wait   time.Duration // until the period ends
 }
 
-// rules returns the quotas of a client at a time, in a fixed order.
-func rules(q config.Quotas, now time.Time) (all []rule) {
-	now = now.UTC()
-	day, month := now.Truncate(24*time.Hour), time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC)
+// rules returns the quotas of a client, in a fixed order.
+func rules(q config.Quotas) (all []rule) {
 	add := func(prefix, class string, q config.Quota) {
-		for _, r := range []rule{
-			{"per_month", class, month.Format("2006-01"), q.PerMonth, month.AddDate(0, 1, 0).Sub(now)},
-			{"per_day", class, day.Format(time.DateOnly), q.PerDay, day.AddDate(0, 0, 1).Sub(now)},
-			{"per_second", class, "", q.PerSecond, time.Second},
-		} {
+		for _, r := range []rule{{"per_month", class, "month", q.PerMonth}, {"per_day", class, "day", q.PerDay}, {"per_second", class, "second", q.PerSecond}} {
 			if r.name = prefix + r.name; r.most > 0 {
 				all = append(all, r)
 			}
@@ -64,12 +58,31 @@ func rules(q config.Quotas, now time.Time) (all []rule) {
 	return all
 }
 
+// wait is how long after a time the period of a quota ends.
+func (r rule) wait(now time.Time) time.Duration {
+	now = now.UTC()
+	switch r.period {
+	case "month":
+		return time.Date(now.Year(), now.Month()+1, 1, 0, 0, 0, 0, time.UTC).Sub(now)
+	case "day":
+		return now.Truncate(24*time.Hour).AddDate(0, 0, 1).Sub(now)
+	}
+	return time.Second
+}
+
 // part is the messages of one client among others.
 type part struct {
-	client string
-	rules  []rule
-	places []int
-	reply  *redis.Cmd
+	client  string
+	rules   []rule
+	places  []int
+	classes []byte
+	reply   *redis.Cmd
+	at      int64 // when they were counted, in seconds
+}
+
+// add adds the message at a place.
+func (p *part) add(place int, m message.Message) {
+	p.places, p.classes = append(p.places, place), append(p.classes, '0'+byte(m.Class.Order()))
 }
 
 // parts returns the parts of the clients that have quotas.
@@ -80,61 +93,77 @@ func (s *Store) parts(all []message.Message) (parts []*part) {
 		}
 		k := slices.IndexFunc(parts, func(p *part) bool { return p.client == m.Client })
 		if k < 0 {
-			k, parts = len(parts), append(parts, &part{client: m.Client, rules: rules(s.of(m.Client), time.Now().Add(s.db.ClockOffset()))})
+			k, parts = len(parts), append(parts, &part{client: m.Client, rules: rules(s.of(m.Client))})
 		}
-		parts[k].places = append(parts[k].places, i)
+		parts[k].add(i, m)
 	}
 	return slices.DeleteFunc(parts, func(p *part) bool { return len(p.rules) == 0 })
 }
 
-// run runs the script for all parts in one round trip.
-func (s *Store) run(ctx context.Context, sign int, parts []*part, all []message.Message) error {
+// run runs the script for all parts in one round trip: to count, or to take back.
+func (s *Store) run(ctx context.Context, parts []*part, back bool) error {
 	return s.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for _, one := range parts {
-			args := []any{sign, len(one.rules)}
+			args := []any{"", len(one.rules)}
+			if back {
+				args[0] = one.at
+			}
 			for _, r := range one.rules {
 				args = append(args, r.name, r.class, r.period, r.most)
 			}
-			classes := make([]byte, len(one.places))
-			for i, place := range one.places {
-				classes[i] = '0' + byte(all[place].Class.Order())
-			}
-			one.reply = s.script.Add(ctx, p, []string{key(one.client)}, append(args, classes)...)
+			one.reply = s.script.Add(ctx, p, []string{key(one.client)}, append(args, one.classes)...)
 		}
 	})
 }
 
 // Take counts messages of clients, and returns an error for each that is not counted: a *message.QuotaError if its client has used up a
-// quota, or why the counters cannot be read. It returns nil without a round trip if no client of the messages has a quota.
-func (s *Store) Take(ctx context.Context, all []message.Message) []error {
+// quota, or why the counters cannot be read. It returns nil without a round trip if no client of the messages has a quota. back takes
+// back the messages at some places, which were not accepted: in the periods in which they were counted, if those have not ended. Without an
+// answer of Redis they stay counted.
+func (s *Store) Take(ctx context.Context, all []message.Message) (refused []error, back func(places []int)) {
 	parts := s.parts(all)
 	if len(parts) == 0 {
-		return nil
+		return nil, nil
 	}
-	out := make([]error, len(all))
-	err := s.run(ctx, 1, parts, all)
+	refused = make([]error, len(all))
+	err := s.run(ctx, parts, false)
 	for _, one := range parts {
-		var full []int64
+		var reply []int64
 		failed := err
 		if failed == nil {
-			full, failed = one.reply.Int64Slice()
+			reply, failed = one.reply.Int64Slice()
+		}
+		if failed == nil && len(reply) != len(one.places)+1 {
+			failed = errors.New("the script's reply is not understood")
+		}
+		if failed == nil {
+			one.at = reply[0]
 		}
 		for i, place := range one.places {
 			switch {
-			case failed != nil || i >= len(full):
-				out[place] = fmt.Errorf("count messages of client %s: %w", one.client, failed)
-			case full[i] > 0:
-				r := one.rules[full[i]-1]
-				out[place] = &message.QuotaError{Client: one.client, Quota: r.name, Limit: r.most, Wait: r.wait}
+			case failed != nil:
+				refused[place] = fmt.Errorf("count messages of client %s: %w", one.client, failed)
+			case reply[i+1] > 0:
+				r := one.rules[reply[i+1]-1]
+				refused[place] = &message.QuotaError{Client: one.client, Quota: r.name, Limit: r.most, Wait: r.wait(time.Unix(one.at, 0))}
 			}
 		}
 	}
-	return out
-}
-
-// Return takes back what Take counted of messages that were not accepted. Without an answer of Redis they stay counted.
-func (s *Store) Return(ctx context.Context, all []message.Message) {
-	if parts := s.parts(all); len(parts) > 0 {
-		_ = s.run(context.WithoutCancel(ctx), -1, parts, all) // the quota is then used up a little too early
+	return refused, func(places []int) {
+		var some []*part
+		for _, p := range parts {
+			one := &part{client: p.client, rules: p.rules, at: p.at}
+			for _, place := range places {
+				if slices.Contains(p.places, place) {
+					one.add(place, all[place])
+				}
+			}
+			if len(one.places) > 0 {
+				some = append(some, one)
+			}
+		}
+		if len(some) > 0 {
+			_ = s.run(context.WithoutCancel(ctx), some, true) // the quota is then used up a little too early
+		}
 	}
 }

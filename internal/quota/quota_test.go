@@ -3,7 +3,9 @@ package quota_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"sluice/internal/config"
 	"sluice/internal/message"
@@ -44,18 +46,51 @@ func TestQuotas(t *testing.T) {
 		}
 		return text
 	}
+	take := func(all ...message.Message) string {
+		errs, _ := s.Take(t.Context(), all)
+		return full(errs)
+	}
 	const m, u = message.Marketing, message.Utility
-	if got := s.Take(t.Context(), of("globex", m, u)); got != nil {
+	if got, _ := s.Take(t.Context(), of("globex", m, u)); got != nil {
 		t.Errorf("a client without quotas: %v", got)
 	}
-	if got := full(s.Take(t.Context(), append(of("acme", m, m, m, u), of("", u)...))); got != "-;-;marketing.per_month 2;-;-;" {
+	if got := take(append(of("acme", m, m, m, u), of("", u)...)...); got != "-;-;marketing.per_month 2;-;-;" {
 		t.Errorf("the first batch: %s", got)
 	}
-	if got := full(s.Take(t.Context(), of("acme", u, u, u))); got != "-;-;per_day 5;" {
+	refused, back := s.Take(t.Context(), of("acme", u, u, u))
+	if got := full(refused); got != "-;-;per_day 5;" {
 		t.Errorf("the second batch: %s", got)
 	}
-	s.Return(t.Context(), of("acme", m))
-	if got := full(s.Take(t.Context(), of("acme", m, m))); got != "-;per_day 5;" {
+	back([]int{1})
+	if got := take(of("acme", u, u)...); got != "-;per_day 5;" {
 		t.Errorf("after one was taken back: %s", got)
+	}
+}
+
+// TestNextPeriod: what is taken back after its period has ended does not count for the next one, whose messages count all.
+func TestNextPeriod(t *testing.T) {
+	t.Parallel()
+	db, err := store.New(t.Context(), redistest.Client(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := quota.New(db, func(string) (q config.Quotas) {
+		q.PerDay, q.PerMonth = 5, 7
+		return q
+	})
+	all := []message.Message{{Client: "acme", Class: message.Utility}, {Client: "acme", Class: message.Utility}}
+	_, back := s.Take(t.Context(), all)
+	const key = "sluice:quota:{acme}"
+	day, month := time.Now().UTC().Unix()/86400, db.HGet(t.Context(), key, "per_month").Val()
+	if got := db.HGet(t.Context(), key, "per_day").Val(); got != fmt.Sprint(day, " 2") && got != fmt.Sprint(day+1, " 2") {
+		t.Errorf("in the day: %q", got)
+	}
+	db.HSet(t.Context(), key, "per_day", "99999 3") // the next day has begun
+	back([]int{0})
+	if got := db.HGet(t.Context(), key, "per_day").Val(); got != "99999 3" {
+		t.Errorf("in the next day: %q", got)
+	}
+	if got := db.HGet(t.Context(), key, "per_month").Val(); strings.TrimSuffix(month, " 2")+" 1" != got {
+		t.Errorf("in the month: %q, was %q", got, month)
 	}
 }

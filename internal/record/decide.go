@@ -139,7 +139,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if wamid == "" {
 		wamid = r.WAMID
 	}
-	change := message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason, Detail: m.Detail}
+	change := message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason, Detail: m.Detail, Route: m.Route}
 	d.Changes = append(d.Changes, Change{Change: change, Final: r.end(&before, in, attempt)})
 	return r, d
 }

@@ -27,6 +27,7 @@ func (r *Record) AppendEvent(b []byte, at time.Time, c message.Change) []byte {
 		text, _ := json.Marshal(c.Detail) // strings and a number: cannot fail
 		b = append(append(b, `,"error":`...), text...)
 	}
+	b = member(b, "route", string(c.Route))
 	return r.appendContext(append(b, '}'))
 }
 

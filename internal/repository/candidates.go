@@ -66,9 +66,6 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 	out := make([]dispatch.Candidate, len(tasks))
 	for i := range all {
 		out[i] = candidate(&all[i], tasks[i].K, now)
-		if out[i].Template != "" && all[i].Recipient != "" && c.limited(all[i].From) { // groups have no such limit
-			out[i].Person = personOf(all[i].Payload)
-		}
 		if all[i].State == message.Attempting {
 			c.suspect(ids[i])
 		}
@@ -99,36 +96,50 @@ func candidate(r *record.Record, task int, now time.Time) dispatch.Candidate {
 	return c
 }
 
-// persons lets the messages to all names of a person share the pair limit: their recipient is the person. The record of a
-// message that was accepted without an index of recipients has no name of the recipient, only a hash for this number.
+// persons lets the messages to all names of a person share the pair limit and count once for a messaging limit: their recipient is the
+// person. The record of a message that was accepted without an index of recipients has no name of the recipient, only a hash for this
+// number: its recipient stays, and the messaging limit uses the name in the payload.
 func (c *Candidates) persons(ctx context.Context, all []record.Record, out []dispatch.Candidate) {
 	var ask []people.Query
 	var of []int
 	for i := range all {
 		r := &all[i]
-		if out[i].Recipient == (ratelimit.Recipient{}) || len(r.RecipientHash) != len(people.ID{}) {
+		if out[i].Recipient == (ratelimit.Recipient{}) { // it is not sendable, or to a group
 			continue
 		}
-		ask = append(ask, people.Query{Number: r.From, Identity: people.Identity{Hash: people.ID([]byte(r.RecipientHash)), User: message.IsUserID(r.To)}})
-		of = append(of, i)
+		var who people.Identity
+		if len(r.RecipientHash) == len(people.ID{}) {
+			who = people.Identity{Hash: people.ID([]byte(r.RecipientHash)), User: message.IsUserID(r.To)}
+		} else if r.Template != "" && c.limited(r.From) {
+			who = c.people.Identity(recipientIn(r.Payload))
+		}
+		if who != (people.Identity{}) {
+			ask, of = append(ask, people.Query{Number: r.From, Identity: who}), append(of, i)
+		}
 	}
 	persons, err := c.people.Lookup(ctx, ask)
 	if err != nil && ctx.Err() == nil { // Meta's own limit holds in any case
-		c.log.Warn("cannot look up recipients, the pair limit counts each of their names alone for now", "err", err)
+		c.log.Warn("cannot look up recipients, limits count each of their names alone for now", "err", err)
 	}
 	for i, id := range persons {
-		out[of[i]].Recipient = ratelimit.Recipient(id)
+		r, found := &all[of[i]], &out[of[i]]
+		if r.RecipientHash != "" {
+			found.Recipient = ratelimit.Recipient(id)
+		}
+		if r.Template != "" && c.limited(r.From) {
+			found.Person = portfolio.Person(id)
+		}
 	}
 }
 
-// personOf returns the person that a message with a payload counts for under a messaging limit.
-func personOf(payload string) string {
+// recipientIn returns the recipient in a payload.
+func recipientIn(payload string) string {
 	var to struct {
 		To        string `json:"to"`
 		Recipient string `json:"recipient"`
 	}
 	json.Unmarshal([]byte(payload[max(0, strings.IndexByte(payload, '{')):]), &to) // a signature, which may precede it, has no '{'
-	return portfolio.PersonOf(cmp.Or(to.To, to.Recipient))
+	return cmp.Or(to.To, to.Recipient)
 }
 
 func (c *Candidates) suspect(id string) {

@@ -8,6 +8,7 @@ import (
 	"sluice/internal/dispatch"
 	"sluice/internal/message"
 	"sluice/internal/people"
+	"sluice/internal/portfolio"
 	"sluice/internal/ratelimit"
 	"sluice/internal/record"
 	"sluice/internal/redistest"
@@ -21,7 +22,7 @@ type nobody struct{}
 func (nobody) All(context.Context) (map[string]string, error)        { return nil, nil }
 func (nobody) Portfolios(context.Context) (map[string]string, error) { return nil, nil }
 
-// TestOnePairLimit: messages to the phone number and to the user id of a person have one pair limit. Without an index of recipients
+// TestOnePairLimit: messages to the phone number and to the user id of a person have one pair limit, and count once for a messaging limit. Without an index of recipients
 // each has its own, groups have none, and without Redis each name counts alone.
 func TestOnePairLimit(t *testing.T) {
 	t.Parallel()
@@ -36,12 +37,14 @@ func TestOnePairLimit(t *testing.T) {
 	if err := known.Learn(t.Context(), []message.Identities{{Number: number, User: user, Phones: []string{phone[1:]}}}); err != nil {
 		t.Fatal(err)
 	}
-	c := &Candidates{people: known, log: slog.New(slog.DiscardHandler)}
+	c := &Candidates{people: known, limited: func(string) bool { return true }, log: slog.New(slog.DiscardHandler)}
 	to := func(recipient, own, indexed string) record.Record {
-		r := record.Record{Recipient: own, RecipientHash: indexed}
+		r := record.Record{Recipient: own, RecipientHash: indexed, Payload: `MAC{"to":"` + recipient + `"}`}
+		r.Template = "sale/en"
 		r.From, r.To = number, message.Mask(recipient)
 		return r
 	}
+	var counted []portfolio.Person
 	of := func(all ...record.Record) []ratelimit.Recipient {
 		out := make([]dispatch.Candidate, len(all))
 		for i := range out {
@@ -49,8 +52,9 @@ func TestOnePairLimit(t *testing.T) {
 		}
 		c.persons(t.Context(), all, out)
 		found := make([]ratelimit.Recipient, len(all))
+		counted = nil
 		for i := range out {
-			found[i] = out[i].Recipient
+			found[i], counted = out[i].Recipient, append(counted, out[i].Person)
 		}
 		return found
 	}
@@ -63,6 +67,9 @@ func TestOnePairLimit(t *testing.T) {
 	}
 	if string(got[3][:]) != "hash-two" || got[4] != (ratelimit.Recipient{}) {
 		t.Errorf("without an index, and a group: %x, %x", got[3], got[4])
+	}
+	if counted[0] == (portfolio.Person{}) || counted[0] != counted[1] || counted[0] == counted[2] || counted[0] != counted[3] || counted[4] != (portfolio.Person{}) {
+		t.Errorf("for a messaging limit: %x", counted)
 	}
 	server.Kill()
 	if away := of(all...); away[0] != got[0] || away[1] == got[1] || away[1] == (ratelimit.Recipient{}) {

@@ -63,7 +63,7 @@ type poster interface {
 	Reserve(ctx context.Context) (time.Duration, error)
 	Release()
 	// Send gets a connection, calls ready, and writes the request. If ready returns an error it writes nothing.
-	Send(ctx context.Context, number string, body []byte, ready func() error) message.Outcome
+	Send(ctx context.Context, r message.Request, ready func() error) message.Outcome
 }
 
 // rates change the effective rate of a number, for all workers.
@@ -97,9 +97,9 @@ type Hold func(ctx context.Context, number, template string, out message.Outcome
 type Options struct {
 	Worker           string // identifies this process among all workers
 	Policy           func(number string, c message.Class) message.Policy
-	Backoff          func(n int) time.Duration             // the delay after the n-th attempt
-	Attempts         int                                   // counted attempts before a message becomes a dead letter
-	Body             func(message.Attempt) ([]byte, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits and ErrNamedNotSent
+	Backoff          func(n int) time.Duration                      // the delay after the n-th attempt
+	Attempts         int                                            // counted attempts before a message becomes a dead letter
+	Request          func(message.Attempt) (message.Request, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits and ErrNamedNotSent
 	Rates            rates
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
@@ -175,7 +175,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 	var refused error
 	number := a.Message.From
 	var e effect
-	body, err := s.o.Body(a)
+	q, err := s.o.Request(a)
 	switch {
 	case errors.Is(err, message.ErrTampered):
 		s.metrics.tampered.Inc()
@@ -188,7 +188,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
 	default:
 		s.metrics.inflight.WithLabelValues(number).Inc()
-		out = s.poster.Send(context.WithoutCancel(ctx), number, body, func() error {
+		out = s.poster.Send(context.WithoutCancel(ctx), q, func() error {
 			if refused = ready(); refused != nil {
 				return refused
 			}
@@ -203,13 +203,16 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		if refused != nil {
 			return out, message.Move{}, "", refused
 		}
-		s.tracePost(ctx, start, out)
+		s.tracePost(ctx, start, q, out)
 		e = s.applyEffect(context.WithoutCancel(ctx), a, out, probing)
 		if out.Kind == message.Accepted && a.Message.Template != "" && s.o.TemplateSent != nil {
 			s.o.TemplateSent(number, a.Message.Template)
 		}
 	}
 	m = s.decide(a, out, e)
+	if q.Marketing {
+		m.Route = q.Route()
+	}
 	if e.on != "" {
 		// Meta would refuse the other messages too. At the end of the hold one message is sent first: this one, if possible.
 		template := ""
@@ -238,7 +241,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		log = log.With(tracing.ID(a.Message.Trace))
 	}
 	log.Log(ctx, level, "attempt", "message_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
-		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
+		"attempt", a.N, "route", q.Route(), "graph_version", q.Version, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
 		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "cause", out.Err)
 	return out, m, on, nil
 }

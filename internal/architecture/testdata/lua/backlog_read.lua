@@ -45,12 +45,31 @@ local function list_of(shard, number, class, queue, flow)
   if not flow or flow == '' then return queue .. 'pending' end
   return shard .. 'flow:' .. number .. ':' .. class .. ':' .. flow
 end
+-- sets_of are the sorted sets of a flow by virtual time, with their members: that of the clients of its class, and that of the
+-- campaigns of its client. Class counts from 0.
+local function sets_of(shard, number, class, flow)
+  local client, campaign = string.match(flow, '^([^/]*)/?(.*)$')
+  local clients = shard .. 'flows:' .. number .. ':' .. class
+  return clients, client, clients .. ':' .. client, campaign
+end
 -- to_head puts a task at the head of its flow, or of its queue if it has none. Class counts from 0.
 local function to_head(shard, number, class, queue, flow, id)
   redis.call('RPUSH', list_of(shard, number, class, queue, flow), id)
   if flow then
+    local clients, client, campaigns, campaign = sets_of(shard, number, class, flow)
     redis.call('SADD', shard .. 'flows:' .. number, class)
-    redis.call('ZADD', shard .. 'flows:' .. number .. ':' .. class, 'NX', 0, flow)
+    redis.call('ZADD', clients, 'NX', 0, client)
+    redis.call('ZADD', campaigns, 'NX', 0, campaign)
+  end
+end
+-- each_flow calls f with the names of some flows of a class, those that have sent the least, without the one that has no name.
+local function each_flow(shard, number, class, most, f)
+  local clients = shard .. 'flows:' .. number .. ':' .. class
+  for _, client in ipairs(redis.call('ZRANGE', clients, 0, most - 1)) do
+    for _, campaign in ipairs(most > 0 and redis.call('ZRANGE', clients .. ':' .. client, 0, most - 1) or {}) do
+      most = most - 1
+      if client ~= '' or campaign ~= '' then f(client .. '/' .. campaign) end
+    end
   end
 end
 local FLOWS = 100
@@ -102,12 +121,14 @@ local function read(number, configured)
     local queue = queues .. class
     local over = limited and waiting(waits, {'limit'}, c - 1) or 0
     local pending, since, lines = redis.call('LLEN', queue .. 'pending'), oldest(queue, queue .. 'pending', 0), {}
-    for _, flow in ipairs(named[c] and redis.call('ZRANGE', shard .. 'flows:' .. number .. ':' .. (c - 1), 0, FLOWS - 1) or {}) do
-      local list = list_of(shard, number, c - 1, queue, flow)
-      local n = flow ~= '' and redis.call('LLEN', list) or 0
-      if n > 0 then
-        pending, since, lines[#lines + 1] = pending + n, oldest(queue, list, since), n .. '\t' .. flow
-      end
+    if named[c] then
+      each_flow(shard, number, c - 1, FLOWS, function(flow)
+        local list = list_of(shard, number, c - 1, queue, flow)
+        local n = redis.call('LLEN', list)
+        if n > 0 then
+          pending, since, lines[#lines + 1] = pending + n, oldest(queue, list, since), n .. '\t' .. flow
+        end
+      end)
     end
     for _, v in ipairs {
       pending,

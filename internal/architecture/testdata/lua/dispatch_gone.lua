@@ -12,12 +12,31 @@ local function list_of(shard, number, class, queue, flow)
   if not flow or flow == '' then return queue .. 'pending' end
   return shard .. 'flow:' .. number .. ':' .. class .. ':' .. flow
 end
+-- sets_of are the sorted sets of a flow by virtual time, with their members: that of the clients of its class, and that of the
+-- campaigns of its client. Class counts from 0.
+local function sets_of(shard, number, class, flow)
+  local client, campaign = string.match(flow, '^([^/]*)/?(.*)$')
+  local clients = shard .. 'flows:' .. number .. ':' .. class
+  return clients, client, clients .. ':' .. client, campaign
+end
 -- to_head puts a task at the head of its flow, or of its queue if it has none. Class counts from 0.
 local function to_head(shard, number, class, queue, flow, id)
   redis.call('RPUSH', list_of(shard, number, class, queue, flow), id)
   if flow then
+    local clients, client, campaigns, campaign = sets_of(shard, number, class, flow)
     redis.call('SADD', shard .. 'flows:' .. number, class)
-    redis.call('ZADD', shard .. 'flows:' .. number .. ':' .. class, 'NX', 0, flow)
+    redis.call('ZADD', clients, 'NX', 0, client)
+    redis.call('ZADD', campaigns, 'NX', 0, campaign)
+  end
+end
+-- each_flow calls f with the names of some flows of a class, those that have sent the least, without the one that has no name.
+local function each_flow(shard, number, class, most, f)
+  local clients = shard .. 'flows:' .. number .. ':' .. class
+  for _, client in ipairs(redis.call('ZRANGE', clients, 0, most - 1)) do
+    for _, campaign in ipairs(most > 0 and redis.call('ZRANGE', clients .. ':' .. client, 0, most - 1) or {}) do
+      most = most - 1
+      if client ~= '' or campaign ~= '' then f(client .. '/' .. campaign) end
+    end
   end
 end
 -- Removes tasks that do not exist any more from a part of a list. It is for numbers that no worker serves:
@@ -43,8 +62,9 @@ if stay < #entries then redis.call('LREM', list, 0, 'gone') end
 local length = redis.call('LLEN', list)
 if length == 0 and not class then redis.call('SREM', shard .. 'held:' .. number, ARGV[1]) end
 if length == 0 and class and flow ~= '' then
-  local flows = shard .. 'flows:' .. number
-  redis.call('ZREM', flows .. ':' .. class, flow, '')
-  if redis.call('EXISTS', flows .. ':' .. class) == 0 then redis.call('SREM', flows, class) end
+  local clients, client, campaigns, campaign = sets_of(shard, number, class, flow)
+  redis.call('ZREM', campaigns, campaign)
+  if redis.call('EXISTS', campaigns) == 0 then redis.call('ZREM', clients, client, '') end
+  if redis.call('EXISTS', clients) == 0 then redis.call('SREM', shard .. 'flows:' .. number, class) end
 end
 return {stay, length}

@@ -1,0 +1,85 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"sluice/internal/message"
+)
+
+// fakeQuota lets a client have some messages.
+type fakeQuota struct{ most, used int }
+
+func (q *fakeQuota) Take(_ context.Context, all []message.Message) ([]error, func([]int)) {
+	refused := make([]error, len(all))
+	for i := range all {
+		if q.used == q.most {
+			refused[i] = &message.QuotaError{Client: "acme", Quota: "per_day", Limit: q.most}
+			continue
+		}
+		q.used++
+	}
+	return refused, func(places []int) { q.used -= len(places) }
+}
+
+// fakeAccepted knows messages by their keys.
+type fakeAccepted struct {
+	reader
+	acceptor
+	known map[string]bool
+}
+
+func (f fakeAccepted) Progress(_ context.Context, ids []string) ([]message.Record, error) {
+	all := make([]message.Record, len(ids))
+	for i, id := range ids {
+		if f.known[id] {
+			all[i].State = message.Queued
+		}
+	}
+	return all, nil
+}
+
+func (f fakeAccepted) AcceptAll(_ context.Context, all []message.Message) []message.AcceptResult {
+	results := make([]message.AcceptResult, len(all))
+	for i, m := range all {
+		results[i].Duplicate = f.known[m.ID]
+		f.known[m.ID] = true
+	}
+	return results
+}
+
+// TestRepeatedBatchWithinQuota: a batch that repeats messages, in front of new ones, is accepted up to the quota: repeats take nothing.
+func TestRepeatedBatchWithinQuota(t *testing.T) {
+	t.Parallel()
+	f, q := fakeAccepted{known: map[string]bool{}}, &fakeQuota{most: 5}
+	in := &Intake{o: Options{Acceptor: f, Reader: f, Quotas: q}}
+	batch := func(n int) (text string) {
+		var all []message.Message
+		for i := range n {
+			all = append(all, message.Message{ID: fmt.Sprint(i), Key: fmt.Sprint(i), Client: "acme"})
+		}
+		for _, r := range in.acceptAll(t.Context(), all) {
+			switch {
+			case r.Err != nil:
+				text += "x"
+			case r.Duplicate:
+				text += "="
+			default:
+				text += "+"
+			}
+		}
+		return text
+	}
+	for _, c := range []struct {
+		n    int
+		want string
+	}{{4, "++++"}, {7, "====+xx"}, {7, "=====xx"}} {
+		if got := batch(c.n); got != c.want {
+			t.Errorf("a batch of %d: %s, want %s", c.n, got, c.want)
+		}
+	}
+	if q.used != 5 {
+		t.Errorf("used %d of 5", q.used)
+	}
+}
