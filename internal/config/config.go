@@ -70,6 +70,13 @@ type Number struct {
 	TemplateClasses []TemplateClass // for messages whose caller names no class; the first match counts
 }
 
+// Values of Number.Marketing.
+const (
+	MarketingOff      = "off"
+	MarketingFallback = "fallback"
+	MarketingStrict   = "strict"
+)
+
 // Client is a tenant of the installation: numbers and API keys belong to it.
 type Client struct {
 	Name string

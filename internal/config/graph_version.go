@@ -24,19 +24,20 @@ func (v GraphVersions) Of(id, standard string) string {
 			return v.Canary
 		}
 	}
-	return v.usual(standard)
+	return v.Usual(standard)
 }
 
 // All returns the versions that a number uses, that of most messages first. standard is the version of Graph.
 func (v GraphVersions) All(standard string) []string {
-	all := []string{v.usual(standard)}
+	all := []string{v.Usual(standard)}
 	if v.Canary != "" && !slices.Contains(all, v.Canary) {
 		all = append(all, v.Canary)
 	}
 	return all
 }
 
-func (v GraphVersions) usual(standard string) string {
+// Usual returns the version of most messages. standard is the version of Graph.
+func (v GraphVersions) Usual(standard string) string {
 	if v.Version != "" {
 		return v.Version
 	}
@@ -55,24 +56,5 @@ func (d *document) graphCanary(v *GraphVersions) func(string, *yaml.Node) {
 			{key: "version", must: true, read: d.scalar(graphVersion(&v.Canary))},
 			{key: "share", must: true, read: d.scalar(integer(&v.Share, 1, 100))},
 		})
-	}
-}
-
-// Values of Number.Marketing.
-const (
-	MarketingOff      = "off"
-	MarketingFallback = "fallback"
-	MarketingStrict   = "strict"
-)
-
-// optional sets something that is true, false or absent.
-func optional(dst **bool) func(string) error {
-	return func(s string) error {
-		var is bool
-		err := truth(&is)(s)
-		if err == nil {
-			*dst = &is
-		}
-		return err
 	}
 }

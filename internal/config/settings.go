@@ -284,6 +284,18 @@ func truth(dst *bool) func(string) error {
 	}
 }
 
+// optional sets something that is true, false or absent.
+func optional(dst **bool) func(string) error {
+	return func(s string) error {
+		var is bool
+		err := truth(&is)(s)
+		if err == nil {
+			*dst = &is
+		}
+		return err
+	}
+}
+
 func moment(dst *time.Time) func(string) error {
 	return func(s string) error {
 		t, err := time.Parse(time.RFC3339, s)

@@ -129,20 +129,6 @@ func TestTemplateRecipient(t *testing.T) {
 	}
 }
 
-// toUser returns what is wrong with an authentication template to a user id.
-func toUser(t *testing.T) []message.Problem {
-	t.Helper()
-	d := valueOf(t, `{"recipient":"US.13491208655302741918","type":"template","template":{"name":"code","language":{"code":"en"}}}`)
-	return content.CheckTemplate(d, &message.Template{Category: "AUTHENTICATION"})
-}
-
-// forMarketing returns what is wrong with a message for the Marketing Messages API whose template has a category.
-func forMarketing(t *testing.T, category string) []message.Problem {
-	t.Helper()
-	d := valueOf(t, `{"to":"+15551234567","product_policy":"STRICT","type":"template","template":{"name":"sale","language":{"code":"en"}}}`)
-	return content.CheckTemplate(d, &message.Template{Category: category})
-}
-
 // TestTemplateForMarketing: only a template of the category MARKETING goes to the Marketing Messages API.
 func TestTemplateForMarketing(t *testing.T) {
 	t.Parallel()
@@ -173,6 +159,20 @@ func TestWithPolicy(t *testing.T) {
 			t.Errorf("%s\nwant %s", got, want)
 		}
 	}
+}
+
+// forMarketing returns what is wrong with a message for the Marketing Messages API whose template has a category.
+func forMarketing(t *testing.T, category string) []message.Problem {
+	t.Helper()
+	d := valueOf(t, `{"to":"+15551234567","product_policy":"STRICT","type":"template","template":{"name":"sale","language":{"code":"en"}}}`)
+	return content.CheckTemplate(d, &message.Template{Category: category})
+}
+
+// toUser returns what is wrong with an authentication template to a user id.
+func toUser(t *testing.T) []message.Problem {
+	t.Helper()
+	d := valueOf(t, `{"recipient":"US.13491208655302741918","type":"template","template":{"name":"code","language":{"code":"en"}}}`)
+	return content.CheckTemplate(d, &message.Template{Category: "AUTHENTICATION"})
 }
 
 func TestNoTemplate(t *testing.T) {

@@ -253,6 +253,7 @@ func TestRefused(t *testing.T) {
 		}{
 			{"", message.Outcome{Code: 190, Endless: true}, "hold number 1 until released by sluice probe 0s: Access token has expired"},
 			{"sale/en", message.Outcome{Code: 999999, Detail: message.ErrorDetail{Message: "Template is broken"}}, "hold template sale/en of number 1 until 5m0s by sluice probe 30s: Template is broken"},
+			{"sale/en", message.Outcome{Code: 131063, Needs: message.RouteMarketing}, "hold template sale/en of number 1 until 5m0s by sluice probe 30s: Marketing templates disabled on Cloud API: set marketing_messages of the number to fallback or strict"},
 			{"", message.Outcome{Reason: "not JSON"}, "hold number 1 until 5m0s by sluice probe 0s: not JSON"},
 			{"", message.Outcome{Code: 999999}, "hold number 1 until 5m0s by sluice probe 0s: code 999999"},
 		} {

@@ -118,13 +118,10 @@ func (r *Router) version(n config.Number, id string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if time.Now().Before(r.unknown[v]) {
-		return usual(n.Versions, r.o.Version)
+		return n.Versions.Usual(r.o.Version)
 	}
 	return v
 }
-
-// usual returns the version of most messages.
-func usual(v config.GraphVersions, standard string) string { return v.All(standard)[0] }
 
 // Answered returns the outcome of a request as it concerns the message. If Meta refused the route and not the message, and the number
 // allows the other route, the message goes by that one: the outcome is then Transient. It happens once, because later requests with the
@@ -141,7 +138,7 @@ func (r *Router) Answered(q message.Request, out message.Outcome) message.Outcom
 	case message.RouteMessages:
 		other = q.Marketing && !q.Fixed
 	case message.OtherVersion:
-		other = q.Version == n.Versions.Canary && q.Version != usual(n.Versions, r.o.Version)
+		other = q.Version == n.Versions.Canary && q.Version != n.Versions.Usual(r.o.Version)
 	}
 	if !other {
 		return out
