@@ -24,6 +24,7 @@ var Fields = []Field{
 	{"message_template_quality_update", "the quality of templates"},
 	{"message_template_components_update", "templates with other components"},
 	{"template_category_update", "templates with another category"},
+	{"business_capability_update", "the messaging limits of portfolios"},
 	{"phone_number_quality_update", "the throughput of numbers"},
 }
 

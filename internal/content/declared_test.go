@@ -132,9 +132,8 @@ func TestTemplateRecipient(t *testing.T) {
 // TestTemplateForMarketing: only a template of the category MARKETING goes to the Marketing Messages API.
 func TestTemplateForMarketing(t *testing.T) {
 	t.Parallel()
-	d := valueOf(t, `{"to":"+15551234567","product_policy":"STRICT","type":"template","template":{"name":"sale","language":{"code":"en"}}}`)
 	for category, want := range map[string]int{"UTILITY": 1, "MARKETING": 0, "": 0} {
-		problems := content.CheckTemplate(d, &message.Template{Category: category})
+		problems := forMarketing(t, category)
 		if len(problems) != want || want > 0 && (problems[0].Code != "template_category_not_marketing" || problems[0].Path != "product_policy") {
 			t.Errorf("category %q: %+v", category, problems)
 		}
@@ -160,6 +159,13 @@ func TestWithPolicy(t *testing.T) {
 			t.Errorf("%s\nwant %s", got, want)
 		}
 	}
+}
+
+// forMarketing returns what is wrong with a message for the Marketing Messages API whose template has a category.
+func forMarketing(t *testing.T, category string) []message.Problem {
+	t.Helper()
+	d := valueOf(t, `{"to":"+15551234567","product_policy":"STRICT","type":"template","template":{"name":"sale","language":{"code":"en"}}}`)
+	return content.CheckTemplate(d, &message.Template{Category: category})
 }
 
 // toUser returns what is wrong with an authentication template to a user id.
@@ -206,6 +212,7 @@ func TestTemplatesPage(t *testing.T) {
 	add(content.NoTemplate(unknown, nil))
 	add(content.NoTemplate(unknown, []string{"de"}))
 	add(toUser(t))
+	add(forMarketing(t, "UTILITY"))
 	for _, c := range declaredCases() {
 		add(c.problems(t))
 	}

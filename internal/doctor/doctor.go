@@ -115,7 +115,7 @@ type grant struct {
 	err error
 }
 
-// numbers returns all numbers, those of the configuration file first.
+// numbers returns all numbers.
 func (v *visit) numbers() (all []config.Number) {
 	if v.known == nil {
 		return v.Worker.Numbers
@@ -183,6 +183,11 @@ func (v *visit) meta(ctx context.Context) {
 	}
 	var accounts, apps []string
 	numbers := v.numbers()
+	for _, id := range v.o.Numbers {
+		if !slices.ContainsFunc(numbers, func(n config.Number) bool { return n.ID == id }) {
+			v.add("number", id, found(Fail, "is not configured", "correct --phone-number-id, or add the number with `sluice numbers add`"))
+		}
+	}
 	if len(v.o.Numbers) > 0 {
 		numbers = slices.DeleteFunc(numbers, func(n config.Number) bool { return !slices.Contains(v.o.Numbers, n.ID) })
 	}

@@ -20,7 +20,14 @@ func (v *visit) graphAnswers(ctx context.Context) bool {
 		return false
 	}
 	v.add("Graph API", "", found(OK, v.Worker.Graph.BaseURL+" answers", ""))
-	v.add("Graph version", "", graphVersion(v.Worker.Graph.Version, now))
+	versions := []string{v.Worker.Graph.Version}
+	for _, n := range v.numbers() {
+		versions = append(versions, n.Versions.All(v.Worker.Graph.Version)...)
+	}
+	slices.Sort(versions)
+	for _, version := range slices.Compact(versions) {
+		v.add("Graph version", "", graphVersion(version, now))
+	}
 	v.add("clock of Meta", "", skew(now, before, time.Now(), time.Second, "run NTP (chrony, systemd-timesyncd) on this machine"))
 	return true
 }
@@ -28,9 +35,9 @@ func (v *visit) graphAnswers(ctx context.Context) bool {
 // versionSoon is how long before its end a version of the Graph API is worth a warning.
 const versionSoon = 60 * 24 * time.Hour
 
-// graphVersion checks when Meta ends the configured version.
+// graphVersion checks when Meta ends a version.
 func graphVersion(version string, now time.Time) Finding {
-	const fix = "set graph.version to a newer one, and read Meta's changelog of the versions between"
+	const fix = "set graph.version, or graph_version of the number, to a newer one, and read Meta's changelog of the versions between"
 	switch end := cloudapi.VersionEnd(version); {
 	case end.IsZero():
 		return found(OK, version+"; its end is not known", "")

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ func TestFallbackAndPacing(t *testing.T) {
 	w := setup(t, 5, graphsim.Options{Token: "e2e-access-token", Account: graphsim.Account{
 		Templates: []graphsim.Template{{Name: "sale"}, {Name: "sale_2"}, {Name: "news", Paced: true}, {Name: "offer", Paced: true}},
 	}}, "template_sync: 1h")
-	w.worker()
+	worker := w.worker()
 	named := func(name string) map[string]any {
 		return map[string]any{"name": name, "language": map[string]any{"code": "en_US"}}
 	}
@@ -86,5 +87,13 @@ func TestFallbackAndPacing(t *testing.T) {
 	}
 	if e, err := w.api.Explain(t.Context(), without); err != nil || e.Rule != "hold" || e.Until.After(time.Now().Add(24*time.Hour)) {
 		t.Errorf("%+v, %v", e, err)
+	}
+
+	if err := worker.stop(stopLimit); err != nil {
+		t.Error(err)
+	}
+	sent, err := w.redis.admin.HKeys(t.Context(), "sluice:templates:sent:"+numbers[0]).Result()
+	if err != nil || !slices.Contains(sent, "sale_2/en_US") || !slices.Contains(sent, "news/en_US") {
+		t.Errorf("the days of the last messages are stored of %q, %v", sent, err)
 	}
 }
