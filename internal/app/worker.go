@@ -199,7 +199,7 @@ func (w *worker) send() error {
 			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // ExpiresAt would be by the clock of Redis
 		},
 		Rates:            w.controller,
-		Hold:             w.refused,
+		Hold:             w.policy.Refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
 		Siblings:         w.policy.Siblings,
 		Holds:            w.holds.List,
@@ -256,7 +256,7 @@ func pauses(r config.Retry) retry.Pauses {
 func (w *worker) reconcile() {
 	reports := &send.Reports{
 		Backoff: pauses(w.c.Retry).After,
-		Rates:   w.controller, Means: cloudapi.Reported, Hold: w.refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.Log,
+		Rates:   w.controller, Means: cloudapi.Reported, Hold: w.policy.Refused, Full: w.portfolioFull, TemplateAccepted: w.policy.TemplateAccepted, Log: w.Log,
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
 		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: w.directory.Known,
