@@ -63,6 +63,7 @@ type Change struct {
 	Code    int         `json:"code,omitempty"`    // Meta's error code
 	Reason  string      `json:"reason,omitempty"`  // why the message is in this state
 	Error   ErrorDetail `json:"error,omitzero"`    // Meta's own text
+	Route   string      `json:"route,omitempty"`   // marketing_messages: after an attempt that went to Meta's Marketing Messages API
 }
 
 // Final is what became of a message.

@@ -27,6 +27,10 @@ type Message struct {
 	SendAt    time.Time `json:"send_at,omitzero"`    // not before this time, up to 90 days ahead; zero: at once
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // no attempt after this time, up to 90 days ahead; zero: the deadline of the class
 	After     *After    `json:"after,omitempty"`     // send it after another message; nil: it waits for none
+
+	// FallbackTemplate is another template, for a template message: a value that encoding/json writes in the form of the member
+	// template of Meta's message object. Sluice sends it in place of the first one if Meta does not send that. nil: there is none.
+	FallbackTemplate any `json:"fallback_template,omitempty"`
 }
 
 // After makes a message wait until another message of the same number has reached a state. Send that message first.

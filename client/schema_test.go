@@ -47,7 +47,7 @@ var objects = map[string]reflect.Type{
 
 // without are the objects without a type: methods return their one member, or nothing, Meta documents its own form, and a search
 // has fewer members than its request, because List has the others.
-var without = []string{"SearchRequest", "StateList", "UsageList", "NamedCursors", "Acknowledgement", "Cancelled", "MetaMessage"}
+var without = []string{"SearchRequest", "StateList", "UsageList", "NamedCursors", "Acknowledgement", "Cancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage"}
 
 // property is a member of an object in a JSON schema.
 type property struct {
@@ -136,7 +136,7 @@ func form(t reflect.Type) string {
 func (p property) form() string {
 	name := p.Ref[strings.LastIndex(p.Ref, "/")+1:]
 	switch {
-	case name == "MetaMessage":
+	case name == "MetaMessage", name == "FallbackRequest":
 		return ""
 	case name != "":
 		return name

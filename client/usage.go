@@ -12,7 +12,7 @@ type Usage struct {
 	Day           string `json:"day"` // by UTC, like 2026-01-31
 	Client        string `json:"client"`
 	PhoneNumberID string `json:"phone_number_id"` // Meta's id of the sending number
-	Category      string `json:"category"`        // of Taken the class of the messages, of Billed the category that Meta charges for
+	Category      string `json:"category"`        // of Taken the class of the messages, of Billed the category that Meta charges for, like marketing_lite
 	Taken         int    `json:"taken"`           // messages that Meta took
 	Billed        int    `json:"billed"`          // messages that Meta charges for
 }

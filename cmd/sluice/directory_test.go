@@ -42,6 +42,12 @@ func TestDirectoryCommands(t *testing.T) {
 			[]string{"GET /v1/numbers?phone_number_id=" + number + " ", `POST /v1/numbers {"actor":"anna","client":null,"phone_number_id":"` + number + `","rate_limit":20,` + who + `,"revision":9007199254740993,"source":"stored"}`},
 			[]string{"Stored as revision 4."},
 		},
+		"set the route": {
+			append([]string{"numbers", "set", number, "--marketing-messages", "strict", "--message-activity-sharing", "false", "--graph-version", "", "--graph-version-canary", "v27.0=5"}, why...),
+			[]string{`{"numbers":[{"phone_number_id":"` + number + `"}]}`, stored},
+			[]string{"GET /v1/numbers?phone_number_id=" + number + " ", `POST /v1/numbers {"actor":"anna","graph_version":null,"graph_version_canary":{"version":"v27.0","share":5},"marketing_messages":"strict","message_activity_sharing":false,"phone_number_id":"` + number + `",` + who + `}`},
+			nil,
+		},
 		"rotate a token": {
 			append([]string{"numbers", "rotate", number, "--access-token-file", secret}, why...),
 			[]string{stored},

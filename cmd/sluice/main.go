@@ -39,6 +39,7 @@ type cli struct {
 	Hold           holdCmd           `cmd:"" help:"Hold the messages of a number, a template or a tag, or all messages: they are not sent until the hold ends."`
 	Release        releaseCmd        `cmd:"" help:"End exactly one hold: the one that was set for the same number, template, tag, or with --all. Other holds stay. The messages are sent in their order."`
 	Holds          holdsCmd          `cmd:"" help:"List the holds: what is held, since when, why and by which actor, how many messages wait, and what ends the hold."`
+	Templates      templatesCmd      `cmd:"" help:"List the templates of the accounts with their states, and read them from Meta now."`
 	InDoubt        inDoubtCmd        `cmd:"" name:"in-doubt" help:"List messages of which it is unknown whether Meta accepted them, and decide about them."`
 	DeadLetters    deadLettersCmd    `cmd:"" name:"dead-letters" help:"Count and list dead letters: messages that Sluice stopped trying to send."`
 	AwaitingStatus awaitingStatusCmd `cmd:"" name:"awaiting-status" help:"List messages that Meta accepted more than 15 minutes ago and sent no status for."`

@@ -70,6 +70,8 @@ func printRecord(t table, r record.Record) {
 	member("class", string(r.Class))
 	member("type", r.Type)
 	member("template", r.Template)
+	member("fallback template", r.Fallback)
+	member("in place of template", r.Instead)
 	member("to", message.Mask(r.To))
 	member("ref", r.Ref)
 	member("tags", strings.Join(r.Tags, ", "))
@@ -108,6 +110,7 @@ func printRecord(t table, r record.Record) {
 	size("recipient key", r.Recipient)
 	size("recipient hash", r.RecipientHash)
 	size("payload", r.Payload)
+	size("payload with the fallback template", r.Other)
 	t.row("version", fmt.Sprintf("%d, the length in bytes (format %d)", r.Version(), record.Format))
 }
 

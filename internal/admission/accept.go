@@ -56,6 +56,9 @@ func (a *Acceptor) AcceptAll(ctx context.Context, messages []message.Message) []
 			continue
 		}
 		m.Payload = a.signer.Sign(m.ID, m.Payload)
+		if m.Fallback.Template != "" {
+			m.Fallback.Payload = a.signer.Sign(m.ID, m.Fallback.Payload)
+		}
 		enqueue := func(w *store.Writes, at time.Time) error {
 			return a.tasks.Enqueue(w, queue.Task{ID: m.ID, Number: m.From, Class: m.Class, At: at, Flow: m.Flow()})
 		}

@@ -148,15 +148,18 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return book.CountLists(ctx, before.Add(p.DB.ClockOffset()))
 	}})
 	p.Background(func(ctx context.Context) error { return state.Run(ctx, log) })
+	stored := templates.NewStore(p.DB)
 	forOperators := console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: p.operatorKeys(), Numbers: p.directory.Known,
-		Relay:       relay.NewTargets(p.DB, message.Shards(c.Shards), box),
-		Fleet:       state,
-		Directory:   p.entries,
-		Onboarding:  p.onboarding(c.Graph, accounts, templates.NewStore(p.DB)),
-		Accounts:    accounts.All,
-		Rates:       ratelimit.NewController(p.DB, message.Shards(c.Shards), configuredRate(p.directory)),
-		ClockOffset: p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
+		Relay:         relay.NewTargets(p.DB, message.Shards(c.Shards), box),
+		Fleet:         state,
+		Directory:     p.entries,
+		Onboarding:    p.onboarding(c.Graph, accounts, stored),
+		Templates:     catalogue,
+		SyncTemplates: func(ctx context.Context, account string) error { return stored.Want(ctx, account) },
+		Accounts:      accounts.All,
+		Rates:         ratelimit.NewController(p.DB, message.Shards(c.Shards), configuredRate(p.directory)),
+		ClockOffset:   p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	}
 	if err := reports(&forOperators, c.Archive); err != nil {
 		return p, err

@@ -31,11 +31,13 @@ import (
 	"sluice/internal/relay"
 	"sluice/internal/repository"
 	"sluice/internal/retry"
+	"sluice/internal/route"
 	"sluice/internal/secrets"
 	"sluice/internal/send"
 	"sluice/internal/sendtrace"
 	"sluice/internal/signature"
 	"sluice/internal/store"
+	"sluice/internal/templates"
 	"sluice/internal/throughput"
 	"sluice/internal/tokenwatch"
 )
@@ -88,6 +90,9 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		marks:      cloudapi.NewMarks(c.Environment, []byte(c.MarkerKey), []byte(c.SecondMarkerKey)),
 		graph: cloudapi.NewClient(cloudapi.Options{
 			BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: p.directory.Token, Registerer: p.Registry, Identities: persons.Note,
+			Served: func(asked, served string) {
+				log.Warn("Meta serves another version of the Graph API than the configured one, which has probably expired: set a newer one", "graph_version", asked, "served", served)
+			},
 		}),
 	}
 	w.observed = observed.New(p.DB, shards)
@@ -107,7 +112,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		Numbers: p.directory.Numbers, Working: reader.Working, Shards: shards, Token: p.directory.Token, QualityChanged: w.throughput.Ask, Log: log,
 	})
 	if slices.Contains(c.Roles, config.RoleSend) {
-		if err := w.send(); err != nil {
+		if err := w.send(ctx); err != nil {
 			p.Close()
 			return nil, err
 		}
@@ -172,7 +177,7 @@ func (w *worker) profile(ctx context.Context, number string) (observed.Profile, 
 
 // send adds the parts that send messages, and the sweeper. The sweeper ends after the last attempt, because it
 // writes the heartbeats of this worker.
-func (w *worker) send() error {
+func (w *worker) send(ctx context.Context) error {
 	c, log := w.c, w.Log
 	traced, err := sendtrace.Open(os.Getenv(sendtrace.Env))
 	if err != nil {
@@ -183,24 +188,30 @@ func (w *worker) send() error {
 		Numbers: w.directory.Numbers, Token: w.directory.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Store: w.observed.SetTokens, Registerer: w.Registry, Log: log,
 	})
 	recorder := w.observed.NewRecorder(w.name, log)
-	sender := send.New(w.book, watchedGraph{w.graph, w.directory.Token, watch.Answered, recorder.Add}, send.Options{
+	sent := templates.NewSent(templates.NewStore(w.DB), log)
+	catalogue := newCatalogue(ctx, w.DB, log)
+	routes := route.New(route.Options{Number: w.directory.Number, Version: c.Graph.Version, Category: catalogue.Class, Log: log, Registerer: w.Registry})
+	sender := send.New(w.book, watchedGraph{w.graph, w.directory.Token, watch.Answered, recorder.Add, routes.Answered}, send.Options{
 		Worker:   w.name,
 		Policy:   policies(w.directory),
 		Backoff:  pauses(c.Retry).After,
 		Attempts: c.Retry.Attempts,
-		Body: func(a message.Attempt) ([]byte, error) {
+		Request: func(a message.Attempt) (q message.Request, err error) {
 			object, err := signer.Verify(a.ID, a.Payload)
 			if err != nil {
-				return nil, err
+				return q, err
 			}
 			if object, err = w.translated(a.Message.From, object); err != nil {
-				return nil, err
+				return q, err
 			}
-			return cloudapi.Body(object, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // ExpiresAt would be by the clock of Redis
+			q = routes.Request(a.Message, object)
+			q.Body, err = cloudapi.Body(q.Body, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // ExpiresAt would be by the clock of Redis
+			return q, err
 		},
 		Rates:            w.controller,
 		Hold:             w.policy.Refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
+		TemplateSent:     sent.Note,
 		Siblings:         w.policy.Siblings,
 		Holds:            w.holds.List,
 		LostWrites:       w.policy.LostWrites,
@@ -212,13 +223,14 @@ func (w *worker) send() error {
 		Log:              log,
 		Registerer:       w.Registry,
 	})
+	tasks := queue.NewClient(w.DB, w.shards)
+	messages := repository.New(w.book, tasks)
+	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
 	candidates := repository.NewCandidates(w.DB, w.book, w.people, w.shards, w.limits.Applies, log, w.Registry)
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
-		Handler: handler(sender, traced), Candidates: candidates.Of, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
+		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
 	})
-	tasks := queue.NewClient(w.DB, w.shards)
-	messages := repository.New(w.book, tasks)
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(w.directory),
 		Shards: w.shards, Workers: w.book, Open: w.book, Changes: w.book, Requeue: messages.Requeue, LostTasks: messages.WithoutTask, Holds: w.holds.List,
@@ -228,7 +240,7 @@ func (w *worker) send() error {
 		Log: log, Registerer: w.Registry,
 	}
 	w.Work(server.Run)
-	w.Background(sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, w.removeLeaving)
+	w.Background(catalogue.Run, sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, sent.Run, w.removeLeaving)
 	sender.Serve(w.directory.Numbers()...)
 	w.directory.Subscribe(func(c directory.Changes) {
 		sender.Serve(c.Added...)

@@ -86,6 +86,7 @@ func TestScripts(t *testing.T) {
 	events.New(db, shards, events.Options{})
 	holds.New(db, shards, log)
 	directory.NewStore(directory.StoreOptions{DB: db})
+	directory.NewRegistrations(db)
 	ratelimit.NewController(db, shards, configured)
 	people.New(db, people.Options{Shards: shards})
 	queue.NewClient(db, shards)

@@ -49,6 +49,7 @@ type Entry struct {
 	From       Source        // where Meta reports it
 	Endless    bool          // with Kind Held: the fault is permanent until an operator corrects it
 	RetryAfter time.Duration // the minimum wait before the next attempt; 0: by the schedule of retries
+	Needs      message.Route // the route that the message needs, if it is on another one, or message.OtherVersion; empty: the route is not the cause
 }
 
 // Name returns the code as a text: "131026", "100/33", "200-299". It is "other" for an entry without a code.

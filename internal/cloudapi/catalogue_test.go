@@ -12,14 +12,13 @@ import (
 // want has the decision for every code that can come from sending. It is independent of the catalogue.
 var want = map[message.Kind][]int{
 	message.Throttled: {4, 17, 341, 613, 80007, 80008, 130429, 131056, 131208, 2494100},
-	message.Transient: {134101},
 	message.Held: {
 		0, 3, 10, 33, 102, 104, 190, 200, 232, 299, 368, 803, 131005, 131031, 131037, 131042, 131045, 131048,
-		131064, 132001, 132007, 132015, 132016, 132068, 132069, 133006, 133010, 134102, 139200, 141002, 141006,
+		131061, 131063, 131064, 132001, 132007, 132015, 132016, 132068, 132069, 133006, 133010, 134101, 134102, 139200, 141002, 141006, 2500,
 	},
 	message.Refused: {
 		100, 506, 1026, 130403, 130472, 130497, 131002, 131008, 131009, 131014, 131020, 131021, 131026, 131030,
-		131041, 131043, 131044, 131047, 131049, 131050, 131051, 131052, 131053, 131055, 131061, 131062, 131063, 131203, 131207,
+		131041, 131043, 131044, 131047, 131049, 131050, 131051, 131052, 131053, 131055, 131062, 131203, 131207,
 		132000, 132005, 132008, 132012, 132018, 134011, 134100, 134103, 135000, 137000, 138009, 138017, 138038, 2494191,
 	},
 	message.ServerError: {131057, 1, 2, 131000, 131016, 133004},
@@ -54,6 +53,19 @@ func TestEveryCodeIsClassified(t *testing.T) {
 	for _, e := range cloudapi.Catalogue() {
 		if !seen[e.Code] {
 			t.Errorf("%s is in the catalogue but not in this test", e.Name())
+		}
+	}
+}
+
+// TestRoutes: the codes of messages that are on the wrong route name the right one.
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	routes := map[int]message.Route{
+		131055: message.RouteMessages, 134100: message.RouteMessages, 131061: message.RouteMarketing, 131063: message.RouteMarketing, 2500: message.OtherVersion,
+	}
+	for _, e := range cloudapi.Catalogue() {
+		if got := cloudapi.Classify(400, nil, graphError(e.Code, "")).Needs; e.Subcode == 0 && got != routes[e.Code] {
+			t.Errorf("code %d needs the route %q, want %q", e.Code, got, routes[e.Code])
 		}
 	}
 }
@@ -124,7 +136,7 @@ func TestWhatAFailedStatusMeans(t *testing.T) {
 // neither holds nothing.
 func TestWhatIsHeld(t *testing.T) {
 	t.Parallel()
-	templates := []int{132001, 132007, 132015, 132016, 132068, 132069, 134102, 141002}
+	templates := []int{131061, 131063, 134101, 132001, 132007, 132015, 132016, 132068, 132069, 134102, 141002}
 	for kind, codes := range want {
 		for _, code := range codes {
 			var want message.HoldOn
@@ -189,11 +201,11 @@ func TestCommonMistakes(t *testing.T) {
 		{131048, "Spam rate limit hit", message.Held, cloudapi.ScopeNumber},                              // about the number
 		{131049, "Meta chose not to deliver", message.Refused, cloudapi.ScopeRecipient},                  // about the recipient
 		{131057, "Account in maintenance mode", message.ServerError, cloudapi.ScopeNumber},
-		{131063, "Marketing templates disabled on Cloud API", message.Refused, cloudapi.ScopeMessage}, //
-		{132015, "Template is paused", message.Held, cloudapi.ScopeTemplate},                          //
-		{132012, "Template parameter format mismatch", message.Refused, cloudapi.ScopeMessage},        //
-		{131042, "Business eligibility payment issue", message.Held, cloudapi.ScopeNumber},            //
-		{139200, "Direct Send access blocked", message.Held, cloudapi.ScopeMessage},                   // templates are sent
+		{131063, "Marketing templates disabled on Cloud API", message.Held, cloudapi.ScopeTemplate}, //
+		{132015, "Template is paused", message.Held, cloudapi.ScopeTemplate},                        //
+		{132012, "Template parameter format mismatch", message.Refused, cloudapi.ScopeMessage},      //
+		{131042, "Business eligibility payment issue", message.Held, cloudapi.ScopeNumber},          //
+		{139200, "Direct Send access blocked", message.Held, cloudapi.ScopeMessage},                 // templates are sent
 	}
 	for _, tt := range tests {
 		e, ok := cloudapi.Lookup(tt.code)

@@ -117,6 +117,7 @@ func refused(status int, header http.Header, g graphError) (message.Outcome, Ent
 		Hold:       holdOn(e),
 		Endless:    e.Endless,
 		Unknown:    !known && (e.Kind == message.Refused || e.Kind == message.Held),
+		Needs:      e.Needs,
 		RetryAfter: retryAfter(e, header),
 		Reason:     reason,
 		Detail:     detail,

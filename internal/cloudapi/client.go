@@ -21,7 +21,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sluice/internal/content"
 	"sluice/internal/message"
 	"sluice/internal/version"
 )
@@ -55,11 +54,16 @@ type Options struct {
 	Registerer prometheus.Registerer               // nil: the metrics are not registered
 	// Identities is called with the names of a recipient that Meta's answer has, if it has several. It must not block. May be nil.
 	Identities func(message.Identities)
+	// Served is called when Meta answers with another version of the Graph API than the one of the request, once for each pair of
+	// versions. It must not block. May be nil.
+	Served func(asked, served string)
 }
 
 // Client sends messages. It never retries. It is safe for concurrent use.
 type Client struct {
-	base      string
+	root      string // the base URL with a slash
+	version   string // of requests that name none
+	base      string // root, version and a slash
 	token     func(string) (string, error)
 	timeout   time.Duration
 	transport *http.Transport
@@ -70,8 +74,9 @@ type Client struct {
 
 // NewClient returns a client. It opens no connections.
 func NewClient(o Options) *Client {
+	root, standard := strings.TrimRight(cmp.Or(o.BaseURL, DefaultBaseURL), "/")+"/", cmp.Or(o.Version, DefaultVersion)
 	return &Client{
-		base:    strings.TrimRight(cmp.Or(o.BaseURL, DefaultBaseURL), "/") + "/" + cmp.Or(o.Version, DefaultVersion) + "/",
+		root: root, version: standard, base: root + standard + "/",
 		token:   o.Token,
 		timeout: cmp.Or(o.Timeout, DefaultTimeout),
 		transport: &http.Transport{
@@ -91,7 +96,7 @@ func NewClient(o Options) *Client {
 		},
 		names:    o.Identities,
 		attempts: make(chan struct{}, maxAttempts),
-		metrics:  newMetrics(o.Registerer),
+		metrics:  newMetrics(o.Registerer, standard, o.Served),
 	}
 }
 
@@ -125,8 +130,8 @@ func (c *Client) Reserve(ctx context.Context) (time.Duration, error) {
 // Release ends the reservation of an attempt.
 func (c *Client) Release() { <-c.attempts }
 
-// Send makes one attempt to send a message: one POST of body (see Body) to /{version}/{number}/messages, or to
-// marketing_messages if the message is for the Marketing Messages API. It gets a
+// Send makes one attempt to send a message: one POST of its body (see Body) to /{version}/{number}/messages, or to
+// marketing_messages if the request says so. It gets a
 // connection, calls ready, and then writes the request at once. ready blocks until the request may be written. If it
 // returns an error, nothing is written. If ready is nil, Send writes the request as soon as it has a connection. Send
 // blocks for at most Options.Timeout, and for the time of ready.
@@ -135,19 +140,20 @@ func (c *Client) Release() { <-c.attempts }
 // that, everything that ends the attempt before a complete answer is NoAnswer, also the end of ctx. To get an answer
 // instead of an in-doubt message at a stop, pass a context that the stop does not end. Classify decides about a
 // complete answer.
-func (c *Client) Send(ctx context.Context, number string, body []byte, ready func() error) message.Outcome {
-	token, err := c.tokenOf(number)
+func (c *Client) Send(ctx context.Context, r message.Request, ready func() error) message.Outcome {
+	r.Version = cmp.Or(r.Version, c.version)
+	token, err := c.tokenOf(r.Number)
 	if err != nil {
 		c.metrics.failed("other")
 		return message.Outcome{Kind: message.Held, Hold: message.HoldNumber, Reason: "token", Err: err}
 	}
 	g := gate{ready: ready}
 	start := time.Now()
-	out, code := c.post(ctx, number, token, body, &g)
+	out, code := c.post(ctx, r, token, &g)
 	if g.refused != nil {
 		return out // no request was made
 	}
-	c.metrics.observe(ctx, out.Kind, time.Since(start)-g.waited)
+	c.metrics.observe(ctx, r, out.Kind, time.Since(start)-g.waited)
 	if out.Kind != message.Accepted {
 		c.metrics.failed(code)
 	}
@@ -197,17 +203,13 @@ func (c *Client) tokenOf(number string) (string, error) {
 }
 
 // post makes the request. It also returns the label for the metric of errors, unless the outcome is Accepted.
-func (c *Client) post(ctx context.Context, number, token string, body []byte, g *gate) (message.Outcome, string) {
+func (c *Client) post(ctx context.Context, r message.Request, token string, g *gate) (message.Outcome, string) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(i httptrace.GotConnInfo) { g.connected(i.Conn) },
 	})
-	path := "/messages"
-	if content.ForMarketing(body) {
-		path = "/marketing_messages"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+number+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.root+r.Version+"/"+r.Number+"/"+string(r.Route()), bytes.NewReader(r.Body))
 	if err != nil {
 		return message.Outcome{Kind: message.Held, Hold: message.HoldNumber, Reason: "base_url", Err: errors.New("graph base URL cannot be used")}, "other"
 	}
@@ -230,6 +232,7 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte, g 
 		return notSent(ctx, err), "other"
 	}
 	defer resp.Body.Close()
+	c.metrics.served(r.Version, resp.Header.Get("Facebook-Api-Version"))
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil { // an incomplete answer proves nothing, whatever its status
 		return noAnswer(ctx, err), "other"
@@ -239,7 +242,7 @@ func (c *Client) post(ctx context.Context, number, token string, body []byte, g 
 	}
 	out, entry := classify(resp.StatusCode, resp.Header, answer)
 	if out.Kind == message.Accepted && c.names != nil {
-		if who, ok := answered(number, bytes.TrimSpace(answer)); ok {
+		if who, ok := answered(r.Number, bytes.TrimSpace(answer)); ok {
 			c.names(who)
 		}
 	}

@@ -2,9 +2,11 @@ package cloudapi_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +35,7 @@ func TestSendIsMetasRequest(t *testing.T) {
 	}})
 	defer c.Close()
 
-	out := c.Send(t.Context(), number, []byte(body), nil)
+	out := c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil)
 	if out != (message.Outcome{Kind: message.Accepted, WAMID: "wamid.HBgL"}) {
 		t.Fatalf("outcome %+v", out)
 	}
@@ -41,7 +43,7 @@ func TestSendIsMetasRequest(t *testing.T) {
 		t.Errorf("%s %s, %q, token of %s", got.Method, got.RequestURI, sent, asked)
 	}
 	marketing := `{"messaging_product":"whatsapp","product_policy":"STRICT","to":"+1"}`
-	if c.Send(t.Context(), number, []byte(marketing), nil); got.RequestURI != "/v26.0/"+number+"/marketing_messages" || sent != marketing {
+	if c.Send(t.Context(), message.Request{Number: number, Version: "v27.0", Marketing: true, Body: []byte(marketing)}, nil); got.RequestURI != "/v27.0/"+number+"/marketing_messages" || sent != marketing {
 		t.Errorf("%s, %q", got.RequestURI, sent)
 	}
 	if got.Header.Get("Authorization") != "Bearer "+token || got.Header.Get("Content-Type") != "application/json" || got.Header.Get("User-Agent") != version.UserAgent || !strings.HasPrefix(version.UserAgent, "sluice/") {
@@ -52,6 +54,69 @@ func TestSendIsMetasRequest(t *testing.T) {
 			t.Errorf("header %s makes net/http retry a POST by itself", name)
 		}
 	}
+}
+
+// TestServedVersion: attempts are counted by version and route, up to a number of versions. An answer of another version than the one of the
+// request is counted, and reported once.
+func TestServedVersion(t *testing.T) {
+	t.Parallel()
+	served := "v25.0"
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Facebook-Api-Version", served)
+		io.WriteString(w, `{"messages":[{"id":"wamid.HBgL"}]}`)
+	}))
+	defer srv.Close()
+	reg, reported := prometheus.NewRegistry(), []string{}
+	c := cloudapi.NewClient(cloudapi.Options{
+		BaseURL: srv.URL, Version: "v25.0", Token: func(string) (string, error) { return token, nil }, Registerer: reg,
+		Served: func(asked, served string) { reported = append(reported, asked+" "+served) },
+	})
+	defer c.Close()
+	send := func(version string, marketing bool) {
+		c.Send(t.Context(), message.Request{Number: number, Version: version, Marketing: marketing, Body: []byte(body)}, nil)
+	}
+	send("", false)
+	send("v21.0", true)
+	send("v21.0", true)
+	served = "not a version"
+	send("v25.0", false)
+	for i := range 40 {
+		send(fmt.Sprintf("v%d.0", 30+i), false)
+	}
+	if !slices.Equal(reported, []string{"v21.0 v25.0"}) {
+		t.Errorf("reported %q", reported)
+	}
+	counts := counted(t, reg)
+	for name, want := range map[string]float64{
+		"sluice_graph_requests_total v25.0 accepted messages":           2,
+		"sluice_graph_requests_total v21.0 accepted marketing_messages": 2,
+		"sluice_graph_requests_total other accepted messages":           22,
+		"sluice_graph_version_mismatches_total v21.0 v25.0":             2,
+	} {
+		if counts[name] != want {
+			t.Errorf("%s: %v, want %v", name, counts[name], want)
+		}
+	}
+}
+
+// counted returns the values of counters, by name and labels.
+func counted(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			counts[name] = m.GetCounter().GetValue()
+		}
+	}
+	return counts
 }
 
 // Meta quotes a token that it cannot read. The text of an outcome, which callers see, does not have it.
@@ -65,7 +130,7 @@ func TestOutcomeHasNoToken(t *testing.T) {
 		defer srv.Close()
 		c := cloudapi.NewClient(cloudapi.Options{BaseURL: srv.URL, Token: func(string) (string, error) { return token, nil }})
 		defer c.Close()
-		out := c.Send(t.Context(), number, []byte(body), nil)
+		out := c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil)
 		if out.Code != 190 || out.Detail.Message != "Malformed access token ACCESS_TOKEN_REMOVED" {
 			t.Errorf("HTTP %d: %+v", status, out)
 		}
@@ -145,7 +210,7 @@ func TestOutcomes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c, posts := setup(t, func(w http.ResponseWriter, r *http.Request) { tt.handler(t, w, r) })
-			out := c.Send(t.Context(), number, []byte(body), nil)
+			out := c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil)
 			if out.Kind != tt.kind || out.Reason != tt.reason || out.WAMID != "" {
 				t.Errorf("%+v, want %q, %q", out, tt.kind, tt.reason)
 			}
@@ -175,7 +240,7 @@ func TestNoTokenNothingSent(t *testing.T) {
 		c, posts := setup(t, func(http.ResponseWriter, *http.Request) {}, func(o *cloudapi.Options) {
 			o.Token = func(string) (string, error) { return tt.token, tt.err }
 		})
-		out := c.Send(t.Context(), tt.number, []byte(body), nil)
+		out := c.Send(t.Context(), message.Request{Number: tt.number, Body: []byte(body)}, nil)
 		if out.Kind != message.Held || out.Reason != "token" || posts.Load() != 0 {
 			t.Errorf("%s: %+v, %d posts", tt.name, out, posts.Load())
 		}
@@ -210,11 +275,11 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%d series of durations at the start", n)
 	}
 
-	c.Send(t.Context(), number, []byte(body), nil)
+	c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil)
 	answer = graphError(999999, "")
-	c.Send(t.Context(), number, []byte(body), nil)
+	c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil)
 	answer = []byte(`{"error":{"code":100,"error_subcode":33}}`)
-	c.Send(t.Context(), number, []byte(body), nil)
+	c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil)
 	for code, want := range map[string]float64{"200-299": 1, "other": 1, "100/33": 1, "100": 0} {
 		if got := counter(t, reg, code); got != want {
 			t.Errorf("code %q counted %v times, want %v", code, got, want)

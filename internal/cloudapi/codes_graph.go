@@ -129,6 +129,12 @@ var graphCodes = []Entry{
 		Kind:    message.Refused, Scope: ScopeRecipient, From: FromWebhook,
 	},
 	{
+		Code: 2500, Title: "Unknown path components",
+		Meaning: "Meta does not know the version of the Graph API, or the path, of the request.",
+		Advice:  "Correct graph.version, or graph_version of the number. Sluice then sends the waiting messages by itself. A canary with such a version is not used.",
+		Status:  400, Kind: message.Held, Scope: ScopeNumber, From: FromAnswer, Needs: message.OtherVersion,
+	},
+	{
 		Code: 80007, Title: "Rate limit issues",
 		Meaning: "The WhatsApp Business Account has used up its calls.",
 		Advice:  "Nothing for this message. Find the other program that calls the Graph API with this app so often.",

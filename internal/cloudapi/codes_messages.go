@@ -184,9 +184,9 @@ var messageCodes = []Entry{
 	},
 	{
 		Code: 131055, Title: "Method not allowed",
-		Meaning: "The endpoint accepts only marketing templates, or the number is set up for SIP.",
-		Advice:  "Send this message through the other endpoint.",
-		Status:  400, Kind: message.Refused, Scope: ScopeMessage, From: FromAnswer,
+		Meaning: "The Marketing Messages API accepts only templates of the category MARKETING; or the number is set up for SIP calls.",
+		Advice:  "Remove product_policy from this message, or give a template of the category MARKETING. If the setting marketing_messages of the number chose the route, Sluice sends it through the Cloud API by itself.",
+		Status:  400, Kind: message.Refused, Scope: ScopeMessage, From: FromAnswer, Needs: message.RouteMessages,
 	},
 	// Meta asks for waits of 4^n seconds: https://developers.facebook.com/docs/whatsapp/cloud-api/overview#pair-rate-limits
 	{
@@ -205,8 +205,8 @@ var messageCodes = []Entry{
 	{
 		Code: 131061, Title: "Max-price template not supported here",
 		Meaning: "A template with a maximum price is sent only through the Marketing Messages API.",
-		Advice:  "Send it through the Marketing Messages API, or use a template without a maximum price.",
-		Kind:    message.Refused, Scope: ScopeMessage, From: FromAnswer,
+		Advice:  "Set marketing_messages of the number to fallback or strict: Sluice then sends the waiting messages through the Marketing Messages API. Or use a template without a maximum price.",
+		Kind:    message.Held, Scope: ScopeTemplate, From: FromAnswer, Needs: message.RouteMarketing,
 	},
 	{
 		Code: 131062, Title: "BSUID recipient not supported",
@@ -217,8 +217,8 @@ var messageCodes = []Entry{
 	{
 		Code: 131063, Title: "Marketing templates disabled on Cloud API",
 		Meaning: "The account sends marketing templates only through the Marketing Messages API.",
-		Advice:  "Allow marketing on the Cloud API in the account's settings.",
-		Kind:    message.Refused, Scope: ScopeMessage, From: FromAnswer,
+		Advice:  "Set marketing_messages of the number to fallback or strict: Sluice then sends the waiting messages through the Marketing Messages API. Or allow marketing on the Cloud API in the account's settings.",
+		Kind:    message.Held, Scope: ScopeTemplate, From: FromAnswer, Needs: message.RouteMarketing,
 	},
 	{
 		Code: 131064, Title: "Messaging limit",

@@ -28,7 +28,7 @@ func TestHang(t *testing.T) {
 	t.Run("no answer", func(t *testing.T) {
 		t.Parallel()
 		c, posts := setup(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, short)
-		out := c.Send(t.Context(), number, []byte(body), nil)
+		out := c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil)
 		if out.Kind != message.NoAnswer || out.Reason != "timeout" || !errors.Is(out.Err, context.DeadlineExceeded) {
 			t.Errorf("%+v", out)
 		}
@@ -42,7 +42,7 @@ func TestHang(t *testing.T) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		}, short)
-		out := c.Send(t.Context(), number, []byte(body), nil)
+		out := c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil)
 		if out.Kind != message.NoAnswer || out.Reason != "timeout" {
 			t.Errorf("%+v", out)
 		}
@@ -56,10 +56,10 @@ func TestContext(t *testing.T) {
 		cancel()
 		<-r.Context().Done()
 	})
-	if out := c.Send(ctx, number, []byte(body), nil); out.Kind != message.NoAnswer || out.Reason != "cancelled" {
+	if out := c.Send(ctx, message.Request{Number: number, Body: []byte(body)}, nil); out.Kind != message.NoAnswer || out.Reason != "cancelled" {
 		t.Errorf("cancelled while running: %+v", out)
 	}
-	if out := c.Send(ctx, number, []byte(body), nil); out.Kind != message.Transient || out.Reason != "no_connection" {
+	if out := c.Send(ctx, message.Request{Number: number, Body: []byte(body)}, nil); out.Kind != message.Transient || out.Reason != "no_connection" {
 		t.Errorf("cancelled before: %+v", out)
 	}
 	if posts.Load() != 1 {
@@ -101,7 +101,7 @@ func TestNoConnection(t *testing.T) {
 	}
 	for _, tt := range tests {
 		c := cloudapi.NewClient(cloudapi.Options{BaseURL: tt.url, Token: func(string) (string, error) { return token, nil }})
-		out := c.Send(t.Context(), number, []byte(body), nil)
+		out := c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil)
 		c.Close()
 		if out.Kind != message.Transient || out.Reason != tt.reason || out.Err == nil {
 			t.Errorf("%s: %+v, want reason %q", tt.name, out, tt.reason)
@@ -125,10 +125,10 @@ func TestReusedConnectionDies(t *testing.T) {
 		}
 		hijack(t, w, "", false)
 	})
-	if out := c.Send(t.Context(), number, []byte(body), nil); out.Kind != message.Accepted {
+	if out := c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil); out.Kind != message.Accepted {
 		t.Fatalf("first: %+v", out)
 	}
-	if out := c.Send(t.Context(), number, []byte(body), nil); out.Kind != message.NoAnswer {
+	if out := c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil); out.Kind != message.NoAnswer {
 		t.Errorf("second: %+v", out)
 	}
 	if n := posts.Load(); n != 2 {
@@ -180,7 +180,7 @@ func TestNothingLeavesUnready(t *testing.T) {
 	late := errors.New("late")
 	refuse := func() {
 		t.Helper()
-		out := c.Send(t.Context(), number, []byte(body), func() error { return late })
+		out := c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, func() error { return late })
 		if out.Kind != message.Transient || out.Reason != "not_sent" || out.Err != late {
 			t.Errorf("%+v", out)
 		}
@@ -189,7 +189,7 @@ func TestNothingLeavesUnready(t *testing.T) {
 	if came := <-read; came != "" {
 		t.Errorf("a new connection had %q", came)
 	}
-	if out := c.Send(t.Context(), number, []byte(body), nil); out.Kind != message.Accepted {
+	if out := c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, nil); out.Kind != message.Accepted {
 		t.Fatalf("%+v", out)
 	}
 	refuse()
@@ -212,7 +212,7 @@ func TestReadyIsAskedWithAConnection(t *testing.T) {
 	c := cloudapi.NewClient(cloudapi.Options{BaseURL: "http://" + refused.Addr().String(), Token: func(string) (string, error) { return token, nil }})
 	defer c.Close()
 	asked := false
-	if out := c.Send(t.Context(), number, []byte(body), func() error { asked = true; return nil }); out.Reason != "dial" || asked {
+	if out := c.Send(t.Context(), message.Request{Number: number, Body: []byte(body)}, func() error { asked = true; return nil }); out.Reason != "dial" || asked {
 		t.Errorf("%+v, asked: %t", out, asked)
 	}
 }

@@ -115,6 +115,7 @@ type Number struct {
 	Throughput struct {
 		Level string `json:"level"` // "STANDARD", "HIGH"
 	} `json:"throughput"`
+	Limit     string   `json:"whatsapp_business_manager_messaging_limit"` // of its portfolio: "TIER_10K"
 	Callbacks struct { // where Meta sends its webhooks
 		App     string `json:"application"`
 		Account string `json:"whatsapp_business_account"` // empty: there is no override
@@ -133,6 +134,15 @@ type Number struct {
 		} `json:"entities"`
 	} `json:"health_status"`
 }
+
+// Registered reports whether the number is registered for the Cloud API and in a state in which it sends. Meta may flag a number
+// that still sends.
+func (n Number) Registered() bool {
+	return n.Platform == "CLOUD_API" && (n.Status == "CONNECTED" || n.Status == "FLAGGED")
+}
+
+// CanSend reports whether Meta sends messages of the number.
+func (n Number) CanSend() bool { return n.Registered() && n.Health.CanSend != "BLOCKED" }
 
 // Account returns the id of the WhatsApp Business Account of the number, from the health status. It is empty if it
 // is unknown.
@@ -157,7 +167,7 @@ func (c *Client) Number(ctx context.Context, number string) (Number, error) {
 	var n Number
 	token, err := c.tokenOf(number)
 	if err == nil {
-		err = c.get(ctx, token, number+"?fields=status,quality_rating,name_status,platform_type,account_mode,is_on_biz_app,throughput,webhook_configuration,health_status", &n)
+		err = c.get(ctx, token, number+"?fields=status,quality_rating,name_status,platform_type,account_mode,is_on_biz_app,throughput,whatsapp_business_manager_messaging_limit,webhook_configuration,health_status", &n)
 	}
 	return n, err
 }

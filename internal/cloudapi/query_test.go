@@ -39,13 +39,13 @@ var questions = map[string]struct {
 }{
 	"number": {
 		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Number(ctx, "100") },
-		"/v25.0/100?fields=status,quality_rating,name_status,platform_type,account_mode,is_on_biz_app,throughput,webhook_configuration,health_status", "Bearer " + token,
+		"/v25.0/100?fields=status,quality_rating,name_status,platform_type,account_mode,is_on_biz_app,throughput,whatsapp_business_manager_messaging_limit,webhook_configuration,health_status", "Bearer " + token,
 		`{"id":"100","status":"CONNECTED","quality_rating":"GREEN","name_status":"APPROVED","platform_type":"CLOUD_API","account_mode":"LIVE","is_on_biz_app":true,
 		"throughput":{"level":"HIGH"},"health_status":{"can_send_message":"BLOCKED","entities":[{"entity_type":"WABA","id":"1","can_send_message":"BLOCKED",
 		"errors":[{"error_code":141006,"error_description":"no card","possible_solution":"add one"}]}]}}`,
-		"{Status:CONNECTED Quality:GREEN NameStatus:APPROVED Platform:CLOUD_API Mode:LIVE OnBizApp:true Throughput:{Level:HIGH} Callbacks:{App: Account: Number:} " +
+		"{Status:CONNECTED Quality:GREEN NameStatus:APPROVED Platform:CLOUD_API Mode:LIVE OnBizApp:true Throughput:{Level:HIGH} Limit: Callbacks:{App: Account: Number:} " +
 			"Health:{CanSend:BLOCKED Entities:[{Type:WABA ID:1 Errors:[{Code:141006 What:no card Solution:add one}]}]}}",
-		"{Status: Quality: NameStatus: Platform: Mode: OnBizApp:false Throughput:{Level:} Callbacks:{App: Account: Number:} Health:{CanSend: Entities:[]}}",
+		"{Status: Quality: NameStatus: Platform: Mode: OnBizApp:false Throughput:{Level:} Limit: Callbacks:{App: Account: Number:} Health:{CanSend: Entities:[]}}",
 	},
 	"profile": {
 		func(ctx context.Context, c *cloudapi.Client) (any, error) { return c.Profile(ctx, "100") },

@@ -120,6 +120,11 @@ func (c *Client) set(ctx context.Context, number, path string, body any) error {
 	if err != nil {
 		return err
 	}
+	return c.change(ctx, token, path, body)
+}
+
+// change makes a POST with a JSON body, which may be nil, and reads whether it succeeded.
+func (c *Client) change(ctx context.Context, token, path string, body any) (err error) {
 	var text []byte
 	if body != nil {
 		if text, err = json.Marshal(body); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/message"
 	"sluice/internal/tracetest"
 	"sluice/internal/tracing"
 )
@@ -36,7 +37,7 @@ func TestTraced(t *testing.T) {
 	defer c.Close()
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
 	ctx, _ := tracer.Continue(t.Context(), "00-"+trace+"-00f067aa0ba902b7-01", "attempt", tracing.Consumer, time.Time{})
-	c.Send(ctx, number, []byte(body), nil)
+	c.Send(ctx, message.Request{Number: number, Body: []byte(body)}, nil)
 	for _, name := range []string{"Traceparent", "Tracestate", "Baggage"} {
 		if v := got.Get(name); v != "" {
 			t.Errorf("Meta got %s: %s", name, v)

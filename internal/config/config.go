@@ -63,8 +63,19 @@ type Number struct {
 
 	TokenFile string // file with the access token; empty: none
 
+	Marketing string        // which product_policy messages of marketing templates have: MarketingOff, also when empty, MarketingFallback or MarketingStrict
+	Sharing   *bool         // message_activity_sharing of these messages; nil: Meta's default
+	Versions  GraphVersions // of the Graph API
+
 	TemplateClasses []TemplateClass // for messages whose caller names no class; the first match counts
 }
+
+// Values of Number.Marketing.
+const (
+	MarketingOff      = "off"
+	MarketingFallback = "fallback"
+	MarketingStrict   = "strict"
+)
 
 // Client is a tenant of the installation: numbers and API keys belong to it.
 type Client struct {

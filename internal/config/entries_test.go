@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -24,6 +25,41 @@ func TestParseEntries(t *testing.T) {
 		`numbers: [{phone_number_id: "7", classes: {authentication: {in_doubt_window: 5s}}}]`: "in_doubt_window of class authentication of number 7: is 5s and in_doubt_policy is resend: the first request may still be running then. Set in_doubt_window to 30s or more, or in_doubt_policy to park",
 		`[]`: "x:1: must be a mapping with the keys api_keys, apps, clients, numbers",
 		``:   "x: is empty",
+	} {
+		if _, mistakes := ParseEntries("x", []byte(text), nil); len(mistakes) != 1 || mistakes[0].Error() != want {
+			t.Errorf("%s: %v, want %s", text, mistakes, want)
+		}
+	}
+}
+
+// TestGraphVersions: a number has its own version or that of all, and a canary is for its share of the messages, whole messages only.
+func TestGraphVersions(t *testing.T) {
+	t.Parallel()
+	e, mistakes := ParseEntries("", []byte(`{"numbers": [{"phone_number_id": "7", "marketing_messages": "strict", "message_activity_sharing": false,
+"graph_version": "v24.0", "graph_version_canary": {"version": "v27.0", "share": 5}}, {"phone_number_id": "8", "graph_version_canary": {"version": "v25.0", "share": 100}}]}`), nil)
+	if len(mistakes) > 0 || len(e.Numbers) != 2 {
+		t.Fatalf("%+v, %v", e, mistakes)
+	}
+	n := e.Numbers[0]
+	if n.Marketing != MarketingStrict || n.Sharing == nil || *n.Sharing || n.Versions != (GraphVersions{"v24.0", "v27.0", 5}) {
+		t.Errorf("%+v", n)
+	}
+	for want, got := range map[string][]string{
+		"[v24.0 v27.0]": n.Versions.All("v25.0"), "[v25.0]": e.Numbers[1].Versions.All("v25.0"), "[v26.0]": GraphVersions{}.All("v26.0"),
+	} {
+		if fmt.Sprint(got) != want {
+			t.Errorf("%v, want %s", got, want)
+		}
+	}
+	if v := e.Numbers[1].Versions.Of("any", "v26.0"); v != "v25.0" {
+		t.Errorf("of a canary for all messages: %s", v)
+	}
+	for text, want := range map[string]string{
+		`numbers: [{phone_number_id: "7", marketing_messages: on}]`:                           `x:1: numbers[0].marketing_messages: "on" is none of off, fallback, strict`,
+		`numbers: [{phone_number_id: "7", message_activity_sharing: yes}]`:                    `x:1: numbers[0].message_activity_sharing: "yes" is neither true nor false`,
+		`numbers: [{phone_number_id: "7", graph_version: "27"}]`:                              `x:1: numbers[0].graph_version: "27" is not a version like v25.0`,
+		`numbers: [{phone_number_id: "7", graph_version_canary: {version: v27.0, share: 0}}]`: `x:1: numbers[0].graph_version_canary.share: "0" is not a whole number from 1 to 100`,
+		`numbers: [{phone_number_id: "7", graph_version_canary: {version: v27.0}}]`:           `x:1: numbers[0].graph_version_canary.share: is missing`,
 	} {
 		if _, mistakes := ParseEntries("x", []byte(text), nil); len(mistakes) != 1 || mistakes[0].Error() != want {
 			t.Errorf("%s: %v, want %s", text, mistakes, want)

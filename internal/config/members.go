@@ -41,6 +41,22 @@ func (d *document) ofNumber(one *number) []member {
 			doc: "What the producer does with a message of a type or an interactive kind that this version of Sluice does not know. `pass`: accept it without a check, with a warning in the answer. `refuse`: refuse it.",
 		},
 		{
+			key: "marketing_messages", def: "`off`", read: d.scalar(oneOf(&one.Marketing, MarketingOff, MarketingFallback, MarketingStrict)),
+			doc: "Whether messages of marketing templates go to Meta's Marketing Messages API. `off`: no. `fallback`: yes, and Meta may send them with the Cloud API instead. `strict`: yes, and only so. See [marketing.md](marketing.md).",
+		},
+		{
+			key: "message_activity_sharing", def: "Meta's", read: d.scalar(optional(&one.Sharing)),
+			doc: "`true` or `false`: whether Meta may use what recipients do with these messages to improve the delivery of your ads and messages.",
+		},
+		{
+			key: "graph_version", def: "`graph.version`", read: d.scalar(graphVersion(&one.Versions.Version)),
+			doc: "Version of the Graph API with which the number sends, like `v25.0`.",
+		},
+		{
+			key: "graph_version_canary", read: d.graphCanary(&one.Versions),
+			doc: "Another version for a share of the messages, in percent: `{version: v27.0, share: 5}`. See [graph-versions.md](graph-versions.md).",
+		},
+		{
 			key: "classes", read: d.classes(&one.Classes),
 			doc: "Settings of `classes` that are different for this number.",
 		},

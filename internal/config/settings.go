@@ -64,7 +64,7 @@ func (v *values) settings(program string) []setting {
 		},
 		{key: "shards", def: "16", help: "number of shards, fixed at the first start of an installation", more: "1 to 256.", set: integer(&v.Shards, 1, 256)},
 		{key: "graph.base_url", name: "GRAPH_BASE_URL", def: "https://graph.facebook.com", help: "base URL of Meta's Graph API", more: "For tests: the address of the simulator.", set: baseURL(&v.Graph.BaseURL)},
-		{key: "graph.version", name: "GRAPH_API_VERSION", def: "v25.0", help: "version of the Graph API", set: pattern(&v.Graph.Version, `v[0-9]{1,3}\.[0-9]{1,2}`, "a version like v25.0")},
+		{key: "graph.version", name: "GRAPH_API_VERSION", def: "v25.0", help: "version of the Graph API", set: graphVersion(&v.Graph.Version), more: "A number can have its own, and a canary: [graph-versions.md](graph-versions.md)."},
 		{
 			key: "marker_key_file", use: "worker", path: true, help: "file with the key that signs the marker of each message", set: text(&v.markerKeyFile),
 			more: "The worker needs it, or the variable `SLUICE_MARKER_KEY`. At least 16 bytes; `openssl rand -hex 32` makes one. All workers of an installation must have the same key: a worker with another key refuses to start. See [changing the key](#changing-the-marker-key).",
@@ -281,6 +281,18 @@ func truth(dst *bool) func(string) error {
 		}
 		*dst = s == "true"
 		return nil
+	}
+}
+
+// optional sets something that is true, false or absent.
+func optional(dst **bool) func(string) error {
+	return func(s string) error {
+		var is bool
+		err := truth(&is)(s)
+		if err == nil {
+			*dst = &is
+		}
+		return err
 	}
 }
 

@@ -56,27 +56,30 @@ type auditStore interface {
 
 // Options are what a Console works with. All but People, Personal, Limits, Archived, Reports and the last four are required.
 type Options struct {
-	Holds       holds
-	Lists       lists
-	Messages    mover
-	Audit       auditStore
-	Relay       relayTargets
-	Fleet       numbers
-	Directory   entries
-	Onboarding  onboarder
-	Accounts    func(ctx context.Context) (map[string]string, error) // the WhatsApp Business Accounts that are known, by phone number id
-	Rates       rates
-	People      names                                 // nil: there is no index of recipients
-	Personal    personal                              // of the people
-	Limits      limits                                // of the people; nil: there are none
-	Archived    archived                              // of the people; nil: there is no archive
-	Reports     reports                               // of the archive; nil: there is no archive
-	Keys        httpapi.Keys                          // keys with httpapi.ScopeConsole may read, those with httpapi.ScopeAdmin may act
-	Numbers     func(number string) bool              // whether a phone number id is configured
-	ClockOffset func() time.Duration                  // how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
-	Explain     func(code int) (title, advice string) // explains Meta's error codes; nil: groups have the code only
-	Log         *slog.Logger                          // nil: no log
-	Registerer  prometheus.Registerer                 // nil: the metrics are not exported
+	Holds      holds
+	Lists      lists
+	Messages   mover
+	Audit      auditStore
+	Relay      relayTargets
+	Fleet      numbers
+	Directory  entries
+	Onboarding onboarder
+	Templates  templates
+	// SyncTemplates lets workers read the templates of an account from Meta.
+	SyncTemplates func(ctx context.Context, account string) error
+	Accounts      func(ctx context.Context) (map[string]string, error) // the WhatsApp Business Accounts that are known, by phone number id
+	Rates         rates
+	People        names                                 // nil: there is no index of recipients
+	Personal      personal                              // of the people
+	Limits        limits                                // of the people; nil: there are none
+	Archived      archived                              // of the people; nil: there is no archive
+	Reports       reports                               // of the archive; nil: there is no archive
+	Keys          httpapi.Keys                          // keys with httpapi.ScopeConsole may read, those with httpapi.ScopeAdmin may act
+	Numbers       func(number string) bool              // whether a phone number id is configured
+	ClockOffset   func() time.Duration                  // how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
+	Explain       func(code int) (title, advice string) // explains Meta's error codes; nil: groups have the code only
+	Log           *slog.Logger                          // nil: no log
+	Registerer    prometheus.Registerer                 // nil: the metrics are not exported
 }
 
 // storeTimeout bounds the calls of the store for one request.
@@ -96,9 +99,9 @@ func New(o Options) *Console {
 	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, the kind of an entry of the directory with -set or -remove, number-drain, number-cancel, import, reencrypt, onboard, registration, person-export, person-delete.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, the kind of an entry of the directory with -set or -remove, number-drain, number-cancel, import, reencrypt, onboard, registration, template-sync, person-export, person-delete.",
 	}, []string{"action"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbOnboard, message.VerbRegistration, message.VerbPersonExport, message.VerbPersonDelete} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbOnboard, message.VerbRegistration, message.VerbTemplates, message.VerbPersonExport, message.VerbPersonDelete} {
 		orders.WithLabelValues(verb)
 	}
 	for _, verb := range directoryVerbs() {

@@ -81,6 +81,8 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"reencryptDirectory":      {"/v1/directory/reencrypt", `{` + signed + `}`},
 		"onboard":                 {"/v1/onboarding", `{"app":"main","waba_id":"10",` + number + `,` + signed + `}`},
 		"changeRegistration":      {"/v1/numbers/" + ours + "/registration", `{"action":"deregister",` + signed + `}`},
+		"listTemplates":           {"/v1/templates?waba_id=11", ""},
+		"syncTemplates":           {"/v1/templates/sync", `{"waba_id":"11",` + signed + `}`},
 		"setRate":                 {"/v1/numbers/" + ours + "/rate", `{"rate":5,` + signed + `}`},
 	}
 	var slow sync.WaitGroup
@@ -145,6 +147,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			})
 			if strings.Contains(pattern, "/relay/") && method == "POST" {
 				call(strings.Replace(g.path, "/crm/", "/nosuch/", 1), "wide", body(), nil)
+			}
+			if name == "syncTemplates" { // the account of another client
+				call(g.path, "admin", strings.NewReader(strings.Replace(g.body, "11", "22", 1)), nil)
 			}
 			if name == "deletePerson" {
 				d.store.open[queued] = message.Open{ID: queued, State: message.Queued}

@@ -233,6 +233,7 @@ type testConsole struct {
 
 	directory  *fakeDirectory
 	onboarding *fakeOnboarding
+	synced     []string // the accounts whose templates were ordered
 	c          *console.Console
 	keys       map[string]string // tokens by scope, and "wide" for all numbers
 }
@@ -251,7 +252,11 @@ func setup(t *testing.T) *testConsole {
 	add("wide", httpapi.ScopeAdmin, httpapi.AllNumbers)
 	d.fleet, d.directory = &fakeFleet{fakeStore: d.store}, &fakeDirectory{fakeStore: d.store}
 	d.c = console.New(console.Options{
-		Fleet: d.fleet, Rates: rateSetter{d.fleet}, Directory: d.directory, Onboarding: d.onboarding,
+		Fleet: d.fleet, Rates: rateSetter{d.fleet}, Directory: d.directory, Onboarding: d.onboarding, Templates: catalogue(),
+		SyncTemplates: func(_ context.Context, account string) error {
+			d.synced = append(d.synced, account)
+			return d.store.err
+		},
 		Accounts: func(context.Context) (map[string]string, error) {
 			return map[string]string{ours: "11", theirs: "22", "1": "33"}, d.store.err
 		},

@@ -20,6 +20,7 @@ var (
 	templateDisabled     = declaredRule(Invalid, "template_disabled", "Meta has disabled the template because of its quality.", "Use another template.")
 	templateNotApproved  = declaredRule(Invalid, "template_not_approved", "The template is not approved.", "Wait for the approval in the WhatsApp Manager, or use another template.")
 	templateToUser       = declaredRule(Invalid, "template_recipient_invalid", "Meta sends authentication templates to phone numbers only.", "Give the phone number of the recipient in to.")
+	templateNoMarketing  = declaredRule(Invalid, "template_category_not_marketing", "The Marketing Messages API sends templates of the category MARKETING only.", "Remove product_policy, or use the path messages; or give a template of the category MARKETING.")
 	templateCount        = declaredRule(Invalid, "template_parameter_count", "The component has another number of parameters than the template.", "Give one parameter for each variable of the template.")
 	templateNameMissing  = declaredRule(Invalid, "template_parameter_name_missing", "The parameters of this template have names.", "Give each parameter its parameter_name.")
 	templateNameUnknown  = declaredRule(Invalid, "template_parameter_name_unknown", "The template has no variable of this name.", "Use the names of the template's variables.")
@@ -83,6 +84,9 @@ func (n node) checkDeclared(t *message.Template) {
 	if authentication && !n.get("to").present() && n.get("recipient").present() {
 		n.get("recipient").refuse(templateToUser)
 	}
+	if policy := n.get("product_policy"); policy.present() && t.Category != "" && t.Category != "MARKETING" {
+		policy.refuseAs(templateNoMarketing, templateNoMarketing.Detail+" The category of this one is "+t.Category+".", templateNoMarketing.Fix)
+	}
 	if t.Parts == nil {
 		return
 	}
@@ -91,6 +95,11 @@ func (n node) checkDeclared(t *message.Template) {
 	if authentication {
 		d.checkCode()
 	}
+}
+
+// IsUnsendable reports whether problems of CheckTemplate are that Meta does not send messages of the template now.
+func IsUnsendable(problems []message.Problem) bool {
+	return len(problems) == 1 && slices.Contains([]string{templatePaused.Code, templateDisabled.Code, templateNotApproved.Code}, problems[0].Code)
 }
 
 // declared compares components with those of a template.

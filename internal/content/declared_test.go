@@ -1,18 +1,29 @@
 package content_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"sluice/internal/content"
+	"sluice/internal/golden"
 	"sluice/internal/jsondoc"
 	"sluice/internal/message"
 )
 
-// TestDeclaredTemplates: a message that does not fit its template is refused with the field and Meta's code, and one that fits
-// passes.
-func TestDeclaredTemplates(t *testing.T) {
-	t.Parallel()
+// declaredCase is a message with some components and the template that it is for.
+type declaredCase struct {
+	name       string
+	t          message.Template
+	components string
+	path, code string // of the problem; code empty: it passes
+	meta       int
+}
+
+func declaredCases() []declaredCase {
 	const (
 		body   = `{"type":"body","parameters":[{"type":"text","text":"Jo"},{"type":"text","text":"5"}]}`
 		named  = `{"type":"body","parameters":[{"type":"text","parameter_name":"first_name","text":"Jo"}]}`
@@ -34,13 +45,7 @@ func TestDeclaredTemplates(t *testing.T) {
 		{Header: "IMAGE", Buttons: []message.TemplateButton{{Type: "URL", Variable: true}}}, {Header: "IMAGE", Buttons: []message.TemplateButton{{Type: "URL", Variable: true}}},
 	}}
 	otp := &message.TemplateParts{Body: []string{"1"}, Buttons: []message.TemplateButton{{Type: "OTP"}}}
-	for _, tt := range []struct {
-		name       string
-		t          message.Template
-		components string
-		path, code string // code empty: it passes
-		meta       int
-	}{
+	return []declaredCase{
 		{"all parameters", message.Template{Parts: two}, body, "", "", 0},
 		{"unknown parts", message.Template{}, image, "", "", 0},
 		{"a new status", message.Template{Status: "GLOWING", Parts: two}, body, "", "", 0},
@@ -78,14 +83,27 @@ func TestDeclaredTemplates(t *testing.T) {
 		{"two codes", message.Template{Category: "AUTHENTICATION", Parts: otp}, code("123456", "654321"), "template.components[1].parameters[0].text", "template_code_mismatch", 132018},
 		{"a long code", message.Template{Category: "AUTHENTICATION", Parts: otp}, code("1234567890123456", "1234567890123456"), "template.components[0].parameters[0].text", "template_code_too_long", 132018},
 		{"a code without its button", message.Template{Category: "AUTHENTICATION", Parts: otp}, strings.Split(code("1", "1"), `,{"type":"button"`)[0], "template.components", "template_button_missing", 131008},
-	} {
+	}
+}
+
+// problems returns what is wrong with the message, which is valid by itself.
+func (c declaredCase) problems(t *testing.T) []message.Problem {
+	t.Helper()
+	d := valueOf(t, `{"to":"+15551234567","type":"template","template":{"name":"sale","language":{"code":"en"},"components":[`+c.components+`]}}`)
+	if _, problems := content.Check(d); len(problems) > 0 {
+		t.Fatalf("the message itself: %+v", problems)
+	}
+	return content.CheckTemplate(d, &c.t)
+}
+
+// TestDeclaredTemplates: a message that does not fit its template is refused with the field and Meta's code, and one that fits
+// passes.
+func TestDeclaredTemplates(t *testing.T) {
+	t.Parallel()
+	for _, tt := range declaredCases() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := valueOf(t, `{"to":"+15551234567","type":"template","template":{"name":"sale","language":{"code":"en"},"components":[`+tt.components+`]}}`)
-			if _, problems := content.Check(d); len(problems) > 0 {
-				t.Fatalf("the message itself: %+v", problems)
-			}
-			problems := content.CheckTemplate(d, &tt.t)
+			problems := tt.problems(t)
 			if tt.code == "" {
 				if len(problems) > 0 {
 					t.Errorf("%+v", problems)
@@ -105,11 +123,56 @@ func TestDeclaredTemplates(t *testing.T) {
 // TestTemplateRecipient: an authentication template goes to a phone number, not to a user id.
 func TestTemplateRecipient(t *testing.T) {
 	t.Parallel()
-	d := valueOf(t, `{"recipient":"US.13491208655302741918","type":"template","template":{"name":"code","language":{"code":"en"}}}`)
-	problems := content.CheckTemplate(d, &message.Template{Category: "AUTHENTICATION"})
+	problems := toUser(t)
 	if len(problems) != 1 || problems[0].Code != "template_recipient_invalid" || problems[0].Path != "recipient" {
 		t.Errorf("%+v", problems)
 	}
+}
+
+// TestTemplateForMarketing: only a template of the category MARKETING goes to the Marketing Messages API.
+func TestTemplateForMarketing(t *testing.T) {
+	t.Parallel()
+	for category, want := range map[string]int{"UTILITY": 1, "MARKETING": 0, "": 0} {
+		problems := forMarketing(t, category)
+		if len(problems) != want || want > 0 && (problems[0].Code != "template_category_not_marketing" || problems[0].Path != "product_policy") {
+			t.Errorf("category %q: %+v", category, problems)
+		}
+	}
+	if code, _ := content.MetaCode("template_category_not_marketing"); code != 134100 {
+		t.Errorf("Meta's code is %d", code)
+	}
+}
+
+// TestWithPolicy: a stored message with a policy is one for the Marketing Messages API, with all its members.
+func TestWithPolicy(t *testing.T) {
+	t.Parallel()
+	stored, err := content.Payload([]byte(`{"type":"template","template":{"name":"sale"}}`), "+15551234567")
+	if err != nil {
+		t.Fatal(err)
+	}
+	no := false
+	for want, sharing := range map[string]*bool{
+		`{"messaging_product":"whatsapp","product_policy":"STRICT","to":"+15551234567","type":"template","template":{"name":"sale"}}`:                                  nil,
+		`{"messaging_product":"whatsapp","product_policy":"STRICT","message_activity_sharing":false,"to":"+15551234567","type":"template","template":{"name":"sale"}}`: &no,
+	} {
+		if got := content.WithPolicy(stored, content.StrictPolicy, sharing); string(got) != want || !content.ForMarketing(got) || content.ForMarketing(stored) {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+}
+
+// forMarketing returns what is wrong with a message for the Marketing Messages API whose template has a category.
+func forMarketing(t *testing.T, category string) []message.Problem {
+	t.Helper()
+	d := valueOf(t, `{"to":"+15551234567","product_policy":"STRICT","type":"template","template":{"name":"sale","language":{"code":"en"}}}`)
+	return content.CheckTemplate(d, &message.Template{Category: category})
+}
+
+// toUser returns what is wrong with an authentication template to a user id.
+func toUser(t *testing.T) []message.Problem {
+	t.Helper()
+	d := valueOf(t, `{"recipient":"US.13491208655302741918","type":"template","template":{"name":"code","language":{"code":"en"}}}`)
+	return content.CheckTemplate(d, &message.Template{Category: "AUTHENTICATION"})
 }
 
 func TestNoTemplate(t *testing.T) {
@@ -131,4 +194,49 @@ func valueOf(t *testing.T, object string) jsondoc.Value {
 		t.Fatal(err)
 	}
 	return d.Root()
+}
+
+// TestTemplatesPage: docs/templates.md has a table of all that a message with a known template is refused for, with the member and
+// what to do.
+func TestTemplatesPage(t *testing.T) {
+	t.Parallel()
+	members := map[string][]string{} // by code
+	add := func(problems []message.Problem) {
+		for _, p := range problems {
+			if path := "`" + index.ReplaceAllString(p.Path, "[]") + "`"; !slices.Contains(members[p.Code], path) {
+				members[p.Code] = append(members[p.Code], path)
+			}
+		}
+	}
+	unknown := valueOf(t, `{"to":"+15551234567","type":"template","template":{"name":"sale","language":{"code":"en"}}}`)
+	add(content.NoTemplate(unknown, nil))
+	add(content.NoTemplate(unknown, []string{"de"}))
+	add(toUser(t))
+	add(forMarketing(t, "UTILITY"))
+	for _, c := range declaredCases() {
+		add(c.problems(t))
+	}
+	table := "| what is refused | member | code | Meta's code | what to do |\n| --- | --- | --- | --- | --- |\n"
+	for _, r := range content.Rules() {
+		if !r.Declared {
+			continue
+		}
+		if members[r.Code] == nil {
+			t.Errorf("no case for %s", r.Code)
+		}
+		meta, _ := content.MetaCode(r.Code)
+		table += fmt.Sprintf("| %s | %s | `%s` | %d | %s |\n", r.Detail, strings.Join(members[r.Code], ", "), r.Code, meta, r.Fix)
+	}
+	path := filepath.Join("..", "..", "docs", "templates.md")
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mark = "<!-- The table is made from internal/content by: make docs -->\n\n"
+	before, rest, found := strings.Cut(string(page), mark)
+	_, after, _ := strings.Cut(rest, "\n\n")
+	if !found {
+		t.Fatalf("%s has no line %s", path, mark)
+	}
+	golden.File(t, path, []byte(before+mark+table+"\n"+after))
 }

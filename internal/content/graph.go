@@ -52,6 +52,7 @@ var metaCodes = map[string]metaCode{
 	"template_paused":                        {132015, false},
 	"template_disabled":                      {132016, false},
 	"template_recipient_invalid":             {131062, false},
+	"template_category_not_marketing":        {134100, false},
 	"template_parameter_count":               {132000, false},
 	"template_parameter_name_missing":        {132012, false},
 	"template_parameter_name_unknown":        {132012, false},

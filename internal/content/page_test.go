@@ -12,7 +12,7 @@ import (
 	"sluice/internal/golden"
 )
 
-//go:generate go test . -run TestMessagesPage -update
+//go:generate go test . -run "Test(Messages|Templates)Page" -update
 
 // docs/messages.md is the examples and the rules, written out for callers.
 func TestMessagesPage(t *testing.T) {

@@ -30,6 +30,7 @@ type Directory struct {
 
 	mu          sync.Mutex
 	subscribers []func(Changes)
+	hidden      map[string]bool // entries of the file that an operator removed, and that the log has named
 }
 
 // Changes are the phone number ids of numbers that were added, changed in any way, and removed.
@@ -52,10 +53,23 @@ func (d *Directory) Load(ctx context.Context) error {
 	d.replace(c)
 	for _, e := range d.store.o.File.entries().list() {
 		if one := c.entries[e.Kind()][e.ID()]; one.removed {
-			d.log.Warn("an entry of the configuration file is not used, because an operator removed it at run time", "entry", string(e.Kind())+" "+e.ID())
+			d.warnHidden(string(e.Kind()) + " " + e.ID())
 		}
 	}
 	return nil
+}
+
+// warnHidden says in the log, once, that an entry of the file is not used.
+func (d *Directory) warnHidden(entry string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.hidden == nil {
+		d.hidden = map[string]bool{}
+	}
+	if !d.hidden[entry] {
+		d.hidden[entry] = true
+		d.log.Warn("an entry of the configuration file is not used, because an operator removed it at run time", "entry", entry)
+	}
 }
 
 // Run reads the revision of the stored entries every second, and the entries when it changed, until ctx ends. It returns nil.
@@ -262,6 +276,15 @@ func (d *Directory) Quotas(client string) config.Quotas { return d.now.Load().cl
 func (d *Directory) App(name string) (config.App, bool) {
 	a, ok := d.now.Load().apps[name]
 	return a, ok
+}
+
+// Apps returns all apps with their secrets, by name.
+func (d *Directory) Apps() (all []config.App) {
+	now := d.now.Load()
+	for _, name := range slices.Sorted(maps.Keys(now.apps)) {
+		all = append(all, now.apps[name])
+	}
+	return all
 }
 
 // snapshot is what is known at a moment. It does not change.

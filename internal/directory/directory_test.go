@@ -311,6 +311,7 @@ func TestExportAndImport(t *testing.T) {
 	in.put(s, directory.Client{Name: "shop", Note: "a: \"note\""}, nil, 0)
 	in.put(s, directory.Number{
 		PhoneNumberID: "1", Display: "+15551234567", RateLimit: 9, Client: "shop", TokenFile: "/no/such/file",
+		Marketing: "strict", Sharing: new(bool), GraphVersion: "v24.0", GraphCanary: &directory.GraphCanary{Version: "v27.0", Share: 5},
 		Classes: map[string]directory.Class{"utility": {Deadline: "90s"}}, TemplateClasses: []directory.TemplateClass{{Name: "otp_*", Class: "authentication"}},
 	}, directory.Secrets{directory.SecretAccessToken: token}, 0)
 	in.put(s, directory.APIKey{Name: "k", SHA256: strings.Repeat("ab", 32), Numbers: []string{"1"}, Scopes: []string{"admin"}, Expires: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)}, nil, 0)
@@ -323,8 +324,12 @@ func TestExportAndImport(t *testing.T) {
 	if err != nil || len(done.Added)+len(done.Changed) > 0 || len(done.Unchanged) != 4 {
 		t.Errorf("%+v, %v:\n%s", done, err, yaml)
 	}
-	if got, err := in.process(s).Token("1"); got != token || err != nil {
+	d := in.process(s)
+	if got, err := d.Token("1"); got != token || err != nil {
 		t.Errorf("after an import the token is %q, %v", got, err)
+	}
+	if n, _ := d.Number("1"); n.Marketing != config.MarketingStrict || n.Sharing == nil || n.Versions != (config.GraphVersions{Version: "v24.0", Canary: "v27.0", Share: 5}) {
+		t.Errorf("%+v", n)
 	}
 	_, err = s.Import(t.Context(), "x.yaml", []byte("clients: [{name: new}]\nnumbers:\n- {phone_number_id: \"2\", rate_limit: 0}\n- {phone_number_id: \"3\", client: missing}\n"), change)
 	invalid, ok := errors.AsType[*directory.InvalidError](err)

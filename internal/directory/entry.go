@@ -202,7 +202,10 @@ func indexOf(c config.Entries) index {
 }
 
 func numberOf(c config.Number) Number {
-	n := Number{PhoneNumberID: c.ID, Display: c.Display, TokenFile: c.TokenFile, RateLimit: c.Rate, UnknownTypes: c.Unknown, Client: c.Client, SharedWith: c.Shared}
+	n := Number{PhoneNumberID: c.ID, Display: c.Display, TokenFile: c.TokenFile, RateLimit: c.Rate, UnknownTypes: c.Unknown, Client: c.Client, SharedWith: c.Shared, Marketing: c.Marketing, Sharing: c.Sharing, GraphVersion: c.Versions.Version}
+	if c.Versions.Canary != "" {
+		n.GraphCanary = &GraphCanary{c.Versions.Canary, c.Versions.Share}
+	}
 	if c.Learn {
 		n.RateLimit = 0
 	}

@@ -73,12 +73,22 @@ type Number struct {
 	TokenFile       string           `json:"token_file,omitempty" doc:"File with the access token, an absolute path that each worker can read. A stored access token wins."`
 	RateLimit       int              `json:"rate_limit,omitempty" doc:"Messages per second, 1 to 10000. Without it Sluice uses the throughput that Meta reports."`
 	UnknownTypes    string           `json:"unknown_types,omitempty" doc:"pass or refuse: what happens to a message of a type that this version of Sluice does not know."`
+	Marketing       string           `json:"marketing_messages,omitempty" doc:"off, fallback or strict: whether messages of marketing templates go to Meta's Marketing Messages API, and with which product_policy."`
+	Sharing         *bool            `json:"message_activity_sharing,omitempty" doc:"Meta's message_activity_sharing of these messages. Absent: Meta's default."`
+	GraphVersion    string           `json:"graph_version,omitempty" doc:"Version of the Graph API with which the number sends, like v25.0. Absent: the one of the configuration."`
+	GraphCanary     *GraphCanary     `json:"graph_version_canary,omitempty" doc:"Another version of the Graph API for a share of the messages."`
 	Classes         map[string]Class `json:"classes,omitempty" doc:"Settings of classes that are different for this number."`
 	TemplateClasses []TemplateClass  `json:"template_classes,omitempty" doc:"Default class of template messages, by the name of the template. The first match counts."`
 	Client          string           `json:"client,omitempty" doc:"Name of the client that the number belongs to."`
 	SharedWith      []string         `json:"shared_with,omitempty" doc:"Names of other clients that may send from the number."`
 	Leaving         string           `json:"leaving,omitempty" doc:"drain or cancel: the number is being removed and accepts no new messages. Only a removal sets it."`
 	State
+}
+
+// GraphCanary is another version of the Graph API for a share of the messages of a number.
+type GraphCanary struct {
+	Version string `json:"version" doc:"The version, like v27.0."`
+	Share   int    `json:"share" doc:"Percent of the messages, 1 to 100. The id of a message decides, so all its attempts have the same version."`
 }
 
 // Class has settings of a class for a number. Times are like 90s, 15m or 24h; an absent one is that of all numbers.

@@ -30,6 +30,7 @@ type Candidate struct {
 	Recipient ratelimit.Recipient // names number and recipient; zero: no limit applies
 	Accepted  time.Time           // when the message was: the order in which it waits for its recipient
 	Template  string              // what holds on templates name
+	Fallback  string              // the template that may take its place; empty: there is none
 	Person    portfolio.Person    // counts against the messaging limit of the portfolio; zero: none does
 	Tags      []string            // what holds on tags name
 	Flow      message.Flow        // that shares the slots with others
@@ -44,7 +45,7 @@ type Candidates func(ctx context.Context, shard message.Shard, tasks []queue.Tas
 // empty: none does. A hold on its template may let this task go, to find out.
 func (c *Candidate) holdOn(number, task string, inForce []string) string {
 	if c.Template != "" && !slices.Contains(inForce, holds.ProbeField(number, task)) {
-		if name := holds.Name(message.Hold{Number: number, Template: c.Template}); slices.Contains(inForce, name) {
+		if name := onTemplate(number, c.Template); slices.Contains(inForce, name) {
 			return name
 		}
 	}
@@ -56,4 +57,33 @@ func (c *Candidate) holdOn(number, task string, inForce []string) string {
 		}
 	}
 	return ""
+}
+
+// onTemplate returns the name of a hold on a template of a number.
+func onTemplate(number, template string) string {
+	return holds.Name(message.Hold{Number: number, Template: template})
+}
+
+// useFallbacks lets messages be sent with their fallback template whose template is held, unless that is held too. Their tasks
+// then have nothing to do: the messages have other ones.
+func (d *dispatcher) useFallbacks(ctx context.Context, number string, inForce []string, tasks []*queue.Fetched, known []Candidate) {
+	if d.o.Fallbacks == nil || len(inForce) == 0 {
+		return
+	}
+	var some []Candidate
+	var of []int // the index of each in known
+	for i, c := range known {
+		if c.Verdict == Sendable && c.Fallback != "" && c.holdOn(number, tasks[i].ID, inForce) == onTemplate(number, c.Template) &&
+			!slices.Contains(inForce, onTemplate(number, c.Fallback)) {
+			some, of = append(some, c), append(of, i)
+		}
+	}
+	if len(some) == 0 {
+		return
+	}
+	for i, changed := range d.o.Fallbacks(ctx, number, some) {
+		if changed {
+			known[of[i]].Verdict = Void
+		}
+	}
 }

@@ -53,6 +53,7 @@ func (d *dispatcher) fetch(ctx context.Context, n *number, capacity int) ([]*que
 		n.leave(queue.Exits(r.tasks, queue.ToHead)...) // nothing else can be done with them
 		return nil, 0, errors.Join(fmt.Errorf("read records of tasks: %w", err), n.lease.Write(0))
 	}
+	d.useFallbacks(ctx, n.id, r.holds, tasks, known)
 	n.noteExhausted()
 	for i, t := range tasks {
 		t.Era, t.Flow = era, known[i].Flow

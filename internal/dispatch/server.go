@@ -62,7 +62,7 @@ func (s *Slots) Wait(ctx context.Context, connecting bool) (ratelimit.Slot, erro
 	return slot, err
 }
 
-// Options say what a server sends. All fields but Era, Candidates and Transactions are required.
+// Options say what a server sends. All fields but Era, Candidates, Fallbacks and Transactions are required.
 type Options struct {
 	Shards message.Shards
 	Worker string                                       // names this process among all others
@@ -76,9 +76,14 @@ type Options struct {
 	Handler Handler
 	Log     *slog.Logger
 
-	Candidates   Candidates          // what may be sent; nil: every task
-	Weigh        message.Weigh       // nil: all weights are 1
-	Limit        Limit               // the messaging limits of portfolios; nil: there are none
+	Candidates Candidates    // what may be sent; nil: every task
+	Weigh      message.Weigh // nil: all weights are 1
+	Limit      Limit         // the messaging limits of portfolios; nil: there are none
+
+	// Fallbacks lets messages of a number whose template is held be sent with their fallback template, each by another task. It
+	// returns for each message whether it did. Nil: it never does.
+	Fallbacks func(ctx context.Context, number string, some []Candidate) []bool
+
 	Transactions *store.Transactions // that run on a full Redis too; nil: the server's own
 }
 

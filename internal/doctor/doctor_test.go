@@ -23,6 +23,7 @@ import (
 
 	"sluice/internal/app"
 	"sluice/internal/config"
+	"sluice/internal/directory"
 	"sluice/internal/doctor"
 	"sluice/internal/events"
 	"sluice/internal/golden"
@@ -73,6 +74,8 @@ type world struct {
 	front http.HandlerFunc
 	url   string // of the webhook, in public
 	sends bool   // a worker that sends lives
+
+	options doctor.Options
 
 	stopWorker func()            // stops the worker that applies statuses
 	names      *strings.Replacer // what differs from run to run
@@ -158,7 +161,8 @@ func (w *world) examine() (doctor.Report, string) {
 			w.t.Fatal(pulse[0].Err)
 		}
 	}
-	r := doctor.Examine(w.t.Context(), doctor.Options{Getenv: w.getenv, WebhookURL: w.url})
+	w.options.Getenv, w.options.WebhookURL = w.getenv, w.url
+	r := doctor.Examine(w.t.Context(), w.options)
 	var text, raw bytes.Buffer
 	r.Text(&text)
 	if err := r.JSON(&raw); err != nil || !json.Valid(raw.Bytes()) {
@@ -247,6 +251,15 @@ func (w *world) relayTarget(name, secret string) {
 // relays lets a worker live that relays.
 func (w *world) relays() {
 	w.redis.Client().ZAdd(w.t.Context(), "sluice:{s00}:relay:workers", redis.Z{Score: float64(time.Now().Add(time.Minute).UnixMilli()), Member: "worker"})
+}
+
+// stored stores an entry of the directory.
+func (w *world) stored(e directory.Entry) {
+	w.t.Helper()
+	store := directory.NewStore(directory.StoreOptions{DB: w.db(), File: directory.File{Numbers: []config.Number{{ID: number}}}})
+	if _, err := store.Put(w.t.Context(), e, nil, directory.Change{Actor: "anna", Reason: "new"}); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func ago(d time.Duration) time.Time { return time.Now().Add(-d) }
@@ -398,8 +411,39 @@ var setups = []struct {
 		[]string{"fail number status", "fail number health"},
 		false,
 	},
+	{"the messages of the number go elsewhere", func(w *world) {
+		w.set(func(a *graphsim.Account) { a.Numbers[0].Callback = "https://other.example.com/hook?secret=canary" })
+	}, []string{"warn number callback"}, false},
+	{"a new portfolio", func(w *world) { w.set(func(a *graphsim.Account) { a.Tier = "TIER_250" }) }, []string{"warn number messaging limit"}, false},
+	{"a version that ended", func(w *world) { w.env["GRAPH_API_VERSION"] = "v20.0" }, []string{"warn Graph version"}, false},
 	{"no such number", func(w *world) { w.set(func(a *graphsim.Account) { a.Numbers[0].ID = "1" }) }, []string{"fail number"}, false},
-	{"the app is not subscribed to messages", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Fields = []string{"security"} }) }, []string{"fail app"}, false},
+	{"the app is not subscribed to messages", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Fields = []string{"security"} }) }, []string{"fail app fields"}, false},
+	{"The app does not get all webhooks", func(w *world) {
+		w.set(func(a *graphsim.Account) {
+			a.App.Fields = []string{"messages", "account_update", "message_template_status_update", "message_template_quality_update", "message_template_components_update", "template_category_update"}
+		})
+	}, []string{"warn app fields"}, true},
+	{"An API key expires soon", func(w *world) {
+		w.stored(directory.APIKey{Name: "shop", SHA256: strings.Repeat("ab", 32), Numbers: []string{number}, Scopes: []string{"messages:send"}, Expires: time.Now().Add(10*24*time.Hour + time.Hour).UTC().Truncate(time.Second)})
+	}, []string{"warn API key"}, true},
+	{"Meta does not send some templates, or will archive them", func(w *world) {
+		w.stopWorker() // or it would read the templates of the simulator
+		db := w.redis.Client()
+		db.HSet(w.t.Context(), "sluice:templates:syncs", "102290129340398", `{"synced":1}`)
+		db.HSet(w.t.Context(), "sluice:accounts", number, "102290129340398")
+		for name, status := range map[string]string{"news": "APPROVED", "sale_1": "PAUSED", "sale_2": "ARCHIVED", "order": "APPROVED", "welcome": "APPROVED"} {
+			at := ago(340 * 24 * time.Hour)
+			if name == "news" {
+				at = time.Now()
+			}
+			db.HSet(w.t.Context(), "sluice:templates:of:102290129340398", name, fmt.Sprintf(`{"n":%q,"l":"en_US","s":%q,"a":%d}`, name, status, at.UnixMilli()))
+		}
+		db.HSet(w.t.Context(), "sluice:templates:sent:"+number, "order/en_US", ago(24*time.Hour).Unix()/86400, "welcome/en_US", ago(340*24*time.Hour).Unix()/86400)
+		db.HSet(w.t.Context(), "sluice:templates:revisions", "102290129340398", 1)
+		db.Incr(w.t.Context(), "sluice:templates:revision")
+		db.ZAdd(w.t.Context(), "sluice:{s00}:readers", redis.Z{Score: float64(ago(-time.Hour).UnixMilli()), Member: "another"})
+	}, []string{"warn templates", "warn templates", "warn templates"}, true},
+	{"a stored number without a token", func(w *world) { w.stored(directory.Number{PhoneNumberID: removed}) }, []string{"fail token"}, false},
 	{"another verify token", func(w *world) { w.env["VERIFY_TOKEN"] = "verify-token-of-another" }, []string{"fail webhook handshake"}, false},
 	{
 		"another program accepts all", func(w *world) { w.front = func(http.ResponseWriter, *http.Request) {} },
@@ -429,14 +473,28 @@ const pageHead = `# sluice doctor
 
 ` + "`bin/sluice doctor --webhook-url https://<your host>/webhooks/whatsapp/main`" + ` checks a whole installation, from the configuration to the
 webhooks from Meta. It prints one line per check: what is wrong, and how to fix it. It reads the same configuration as the programs
-([configuration.md](configuration.md)). It sends no message and writes nothing. ` + "`main`" + ` in the URL is the name of the app under ` + "`apps`" + `. With
-` + "`--webhook-url`" + ` it sends the webhook a handshake, a signed request without events, and a forged request. The exit code is 1 when a check failed.
+([configuration.md](configuration.md)). It sends no message, and changes nothing without ` + "`--fix`" + `. ` + "`main`" + ` in the URL is the name of the app under ` + "`apps`" + `. With
+` + "`--webhook-url`" + ` it sends the webhook a handshake, a signed request without events, and a forged request.
+
+| exit code | meaning |
+| --- | --- |
+| 0 | no check failed; there can be warnings. A check that ` + "`--fix`" + ` corrected did not fail |
+| 1 | a check failed, or the command could not run; standard error says which |
+| 80 | an argument is wrong |
+
 Full Redis memory, a missing worker, a hold, a parked message, a dead letter, missing webhooks, an outbox that cannot be read, an archive that cannot be written
 and a relay target that gets nothing are failed checks too.
 ` + "`warn`" + ` marks what works now and may fail later. ` + "`--json`" + ` prints the same for scripts. The output contains no secret and no
 phone number. Doctor skips a check that depends on a failed one: fix the failed one and run the command again.
 
-Two things it cannot check. The Graph API shows the mode (development or live) of a number, but not of an app. The signed test request goes to
+` + "`--fix`" + ` corrects at Meta what can be corrected safely: it subscribes the app to an account that does not send it webhooks, and to the webhook
+fields that Sluice uses. It asks nothing, and each line says what was done. ` + "`--dry-run`" + ` says what ` + "`--fix`" + ` would do, and changes nothing.
+
+Doctor checks the numbers, apps and API keys of the configuration file and those that operators stored ([clients.md](clients.md)). Give it the secrets key, or it cannot use stored
+access tokens. It makes one request to Meta for each number, and one more for each of their access tokens, accounts and apps: about 600 for 200 accounts with one number and
+one access token each, or 400 if they share an access token. It checks up to 500 numbers; ` + "`--phone-number-id`" + ` selects some. It reads templates from Redis, and asks Meta for none.
+
+Three things it cannot check. Meta does not say when a template was last used: doctor knows the messages that Sluice sent, since it first read the template. The Graph API shows the mode (development or live) of a number, but not of an app. The signed test request goes to
 the URL that you give; if Meta has another URL, doctor prints "Meta sends to another URL than --webhook-url".
 
 Below is the output for a healthy installation, and then for broken ones. For the broken ones the lines with ` + "`ok`" + ` are left out.
@@ -490,4 +548,32 @@ func TestDoctorPage(t *testing.T) {
 	if !t.Failed() {
 		golden.File(t, filepath.Join("..", "..", "docs", "doctor.md"), []byte(page.String()))
 	}
+}
+
+// TestFix: --fix subscribes the app to the account and to the fields, and a dry run only says so.
+func TestFix(t *testing.T) {
+	w := setup(t, redistest.Start(t))
+	w.set(func(a *graphsim.Account) { a.App.Unsubscribed, a.App.Fields = true, []string{"security"} })
+	check := func(name string, fix, dryRun bool, verdict doctor.Verdict, fixed string) {
+		t.Helper()
+		w.options.Fix, w.options.DryRun = fix, dryRun
+		report, text := w.examine()
+		found := 0
+		for _, f := range report {
+			if f.Check == "account" || f.Check == "app fields" {
+				found++
+				if f.Verdict != verdict || !strings.HasPrefix(f.Fixed, fixed) || (fixed == "") != (f.Fixed == "") {
+					t.Errorf("%s: %+v", name, f)
+				}
+			}
+		}
+		if found != 2 {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	check("without --fix", false, false, doctor.Fail, "")
+	check("a dry run", true, true, doctor.Fail, "would subscribe the app to ")
+	check("it changed nothing", false, false, doctor.Fail, "")
+	check("--fix", true, false, doctor.OK, "done: subscribe the app to ")
+	check("afterwards", true, false, doctor.OK, "")
 }

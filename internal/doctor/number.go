@@ -3,8 +3,10 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
@@ -20,9 +22,9 @@ var numberChecks = []struct {
 		switch {
 		case n.Platform != "CLOUD_API":
 			return found(Fail, "not registered for the Cloud API, but "+n.Platform, "register it: POST /{phone number id}/register with its PIN")
-		case says == "CONNECTED":
+		case n.Registered() && says == "CONNECTED":
 			return found(OK, says, "")
-		case says == "FLAGGED":
+		case n.Registered():
 			return found(Warn, says+": it still sends. Recipients blocked or reported it", "send only to recipients who asked for it; Meta restricts a number that stays flagged")
 		case says == "RESTRICTED" || says == "BANNED" || says == "RATE_LIMITED":
 			return found(Fail, says+": Meta refuses what it sends", "read the reason in WhatsApp Manager, Account quality, and appeal there; Sluice keeps the messages")
@@ -83,6 +85,51 @@ var numberChecks = []struct {
 		}
 		return found(OK, fmt.Sprintf("%s, %d messages per second; rate_limit is %d", says, most, rate), "")
 	}},
+	{"number messaging limit", func(n cloudapi.Number, _ int) Finding {
+		switch n.Limit {
+		case "":
+			return found(OK, "Meta reports none", "")
+		case "TIER_50", "TIER_250":
+			return found(Warn, n.Limit+": the portfolio reaches few people in 24 hours, and Meta does not deliver the messages above that", "verify the business in Meta's business settings, and send good messages: Meta raises the limit")
+		}
+		return found(OK, n.Limit+" people of the portfolio in 24 hours", "")
+	}},
+}
+
+// OfNumber returns the findings about a number with an access token, by what Meta says of the two. rate is its configured rate
+// limit.
+func OfNumber(g cloudapi.Grant, n cloudapi.Number, rate int) (r Report) {
+	for _, c := range tokenChecks {
+		f := c.judge(g, time.Now())
+		f.Check = c.name
+		r = append(r, f)
+	}
+	for _, c := range numberChecks {
+		f := c.judge(n, rate)
+		f.Check = c.name
+		r = append(r, f)
+	}
+	return r
+}
+
+// callback checks where Meta sends the webhooks of a number's messages. An override of the number wins over that of its account.
+// https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/override
+func (v *visit) callback(n cloudapi.Number) Finding {
+	to, of := n.Callbacks.Number, "number"
+	if to == "" {
+		to, of = n.Callbacks.Account, "account"
+	}
+	switch {
+	case to == "":
+		return found(OK, "the webhooks of its messages go to the URL of the app", "")
+	case to == v.o.WebhookURL:
+		return found(OK, "an override of the "+of+" leads to --webhook-url", "")
+	}
+	place := "another URL"
+	if u, err := url.Parse(to); err == nil {
+		place = u.Host + u.Path // its query may have a secret
+	}
+	return found(Warn, "the webhooks of its messages go to "+place+", by an override of the "+of, "if no installation of Sluice is there, remove the override at Meta, or set it to the URL of the webhook with `sluice onboard`")
 }
 
 // number checks a phone number, and returns the account that it belongs to. It returns false when Meta does not answer
@@ -96,5 +143,6 @@ func (v *visit) number(ctx context.Context, c config.Number) (account string, ok
 	for _, check := range numberChecks {
 		v.add(check.name, c.ID, check.judge(n, c.Rate))
 	}
+	v.add("number callback", c.ID, v.callback(n))
 	return n.Account(), true
 }

@@ -11,6 +11,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/directory"
 	"sluice/internal/message"
+	"sluice/internal/secrets"
 	"sluice/internal/store"
 )
 
@@ -58,6 +59,7 @@ func (v *visit) redis(ctx context.Context) {
 		}
 	}
 	v.memory(ctx, db)
+	v.directory(ctx, db)
 	v.unserved(ctx, db)
 	before := time.Now()
 	now, err := db.Time(ctx).Result()
@@ -69,15 +71,27 @@ func (v *visit) redis(ctx context.Context) {
 	v.state(ctx, db)
 }
 
-// unserved names the numbers that have waiting messages and are not configured.
-func (v *visit) unserved(ctx context.Context, db *store.DB) {
-	reader := backlog.New(db, message.Shards(v.Worker.Shards), func(string) int { return 1 })
-	known := directory.New(directory.NewStore(directory.StoreOptions{DB: db, File: directory.File{Numbers: v.Worker.Numbers}}), slog.New(slog.DiscardHandler))
+// directory reads the numbers, apps and API keys that are stored. Without them those of the configuration file are checked.
+func (v *visit) directory(ctx context.Context, db *store.DB) {
+	w := v.Worker
+	known := directory.New(directory.NewStore(directory.StoreOptions{
+		DB: db, Box: secrets.New(string(w.SecretsKey), string(w.SecondSecrets)),
+		File: directory.File{Numbers: w.Numbers, Tokens: w.Tokens, Apps: v.Webhook.Apps, APIKeys: v.Producer.APIKeys, Clients: w.Clients, Classes: w.Classes},
+	}), slog.New(slog.DiscardHandler), directory.KindNumber, directory.KindApp)
 	if err := known.Load(ctx); err != nil {
-		v.add("queues", "", found(Fail, err.Error(), "permit EVALSHA and HGETALL to Sluice's Redis user"))
+		v.add("directory", "", found(Fail, err.Error(), "permit EVALSHA and HGETALL to Sluice's Redis user"))
 		return
 	}
-	all, err := reader.Unserved(ctx, known.Known)
+	v.known = known
+}
+
+// unserved names the numbers that have waiting messages and are not configured.
+func (v *visit) unserved(ctx context.Context, db *store.DB) {
+	if v.known == nil {
+		return
+	}
+	reader := backlog.New(db, message.Shards(v.Worker.Shards), func(string) int { return 1 })
+	all, err := reader.Unserved(ctx, v.known.Known)
 	if err != nil {
 		v.add("queues", "", found(Fail, err.Error(), "permit SMEMBERS and EVALSHA to Sluice's Redis user"))
 	}

@@ -27,6 +27,7 @@ func (v *visit) state(ctx context.Context, db *store.DB) {
 	v.statuses(ctx, db, records, stream)
 	v.events(ctx, db, stream)
 	v.relay(ctx, db, shards)
+	v.templates(ctx, db)
 }
 
 // refused is the finding when Redis does not answer a question.

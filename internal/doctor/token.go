@@ -20,8 +20,27 @@ func (v *visit) graphAnswers(ctx context.Context) bool {
 		return false
 	}
 	v.add("Graph API", "", found(OK, v.Worker.Graph.BaseURL+" answers", ""))
+	v.add("Graph version", "", graphVersion(v.Worker.Graph.Version, now))
 	v.add("clock of Meta", "", skew(now, before, time.Now(), time.Second, "run NTP (chrony, systemd-timesyncd) on this machine"))
 	return true
+}
+
+// versionSoon is how long before its end a version of the Graph API is worth a warning.
+const versionSoon = 60 * 24 * time.Hour
+
+// graphVersion checks when Meta ends the configured version.
+func graphVersion(version string, now time.Time) Finding {
+	const fix = "set graph.version to a newer one, and read Meta's changelog of the versions between"
+	switch end := cloudapi.VersionEnd(version); {
+	case end.IsZero():
+		return found(OK, version+"; its end is not known", "")
+	case !now.Before(end):
+		return found(Warn, version+" ended on "+end.Format(time.DateOnly)+": Meta answers by a newer version", fix)
+	case end.Sub(now) < versionSoon:
+		return found(Warn, version+" ends on "+end.Format(time.DateOnly), fix)
+	default:
+		return found(OK, version+", until "+end.Format(time.DateOnly), "")
+	}
 }
 
 // expirySoon is how long before its expiry a token is worth a warning.
@@ -63,9 +82,23 @@ var tokenChecks = []struct {
 	}},
 }
 
+// grant returns what Meta says of the token of a number. Numbers with the same token share one request.
+func (v *visit) grant(ctx context.Context, number string) (g cloudapi.Grant, err error) {
+	token, err := v.tokenOf(number)
+	if err != nil {
+		return g, err
+	}
+	known, ok := v.grants[token]
+	if !ok {
+		known.Grant, known.err = v.graph.Grant(ctx, number)
+		v.grants[token] = known
+	}
+	return known.Grant, known.err
+}
+
 // token checks the token of a number. It returns false when Meta answers nothing with it.
 func (v *visit) token(ctx context.Context, number string) (cloudapi.Grant, bool) {
-	g, err := v.graph.Grant(ctx, number)
+	g, err := v.grant(ctx, number)
 	const renew = "create a new one for a system user in Meta's business settings, write it into the token_file or ACCESS_TOKEN, and run doctor again for the checks that need it"
 	switch {
 	case err != nil:

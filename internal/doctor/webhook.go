@@ -26,15 +26,37 @@ func (v *visit) account(ctx context.Context, number, account, app string) {
 	case err != nil:
 		v.add("account", account, why(err))
 	case !slices.Contains(apps, app):
-		v.add("account", account, found(Fail, "does not send its webhooks to the app "+app+": no statuses come", "subscribe it: POST /"+account+"/subscribed_apps with the token"))
+		f := found(Fail, "does not send its webhooks to the app "+app+": no statuses come", "subscribe it: POST /"+account+"/subscribed_apps with the token")
+		v.add("account", account, v.mend(f, "subscribe the app to the account", func() error {
+			return v.graph.Subscribe(ctx, number, account, cloudapi.Callback{}) // without a subscription there is no override that would end
+		}))
 	default:
 		v.add("account", account, found(OK, "sends its webhooks to the app "+app, ""))
 	}
 }
 
-// app checks where Meta sends the webhooks of an app. It asks with the configured app secret that belongs to the app.
+// mend returns the finding of a check that failed and whose fix is safe, after the fix if --fix asks for it. to says what the fix does.
+func (v *visit) mend(f Finding, to string, fix func() error) Finding {
+	switch {
+	case v.o.DryRun:
+		f.Fixed = "would " + to
+	case !v.o.Fix:
+		f.Fix += "; `sluice doctor --fix` does it"
+	default:
+		if err := fix(); err != nil {
+			f.Says += "; --fix failed: " + err.Error()
+			return f
+		}
+		f = found(OK, f.Says, "")
+		f.Fixed = "done: " + to
+	}
+	return f
+}
+
+// app checks where Meta sends the webhooks of an app, and of which fields. It asks with the configured app secret that belongs to
+// the app.
 func (v *visit) app(ctx context.Context, id string) {
-	for _, a := range v.Webhook.Apps {
+	for _, a := range v.apps() {
 		s, err := v.graph.Subscription(ctx, id, string(a.Secret))
 		if _, refused := errors.AsType[*cloudapi.Refusal](err); refused {
 			continue
@@ -44,9 +66,12 @@ func (v *visit) app(ctx context.Context, id string) {
 			return
 		}
 		v.add("app", id, v.judge(s))
+		if s.Callback != "" {
+			v.fields(ctx, id, a, s)
+		}
 		return
 	}
-	v.add("app", id, found(Fail, "no configured app secret belongs to this app: its webhooks are refused", "copy the secret from the basic settings of the app at Meta into the secret_file or APP_SECRET"))
+	v.add("app", id, found(Fail, "no configured app secret belongs to this app: its webhooks are refused", "copy the secret from the basic settings of the app at Meta into the secret_file or APP_SECRET, or store it with `sluice apps rotate`"))
 }
 
 // judge checks where Meta sends the webhooks of an app.
@@ -54,17 +79,37 @@ func (v *visit) judge(s cloudapi.Subscription) Finding {
 	switch {
 	case s.Callback == "":
 		return found(Fail, "has no webhook for WhatsApp", "enter the public URL of the webhook and the verify token in the WhatsApp configuration of the app at Meta")
-	case !slices.Contains(s.Fields, "messages"):
-		return found(Fail, "is not subscribed to the field messages: no statuses come", "subscribe to it in the WhatsApp configuration of the app at Meta")
-	case v.webhook != "" && s.Callback != v.webhook:
+	case v.o.WebhookURL != "" && s.Callback != v.o.WebhookURL:
 		return found(Warn, "Meta sends to another URL than --webhook-url", "make the two the same, here or in the WhatsApp configuration of the app")
 	}
-	return found(OK, "is subscribed to the field messages", "")
+	return found(OK, "has a webhook for WhatsApp", "")
+}
+
+// fields checks that an app gets all webhook fields that Sluice uses.
+func (v *visit) fields(ctx context.Context, id string, a config.App, s cloudapi.Subscription) {
+	missing := cloudapi.MissingFields(s.Fields)
+	if len(missing) == 0 {
+		v.add("app fields", id, found(OK, "is subscribed to all fields that Sluice uses", ""))
+		return
+	}
+	var names, lacks []string
+	for _, f := range missing {
+		names = append(names, f.Name)
+		lacks = append(lacks, f.Name+" ("+f.For+")")
+	}
+	level, fix := Warn, "subscribe to them in the WhatsApp configuration of the app at Meta"
+	if missing[0] == cloudapi.Fields[0] {
+		level = Fail
+	}
+	f := found(level, "is not subscribed to "+strings.Join(lacks, ", "), fix)
+	v.add("app fields", id, v.mend(f, "subscribe the app to "+strings.Join(names, ", "), func() error {
+		return v.graph.SubscribeFields(ctx, id, string(a.Secret), cloudapi.Callback{URL: s.Callback, VerifyToken: string(a.VerifyToken)}, slices.Concat(s.Fields, names))
+	}))
 }
 
 // hook calls the webhook through its public URL, as Meta does.
 func (v *visit) hook(ctx context.Context) {
-	if v.webhook == "" {
+	if v.o.WebhookURL == "" {
 		v.add("webhook", "", found(Warn, "is not checked", "give its public URL with --webhook-url"))
 		return
 	}
@@ -73,11 +118,11 @@ func (v *visit) hook(ctx context.Context) {
 		v.add("webhook", "", found(Fail, err.Error(), "let it end in /webhooks/whatsapp/ and the name of the app in the configuration (main, if the app is set by environment variables)"))
 		return
 	}
-	if u, _ := url.Parse(v.webhook); u.Scheme != "https" {
+	if u, _ := url.Parse(v.o.WebhookURL); u.Scheme != "https" {
 		v.add("webhook https", app.Name, found(Warn, "the URL is not https, and Meta calls only https", "put a proxy with a certificate in front of the webhook"))
 	}
 	challenge := rand.Text()
-	taken, status, err := v.graph.Handshake(ctx, v.webhook, string(app.VerifyToken), challenge)
+	taken, status, err := v.graph.Handshake(ctx, v.o.WebhookURL, string(app.VerifyToken), challenge)
 	if err != nil {
 		v.add("webhook", app.Name, found(Fail, "does not answer: "+err.Error(), "let the proxy pass GET and POST from everywhere to port 8090 of the webhook, with a certificate of a known authority"))
 		return
@@ -103,7 +148,7 @@ func (v *visit) signed(ctx context.Context, app config.App) {
 		{"webhook signed", string(app.Secret), http.StatusOK, "give the webhook program the same app secret as here, and let the proxy pass the body and its headers as they are"},
 		{"webhook forged", rand.Text(), http.StatusUnauthorized, "let the URL lead to Sluice's webhook program: it refuses what Meta did not sign"},
 	} {
-		status, err := v.graph.Notify(ctx, v.webhook, cloudapi.Sign(t.secret, []byte(nothing)), nothing)
+		status, err := v.graph.Notify(ctx, v.o.WebhookURL, cloudapi.Sign(t.secret, []byte(nothing)), nothing)
 		switch {
 		case err != nil:
 			v.add(t.check, app.Name, found(Fail, "no answer: "+err.Error(), t.fix))
@@ -136,12 +181,12 @@ func means(status int) string {
 
 // appBehind returns the app that the URL names.
 func (v *visit) appBehind() (config.App, error) {
-	u, err := url.Parse(v.webhook)
+	u, err := url.Parse(v.o.WebhookURL)
 	if err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "http") {
 		return config.App{}, errors.New("--webhook-url is not a URL")
 	}
 	name := path.Base(u.Path)
-	for _, a := range v.Webhook.Apps {
+	for _, a := range v.apps() {
 		if a.Name == name {
 			return a, nil
 		}

@@ -18,7 +18,8 @@ import (
 
 // TestTemplateStates: two accounts have a template of one name. When Meta pauses that of one account, its backlog is held and new
 // messages are refused; the other account sends on. When Meta approves it, the backlog is sent. A new category changes the class
-// of later messages, and a deleted template holds its messages. All this happens by webhook, and without webhooks by the sync.
+// of later messages. An archived template, one above a limit and a deleted one are held. All this happens by webhook, and without
+// webhooks by the sync.
 func TestTemplateStates(t *testing.T) {
 	t.Parallel()
 	for name, fields := range map[string][]string{"by webhook": nil, "by sync": {"messages"}} {
@@ -34,13 +35,13 @@ func templateStates(t *testing.T, fields []string) {
 	if fields != nil {
 		every = "template_sync: 1s"
 	}
-	at := func(account string) graphsim.Options {
+	at := func(account, sale string) graphsim.Options {
 		return graphsim.Options{Token: "e2e-access-token", Account: graphsim.Account{
-			ID: account, App: graphsim.App{Fields: fields}, Templates: []graphsim.Template{{Name: "sale", Category: "UTILITY"}, {Name: "order"}},
+			ID: account, App: graphsim.App{Fields: fields}, Templates: []graphsim.Template{{Name: "sale", Category: "UTILITY", Status: sale}, {Name: "order"}},
 		}}
 	}
-	w := setup(t, 5, at("900"), every)
-	second := at(otherAccount)
+	w := setup(t, 5, at("900", "PENDING"), every)
+	second := at(otherAccount, "APPROVED")
 	second.Webhook.URL, second.Webhook.Secret = w.hooks, appSecret
 	other := graphsim.New(second)
 	ctx, stop := context.WithCancel(context.Background())
@@ -93,6 +94,12 @@ func templateStates(t *testing.T, fields []string) {
 		return refusal(numbers[0], "unknown") == "template_unknown" && refusal(numbers[1], "unknown") == "template_unknown"
 	})
 
+	if code := refusal(numbers[0], "sale"); code != "template_not_approved" {
+		t.Errorf("a template that Meta has not approved: %q", code)
+	}
+	w.simulate("PATCH", "templates/sale/en_US", `{"status":"APPROVED"}`)
+	within("the template is approved", func() bool { return refusal(numbers[0], "sale") == "" })
+
 	const each = 30
 	for i := range each {
 		for _, number := range numbers {
@@ -116,9 +123,17 @@ func templateStates(t *testing.T, fields []string) {
 		return check(numbers[0], "sale").Class == string(client.ClassMarketing)
 	})
 	poll.Until(t, "the first account has sent all", func() bool { return w.sim.Stats().Accepted == each })
-	w.simulate("PATCH", "templates/sale/en_US", `{"status":"PENDING_DELETION"}`)
-	within("the deleted template is held", func() bool { return strings.HasPrefix(holds(), held) && strings.Contains(holds(), "DELET") })
-	within("its new messages are refused", func() bool { return refusal(numbers[0], "sale") != "" })
+	for _, status := range []string{"ARCHIVED", "LIMIT_EXCEEDED", "PENDING_DELETION"} { // a read of the list finds the last one as DELETED
+		w.simulate("PATCH", "templates/sale/en_US", `{"status":"`+status+`"}`)
+		within(status+": the template is held", func() bool {
+			return strings.HasPrefix(status, "PENDING") && strings.HasPrefix(holds(), held) || holds() == held+status
+		})
+		within(status+": its new messages are refused", func() bool { return refusal(numbers[0], "sale") != "" })
+		if status != "PENDING_DELETION" {
+			w.simulate("PATCH", "templates/sale/en_US", `{"status":"APPROVED"}`)
+			within(status+": the hold is released", func() bool { return holds() == "" })
+		}
+	}
 	if code := refusal(numbers[1], "sale"); code != "" {
 		t.Errorf("the template of the other account: %s", code)
 	}

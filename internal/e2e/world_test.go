@@ -112,7 +112,7 @@ func (o *openRequests) counted(meta http.Handler) http.Handler {
 			meta.ServeHTTP(w, r)
 			return
 		}
-		if strings.HasSuffix(rest, "/messages") {
+		if strings.HasSuffix(rest, "messages") { // and marketing_messages
 			n := o.count(of, o.generation.Load())
 			n.Add(1)
 			defer n.Add(-1)

@@ -12,14 +12,17 @@ import (
 // refused. The zero value is in good standing: every phone number id is a
 // number of it, and every template exists.
 type Account struct {
-	ID         string     `json:"id"`                    // of the WhatsApp Business Account; empty: "102290129340398"
-	Name       string     `json:"name"`                  // empty: "Simulated Business"
-	Business   string     `json:"business"`              // the portfolio that owns the account; empty: "2729063490586005"
-	Review     string     `json:"account_review_status"` // empty: "APPROVED"
-	Refuse     int        `json:"refuse"`                // the Graph error code with which every message is refused, for example 131031 (locked); 0: none
-	RetryAfter int        `json:"retry_after"`           // the seconds in the header Retry-After of a refusal by Refuse; 0: no header
-	Fail       int        `json:"fail"`                  // the code with which every accepted message is reported as failed, for example 131042; 0: none
-	Tier       string     `json:"messaging_limit"`       // see tiers; empty: "TIER_UNLIMITED". It belongs to the portfolio, so to all numbers together
+	ID         string     `json:"id"`                                      // of the WhatsApp Business Account; empty: "102290129340398"
+	Name       string     `json:"name"`                                    // empty: "Simulated Business"
+	Business   string     `json:"business"`                                // the portfolio that owns the account; empty: "2729063490586005"
+	Review     string     `json:"account_review_status"`                   // empty: "APPROVED"
+	Refuse     int        `json:"refuse"`                                  // the Graph error code with which every message is refused, for example 131031 (locked); 0: none
+	RetryAfter int        `json:"retry_after"`                             // the seconds in the header Retry-After of a refusal by Refuse; 0: no header
+	Fail       int        `json:"fail"`                                    // the code with which every accepted message is reported as failed, for example 131042; 0: none
+	Tier       string     `json:"messaging_limit"`                         // see tiers; empty: "TIER_UNLIMITED". It belongs to the portfolio, so to all numbers together
+	Versions   []string   `json:"graph_versions"`                          // of the Graph API, the oldest first; null: every version exists. An older one is served by the first, and others are refused with 2500
+	NoCloud    bool       `json:"disable_marketing_messages_on_cloud_api"` // marketing templates on /messages are refused with 131063
+	Syncing    Duration   `json:"marketing_sync"`                          // how long a template that was added to the account is refused with 134101 on /marketing_messages
 	Token      Token      `json:"token"`
 	App        App        `json:"app"`
 	Numbers    []Number   `json:"numbers"`   // the existing phone numbers; null: any

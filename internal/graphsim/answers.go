@@ -16,7 +16,8 @@ import (
 // version and, unless the handler does it itself, the token.
 func (s *Sim) graph(next http.HandlerFunc, judged bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		setHeaders(w.Header(), cmp.Or(r.PathValue("version"), defaultVersion))
+		served, known := s.standing.Load().serves(cmp.Or(r.PathValue("version"), defaultVersion))
+		setHeaders(w.Header(), served)
 		if s.inOutage() {
 			s.count(outage)
 			writeError(w, 2, "")
@@ -30,6 +31,10 @@ func (s *Sim) graph(next http.HandlerFunc, judged bool) http.Handler {
 		}
 		if version := r.PathValue("version"); version != "" && !versionForm.MatchString(version) {
 			s.unsupported(w, r)
+			return
+		}
+		if !known {
+			s.deny(w, unknownVersion(r))
 			return
 		}
 		next(w, r)

@@ -141,7 +141,7 @@ var endings = map[string]fate{
 	"900012": {taken: true, ending: cut},
 	"900013": {code: 987654},
 	"900014": {taken: true, failed: 987654},
-	"900015": {taken: true, status: "held_for_quality_assessment", silent: true},
+	"900015": {taken: true, status: heldForQuality, silent: true},
 }
 
 // decide chooses randomly the result of a message and how long its answer takes. It uses the same number of random

@@ -13,13 +13,16 @@ import (
 
 // Accepted is one message that the simulator accepted.
 type Accepted struct {
-	Number string    `json:"number"`           // phone number id of the sender
-	Marker string    `json:"marker,omitempty"` // biz_opaque_callback_data as received
-	WAMID  string    `json:"wamid"`
-	Type   string    `json:"type"`
-	To     string    `json:"to"`           // digits of the recipient, or another id as received
-	Start  time.Time `json:"start"`        // arrival of the request
-	End    time.Time `json:"end,omitzero"` // when it was answered or its connection ended; zero: still open
+	Number string `json:"number"`           // phone number id of the sender
+	Marker string `json:"marker,omitempty"` // biz_opaque_callback_data as received
+	WAMID  string `json:"wamid"`
+	Type   string `json:"type"`
+	To     string `json:"to"` // digits of the recipient, or another id as received
+	// Version is the version of the Graph API that the request named, and Marketing that it came to the Marketing Messages API.
+	Version   string    `json:"graph_version"`
+	Marketing bool      `json:"marketing,omitempty"`
+	Start     time.Time `json:"start"`        // arrival of the request
+	End       time.Time `json:"end,omitzero"` // when it was answered or its connection ended; zero: still open
 	// Reported is when the first webhook was sent that reports the message as sent, delivered or read, whatever
 	// its answer; zero: none was sent.
 	Reported time.Time `json:"reported,omitzero"`
@@ -48,6 +51,8 @@ type entry struct {
 	marker      uint16 // length of the marker
 	number      uint32 // index into names
 	kind        uint32 // index into names
+	version     uint32 // index into names
+	marketing   bool
 }
 
 func newLedger(epoch time.Time) *ledger {
@@ -61,12 +66,13 @@ func (l *ledger) add(number string, m request, start time.Time) (serial int, wam
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.entries = append(l.entries, entry{
-		data:   m.Marker + m.recipient,
-		start:  start.UnixNano(),
-		took:   -1,
-		marker: uint16(len(m.Marker)),
-		number: l.name(number),
-		kind:   l.name(m.Type),
+		data:    m.Marker + m.recipient,
+		start:   start.UnixNano(),
+		took:    -1,
+		marker:  uint16(len(m.Marker)),
+		number:  l.name(number),
+		kind:    l.name(m.Type),
+		version: l.name(m.version), marketing: m.marketing,
 	})
 	if id, ok := markedID(m.Marker); ok {
 		h := maphash.String(l.seed, id)
@@ -131,12 +137,13 @@ func (l *ledger) at(serial int) (Accepted, bool) {
 	}
 	e := l.entries[i]
 	a := Accepted{
-		Number: l.names[e.number],
-		Marker: e.data[:e.marker],
-		WAMID:  l.wamid(serial),
-		Type:   l.names[e.kind],
-		To:     e.data[e.marker:],
-		Start:  time.Unix(0, e.start).UTC(),
+		Number:  l.names[e.number],
+		Marker:  e.data[:e.marker],
+		WAMID:   l.wamid(serial),
+		Type:    l.names[e.kind],
+		To:      e.data[e.marker:],
+		Version: l.names[e.version], Marketing: e.marketing,
+		Start: time.Unix(0, e.start).UTC(),
 	}
 	if e.took >= 0 {
 		a.End = time.Unix(0, e.start+e.took).UTC()

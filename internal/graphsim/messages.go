@@ -30,17 +30,6 @@ func (s *Sim) messages(w http.ResponseWriter, r *http.Request) { s.take(w, r, fa
 // https://developers.facebook.com/documentation/business-messaging/whatsapp/marketing-messages/send-marketing-messages
 func (s *Sim) marketingMessages(w http.ResponseWriter, r *http.Request) { s.take(w, r, true) }
 
-// checkMarketing returns why a message is none for the Marketing Messages API, or nil.
-func (st *standing) checkMarketing(m request) *wrong {
-	if m.mark || m.Type != "template" {
-		return &wrong{code: 131055}
-	}
-	if t := st.templates[m.TemplateID()]; t != nil && t.Category != "MARKETING" {
-		return &wrong{code: 134100}
-	}
-	return nil
-}
-
 // take answers a call that sends a message. A message is accepted before its
 // latency passes, so a client that stops waiting has sent it, and webhooks may overtake the answer.
 func (s *Sim) take(w http.ResponseWriter, r *http.Request, marketing bool) {
@@ -81,8 +70,9 @@ func (s *Sim) take(w http.ResponseWriter, r *http.Request, marketing bool) {
 	if wrong == nil && !m.mark && r.Method == http.MethodPut {
 		wrong = &wrongMark
 	}
-	if wrong == nil && marketing {
-		wrong = st.checkMarketing(m)
+	m.marketing, m.version = marketing, cmp.Or(r.PathValue("version"), defaultVersion)
+	if wrong == nil && marketing && m.mark {
+		wrong = st.checkRoute(m)
 	}
 	if wrong != nil {
 		s.refuseFor(w, wrong)
@@ -99,10 +89,15 @@ func (s *Sim) take(w http.ResponseWriter, r *http.Request, marketing bool) {
 	f, latency, wrong := s.fateOf(st, number, m, start)
 	var wamid string
 	if f.taken {
+		m.category = st.category(m)
 		var serial int
 		serial, wamid = s.ledger.add(id, m, start)
 		defer func() { s.ledger.closed(serial, time.Now()) }()
-		if !f.silent {
+		switch p := (pacedMessage{id, wamid, m, f.failed}); {
+		case f.silent:
+		case s.pace(p):
+			f.status = heldForQuality
+		default:
 			s.hooks.follow(id, wamid, m, f.failed)
 		}
 	}
@@ -157,6 +152,9 @@ func (s *Sim) fateOf(st *standing, number Number, m request, now time.Time) (fat
 		if wrong := st.checkTemplate(m); wrong != nil {
 			return fate{}, latency, wrong
 		}
+	}
+	if wrong := st.checkRoute(m); wrong != nil {
+		return fate{}, latency, wrong
 	}
 	refused, failed := s.limitedBy(st, number.ID, m, now)
 	if refused != 0 {

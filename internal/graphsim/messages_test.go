@@ -114,7 +114,7 @@ func TestAnswerHasMetasShape(t *testing.T) {
 		t.Errorf("from %v to %v", got.Start, got.End)
 	}
 	want := graphsim.Accepted{
-		Number: number, Marker: "our marker", WAMID: a.Messages[0].ID, Type: "text", To: "16505551234",
+		Number: number, Marker: "our marker", WAMID: a.Messages[0].ID, Type: "text", To: "16505551234", Version: "v25.0",
 		Start: got.Start, End: got.End,
 	}
 	if got != want {

@@ -133,7 +133,7 @@ func newStatus(step, wamid string, m request, person contact, at time.Time, fail
 	case "sent", "delivered": // Meta sends the price with sent, and with one of delivered and read
 		s.Pricing = &pricing{Model: "PMP", Type: "free_customer_service", Category: "service"}
 		if m.Type == "template" {
-			s.Pricing = &pricing{Billable: true, Model: "PMP", Type: "regular", Category: "utility"}
+			s.Pricing = &pricing{Billable: true, Model: "PMP", Type: "regular", Category: m.category}
 		}
 	}
 	return s

@@ -16,6 +16,10 @@ type request struct {
 	message.Content
 	Marker string // biz_opaque_callback_data
 
+	version   string // of the Graph API that the call named
+	marketing bool   // for the Marketing Messages API
+	category  string // that Meta charges for, of a template message
+
 	mark      bool           // not a message but a mark of read, or a typing indicator
 	input     string         // the recipient as it was given
 	recipient string         // wa_id, group id or user id

@@ -64,6 +64,7 @@ type Sim struct {
 	media      *mediaStore
 	assets     *assets
 	recipients *recipientLimits
+	pacing     pacing
 	script     atomic.Pointer[script]
 	scripted   chan struct{} // holds a token when there is another script
 
@@ -94,6 +95,7 @@ func New(o Options) *Sim {
 		media:      newMediaStore(),
 		assets:     newAssets(),
 		recipients: newRecipientLimits(),
+		pacing:     pacing{waiting: map[string][]pacedMessage{}},
 		scripted:   make(chan struct{}, 1),
 		chance:     rand.New(rand.NewPCG(o.Seed, 1)),
 		faults:     o.Faults,
@@ -170,6 +172,7 @@ func (s *Sim) routes() map[string]http.HandlerFunc {
 		"GET /{version}/oauth/access_token":        s.exchangeCode,
 		"GET /{version}/message_template_library":  s.templateLibrary,
 		"GET /{version}/{id}/subscriptions":        s.appSubscriptions,
+		"POST /{version}/{id}/subscriptions":       s.subscribeFields,
 
 		"GET /{version}/{id}/whatsapp_business_profile":     s.getProfile,
 		"POST /{version}/{id}/whatsapp_business_profile":    s.setProfile,
@@ -206,7 +209,7 @@ func (s *Sim) routes() map[string]http.HandlerFunc {
 }
 
 // judgesTokens are the paths that check the token of a call themselves, because it may be the app's.
-var judgesTokens = map[string]bool{"GET /{version}/oauth/access_token": true, "GET /{version}/debug_token": true, "GET /{version}/{id}/subscriptions": true}
+var judgesTokens = map[string]bool{"GET /{version}/oauth/access_token": true, "GET /{version}/debug_token": true, "GET /{version}/{id}/subscriptions": true, "POST /{version}/{id}/subscriptions": true}
 
 // Run delivers webhooks and runs the script until ctx ends, and returns nil
 // then. Undelivered webhooks stay queued for a later Run.

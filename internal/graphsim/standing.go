@@ -15,7 +15,8 @@ type standing struct {
 	given     Account   // as it was set, without defaults
 	expires   time.Time // of the token; zero: never
 	numbers   map[string]Number
-	templates map[string]*sheet // by "name/language"
+	templates map[string]*sheet    // by "name/language"
+	added     map[string]time.Time // when templates were added to the account later, by "name/language"
 }
 
 // newStanding checks an account and sets its defaults.
@@ -154,6 +155,19 @@ func (st *standing) refusalOf(n Number) int {
 	return 133010
 }
 
+// addedTo returns when the templates of a later standing were added.
+func (st *standing) addedTo(after *standing) map[string]time.Time {
+	added := map[string]time.Time{}
+	for key := range after.templates {
+		if at, later := st.added[key]; later {
+			added[key] = at
+		} else if st.templates[key] == nil {
+			added[key] = time.Now()
+		}
+	}
+	return added
+}
+
 // met adds a phone number that a call named, so that the account lists it.
 func (s *Sim) met(number string) { s.limit.met(number) }
 
@@ -179,7 +193,9 @@ func (s *Sim) change(alter func(*Account) error) error {
 	if t := before.given.Token; t.Value == a.Token.Value && t.ExpiresIn == a.Token.ExpiresIn {
 		after.expires = before.expires
 	}
+	after.added = before.addedTo(after)
 	s.standing.Store(after)
 	s.hooks.announce(before, after)
+	s.assess()
 	return nil
 }

@@ -3,6 +3,7 @@ package graphsim
 import (
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // webhookFields are the fields of the object whatsapp_business_account that an app can
@@ -89,13 +90,8 @@ func (s *Sim) setSubscribed(w http.ResponseWriter, on bool, callback string) {
 // appSubscriptions answers GET /{version}/{app}/subscriptions, which accepts only the app's own
 // token: https://developers.facebook.com/docs/graph-api/reference/app/subscriptions
 func (s *Sim) appSubscriptions(w http.ResponseWriter, r *http.Request) {
-	st := s.standing.Load()
-	switch {
-	case !s.isAppToken(st, bearer(r)):
-		s.deny(w, &denial{status: http.StatusBadRequest, code: 15, subcode: 0, message: "(#15) This method must be called with an app access_token."})
-		return
-	case r.PathValue("id") != st.App.ID:
-		s.deny(w, missing(r))
+	st, ok := s.ofApp(w, r)
+	if !ok {
 		return
 	}
 	names := st.App.Fields
@@ -113,4 +109,48 @@ func (s *Sim) appSubscriptions(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	s.succeed(w, map[string]any{"data": data})
+}
+
+// ofApp checks a call that accepts only the app's own token. It answers a wrong one itself, and returns false.
+func (s *Sim) ofApp(w http.ResponseWriter, r *http.Request) (*standing, bool) {
+	st := s.standing.Load()
+	switch {
+	case !s.isAppToken(st, bearer(r)):
+		s.deny(w, &denial{status: http.StatusBadRequest, code: 15, subcode: 0, message: "(#15) This method must be called with an app access_token."})
+		return st, false
+	case r.PathValue("id") != st.App.ID:
+		s.deny(w, missing(r))
+		return st, false
+	}
+	return st, true
+}
+
+// subscribeFields answers POST /{version}/{app}/subscriptions, which replaces the fields of the app. The URL stays that of the
+// simulator's options.
+func (s *Sim) subscribeFields(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.ofApp(w, r); !ok {
+		return
+	}
+	p, ok := s.params(w, r)
+	if !ok {
+		return
+	}
+	for _, name := range []string{"object", "callback_url", "verify_token", "fields"} {
+		if p.text(name) == "" {
+			s.deny(w, required(name))
+			return
+		}
+	}
+	fields := strings.Split(p.text("fields"), ",")
+	for _, f := range fields {
+		if !slices.Contains(webhookFields, f) {
+			s.deny(w, invalid("Param fields contains the unknown field "+f+"."))
+			return
+		}
+	}
+	if err := s.change(func(a *Account) error { a.App.Fields = fields; return nil }); err != nil {
+		s.deny(w, invalid(err.Error()))
+		return
+	}
+	s.succeed(w, done)
 }

@@ -18,7 +18,9 @@ type Template struct {
 	Quality    string            `json:"quality_score"`    // empty: "UNKNOWN", as for a new template
 	Rejected   string            `json:"rejected_reason"`  // empty: "NONE", or "INVALID_FORMAT" for a rejected template
 	Format     string            `json:"parameter_format"` // empty: "POSITIONAL"; "NAMED" for {{first_name}}
+	MaxPrice   bool              `json:"max_price"`        // it has a maximum price: refused with 131061 on /messages
 	Components []json.RawMessage `json:"components"`       // as Meta's templates have them; null: any parameters are valid
+	Paced      bool              `json:"paced"`            // Meta assesses its quality: it accepts its messages and holds them back until this ends
 }
 
 const defaultLanguage = "en_US"

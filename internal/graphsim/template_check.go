@@ -26,11 +26,11 @@ func (st *standing) checkTemplate(m request) *wrong {
 	if t == nil {
 		return &wrong{code: 132001, details: fmt.Sprintf("template name (%s) does not exist in %s", m.Template, m.Language)}
 	}
-	switch t.Status {
-	case "APPROVED", "FLAGGED", "REINSTATED":
-	case "PAUSED":
+	switch {
+	case sendable(t.Status):
+	case t.Status == "PAUSED":
 		return &wrong{code: 132015}
-	case "DISABLED":
+	case t.Status == "DISABLED":
 		return &wrong{code: 132016}
 	default:
 		return &wrong{code: 132001, details: fmt.Sprintf("template name (%s) is not approved in %s", m.Template, m.Language)}

@@ -21,6 +21,12 @@ const (
 // Causes returns all causes.
 func Causes() []Cause { return []Cause{Operator, Refused, Announced, LostWrites, Restored} }
 
+// ByMeta reports whether a hold is there because of what Meta said.
+func ByMeta(h message.Hold) bool {
+	c := CauseOf(h)
+	return c == Refused || c == Announced
+}
+
 // CauseOf returns why there is a hold.
 func CauseOf(h message.Hold) Cause {
 	switch {

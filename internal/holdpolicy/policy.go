@@ -87,7 +87,9 @@ func (p *Policy) Refused(ctx context.Context, number, template string, out messa
 	title := ""
 	if out.HasCode() {
 		e, _ := cloudapi.Lookup(out.Code)
-		title = e.Title
+		if title = e.Title; out.Needs == message.RouteMarketing {
+			title += ": set marketing_messages of the number to fallback or strict"
+		}
 	}
 	h := message.Hold{Number: number, Template: template, Reason: cmp.Or(title, out.Detail.Message, out.Reason, "code "+strconv.Itoa(out.Code)), Code: out.Code, By: BySluice}
 	if !out.Endless {

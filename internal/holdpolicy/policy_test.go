@@ -151,6 +151,42 @@ func TestUpdateHolds(t *testing.T) {
 	}
 }
 
+// TestTemplateStates: each status in which Meta sends no messages of a template holds it, at the numbers of its account alone, by the
+// list of templates as by webhook. PENDING is the status of a template that was never sent: there is nothing to hold.
+func TestTemplateStates(t *testing.T) {
+	t.Parallel()
+	for status, ends := range map[string]string{
+		"PAUSED": "30m0s", "DISABLED": "released", "REJECTED": "released", "ARCHIVED": "released", "LIMIT_EXCEEDED": "released",
+		"PENDING_DELETION": "released", "DELETED": "released", "PENDING": "", "IN_APPEAL": "", "FLAGGED": "", "GLOWING": "",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake()
+			p := f.policy(&bytes.Buffer{})
+			var want []string
+			for _, number := range []string{second, first, removed} {
+				if ends != "" {
+					want = append(want, fmt.Sprintf("hold template sale/en_US of number %s until %s by sluice probe 30s: Meta announced for the template: %s", number, ends, status))
+				}
+			}
+			if err := p.TemplateStates(t.Context(), waba, []message.Template{{Name: "sale", Language: "en_US", Status: status}}); err != nil {
+				t.Error(err)
+			}
+			f.want(t, status+" in the list", want...)
+			meta := fmt.Sprintf(`{"event":%q,"message_template_name":"sale","message_template_language":"en_US"}`, status)
+			if err := p.Update(t.Context(), message.Event{Field: "message_template_status_update", WABA: waba, Meta: []byte(meta)}); err != nil {
+				t.Error(err)
+			}
+			f.want(t, status+" by webhook", want...)
+
+			f.held = []message.Hold{{Number: first, Template: "sale/en_US", By: holdpolicy.BySluice}, {Number: foreign, Template: "sale/en_US", By: holdpolicy.BySluice}}
+			if err := p.TemplateStates(t.Context(), waba, []message.Template{{Name: "sale", Language: "en_US", Status: "APPROVED"}}); err != nil {
+				t.Error(err)
+			}
+			f.want(t, "approved after "+status, "release template sale/en_US of number "+first+" by sluice: Meta lists the template as APPROVED")
+		})
+	}
+}
+
 // TestUpdateReleases: an announcement releases exactly the automatic holds that it is about: not those of an
 // operator, of another template, of another account, or after Redis was restored.
 func TestUpdateReleases(t *testing.T) {
@@ -217,6 +253,7 @@ func TestRefused(t *testing.T) {
 		}{
 			{"", message.Outcome{Code: 190, Endless: true}, "hold number 1 until released by sluice probe 0s: Access token has expired"},
 			{"sale/en", message.Outcome{Code: 999999, Detail: message.ErrorDetail{Message: "Template is broken"}}, "hold template sale/en of number 1 until 5m0s by sluice probe 30s: Template is broken"},
+			{"sale/en", message.Outcome{Code: 131063, Needs: message.RouteMarketing}, "hold template sale/en of number 1 until 5m0s by sluice probe 30s: Marketing templates disabled on Cloud API: set marketing_messages of the number to fallback or strict"},
 			{"", message.Outcome{Reason: "not JSON"}, "hold number 1 until 5m0s by sluice probe 0s: not JSON"},
 			{"", message.Outcome{Code: 999999}, "hold number 1 until 5m0s by sluice probe 0s: code 999999"},
 		} {

@@ -64,6 +64,7 @@ var answers = map[string]answer{
 	"relay_type_unknown":          {0, "A type of event is not known.", "Use message, final, status, inbound, update or gap."},
 	"relay_replay_unclear":        {0, "The request does not say clearly what to relay again.", "Give exactly one: since, or dead_letters (true)."},
 	"secrets_key_missing":         {0, "The secret cannot be encrypted, because the producer has no key for secrets.", "The operator sets secrets_key_file or SLUICE_SECRETS_KEY for all programs. Or leave the secret out: then requests to a relay target are not signed, and a number needs token_file."},
+	"account_not_found":           {404, "No known number of this API key belongs to the account.", "Check the id: GET /v1/accounts lists the accounts. Sluice learns the account of a number from Meta within a minute."},
 	"entry_invalid":               {0, "The value is not valid.", "Correct the value. docs/configuration.md describes every member: the entries have the form of the configuration file."},
 	"entry_not_found":             {404, "Neither the directory nor the configuration file has this entry, or no secret of it is stored that could be replaced.", "Check the name: GET /v1/numbers, /v1/apps, /v1/api-keys and /v1/clients list the entries. Store a secret with the entry before you rotate it."},
 	"entry_changed":               {409, "The entry is there already, or another operator changed it: it has another revision.", "Read the entry, and repeat the change with its revision."},
@@ -127,8 +128,8 @@ var answers = map[string]answer{
 
 	// The content of the request.
 	"char_not_allowed":          {0, "The character U+0000 is not allowed.", "Remove it."},
-	"field_unknown":             {0, "The request has a member that is not known.", "/openapi.json lists the members. Those of a message are from, message, class, key, ref, tags, send_at, expires_at and after. Meta's own members belong in message."},
-	"type_mismatch":             {0, "The member has another JSON type.", "/openapi.json lists the types. Of a message, tags is an array of strings, message and after are objects, the others are strings."},
+	"field_unknown":             {0, "The request has a member that is not known.", "/openapi.json lists the members. Those of a message are from, message, class, key, ref, tags, send_at, expires_at, after and fallback_template. Meta's own members belong in message."},
+	"type_mismatch":             {0, "The member has another JSON type.", "/openapi.json lists the types. Of a message, tags is an array of strings, message, after and fallback_template are objects, the others are strings."},
 	"from_missing":              {0, "from is missing.", "Set from to Meta's phone number id of the sender."},
 	"from_invalid":              {0, "from is not a phone number id: up to 32 digits.", "Give Meta's phone number id, not the phone number."},
 	"recipient_is_sender":       {0, "The recipient is the sender. Meta does not accept that.", "Set to to another phone number."},
@@ -150,6 +151,7 @@ var answers = map[string]answer{
 	"after_invalid":             {0, "after does not say which message to wait for.", "Set after to an object with either id or key, and with state. within is optional."},
 	"after_state_unknown":       {0, "after.state must be submitted, sent, delivered or read.", "Set after.state to one of them."},
 	"after_other_number":        {0, "after.id is not the id of a message of the same phone number id.", "Wait for a message of the same number, and give Sluice's id of it."},
+	"fallback_not_allowed":      {0, "The message is no template message, or the fallback template is the template of the message.", "Leave fallback_template out, or name another template or language in it."},
 	"after_itself":              {0, "The message cannot wait for itself.", "Give the id or the key of another message in after."},
 	"after_not_found":           {0, "There is no record of the message in after.", "Send that message first, and give its id or its key. A record is kept for at least 24 hours after its message has ended."},
 	"after_too_many":            {0, "20 messages wait for that message already.", "Let this message wait for one of them, or send it when that message has reached the state."},

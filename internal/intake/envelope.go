@@ -37,7 +37,8 @@ type envelope struct {
 
 	from, class, key, ref, tags, campaign, sendAt, expiresAt, message jsondoc.Value
 
-	after after
+	after    after
+	fallback fallback
 
 	defaultKey string // the idempotency key of a request that names none; empty: it has none
 
@@ -116,6 +117,8 @@ func (e *envelope) member(name string) *jsondoc.Value {
 		return &e.expiresAt
 	case "after":
 		return &e.after.value
+	case "fallback_template":
+		return &e.fallback.value
 	}
 	return nil
 }
@@ -184,6 +187,7 @@ func (e *envelope) newMessage(key *string) message.Message {
 	e.readCampaign(&m)
 	e.readAfter(&m)
 	e.content(&m)
+	e.readFallback(&m)
 	return m
 }
 
@@ -213,6 +217,9 @@ func (e *envelope) content(m *message.Message) {
 // finish sets the payload and the hash. A message without a key needs no hash, because it cannot be repeated.
 func (e *envelope) finish(m *message.Message) {
 	const more = 64 // bytes for messaging_product and the recipient
+	if f := &e.fallback; f.object != nil {
+		m.Fallback = message.Fallback{Template: f.content.TemplateID(), Payload: content.AppendPayload(nil, f.object.Root(), f.content.To)}
+	}
 	m.Payload = content.AppendPayload(make([]byte, 0, len(e.message.Raw())+more), e.message, m.Content.To)
 	if m.Key != "" {
 		m.Hash = e.hash(m)
@@ -236,7 +243,7 @@ func (e *envelope) hash(m *message.Message) string {
 	b = m.SendAt.AppendFormat(append(b, `,"send_at":"`...), time.RFC3339Nano)
 	b = m.ExpiresAt.AppendFormat(append(b, `","expires_at":"`...), time.RFC3339Nano)
 	b = e.message.AppendCanonical(append(b, `","message":`...))
-	b = e.appendAfter(b)
+	b = e.appendFallback(e.appendAfter(b))
 	if m.Campaign != "" {
 		b = jsondoc.AppendString(append(b, `,"campaign":`...), m.Campaign)
 	}

@@ -36,7 +36,7 @@ func (in *Intake) forward(w http.ResponseWriter, r *http.Request, number string,
 // mayChangeTemplate reports whether a call that changes something at a path of Meta may change a template: it creates, edits or
 // deletes one. The path of an edit has the id of a template or of another object alone.
 func mayChangeTemplate(path string) bool {
-	return strings.HasSuffix(path, "/message_templates") || strings.Count(path, "/") == 2
+	return strings.HasSuffix(path, "message_templates") || strings.Count(path, "/") == 2
 }
 
 // within returns r with a time limit for Meta. If Meta does not answer in time, Sluice can still write an error

@@ -71,6 +71,7 @@ const (
 	warningType   = "type_unknown"
 	warningMember = "member_unknown"
 	warningStale  = "template_unchecked"
+	warningOther  = "fallback_used"
 )
 
 // unknown is what this version does not know in Meta's object.
@@ -78,9 +79,13 @@ type unknown struct {
 	kind   string // the member with the type; empty: the type is known
 	member string // the path of a member; empty: all are known
 	stale  bool   // what is known of the template is too old
+
+	fallback bool // the message has the fallback template of the request
 }
 
-func unknownIn(c message.Content) unknown { return unknown{c.Unknown, c.Extra, c.Unchecked} }
+func unknownIn(c message.Content) unknown {
+	return unknown{c.Unknown, c.Extra, c.Unchecked, c.Instead != ""}
+}
 
 // warnings returns the warnings for the caller.
 func (u unknown) warnings() (all []message.Problem) {
@@ -103,6 +108,13 @@ func (u unknown) warnings() (all []message.Problem) {
 			Path: "message.template", Code: warningStale,
 			Detail: "Sluice has not read the templates of the account from Meta for too long. The message was not compared with its template, and Meta may refuse it.",
 			Fix:    "The log of the workers says why: cannot read the templates of an account from Meta.",
+		})
+	}
+	if u.fallback {
+		all = append(all, message.Problem{
+			Path: "fallback_template", Code: warningOther,
+			Detail: "Meta does not send messages of the template now. Sluice sends the fallback template in its place.",
+			Fix:    "GET /v1/templates of the console shows the status of the template.",
 		})
 	}
 	return all
@@ -175,8 +187,11 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 		return e.problems
 	}
 	e.finish(m)
-	in.complete(m, now)
-	return in.checkTemplate(e.message, m)
+	problems := in.chooseTemplate(e, m)
+	if in.complete(m, now); len(problems) > 0 {
+		return in.known(m, problems)
+	}
+	return nil
 }
 
 // accept accepts a checked message. It blocks and sets header like admit.

@@ -144,6 +144,8 @@ type messageRequest struct {
 	SendAt    time.Time     `json:"send_at,omitzero" doc:"Do not send before this time, up to 90 days ahead."`
 	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"Do not start an attempt after this time, up to 90 days ahead. Default: the time of acceptance, or send_at if it is later, plus the deadline of the class (see docs/configuration.md). With after: the end of the wait plus the deadline of the class."`
 	After     *afterRequest `json:"after,omitempty" doc:"Send the message after another message of the same number has reached a state. Accept that message first."`
+
+	Fallback *fallbackRequest `json:"fallback_template,omitempty" doc:"Of a template message: another template, in the form of the member template of Meta's message object. Sluice sends it in place of the first one if Meta does not send the first one when the message is accepted, or while it waits and no attempt may have reached Meta; see docs/templates.md."`
 }
 
 // storedOnly reports whether only the store finds a problem, when a message is accepted.
@@ -181,5 +183,5 @@ var messageCodes = []string{
 	"phone_number_id_not_found", "recipient_is_sender", "message_of_other_number", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
 	"idempotency_key_invalid", "idempotency_key_mismatch", "idempotency_key_reused", "ref_invalid", "tags_too_many",
 	"tag_invalid", "time_invalid", "send_at_too_far", "send_at_after_expires_at", "expires_at_invalid", "expires_at_too_far",
-	"after_invalid", "after_state_unknown", "after_other_number", "after_itself", "after_not_found", "after_too_many", "send_at_with_after", "duration_invalid",
+	"after_invalid", "after_state_unknown", "after_other_number", "after_itself", "after_not_found", "after_too_many", "send_at_with_after", "duration_invalid", "fallback_not_allowed",
 }

@@ -103,6 +103,7 @@ type bench struct {
 	store    *fakeStore
 	meta     *meta
 	accounts fakeAccounts
+	known    *fakeTemplates
 	finder   *fakeFinder
 	in       *intake.Intake
 	registry *prometheus.Registry
@@ -130,6 +131,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		store:    &fakeStore{messages: map[string]message.Message{}, records: map[string]message.Record{}},
 		meta:     &meta{},
 		accounts: fakeAccounts{},
+		known:    &fakeTemplates{},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(),
@@ -166,8 +168,8 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		Refuse: func(string) bool { return b.refuse },
 		Offset: func() time.Duration { return b.offset },
 		Finder: b.finder, Waiting: b.finder, Canceller: b.finder,
-		Graph: b.meta,
-		All:   func() []string { return []string{ours, theirs} }, Accounts: b.accounts,
+		Graph: b.meta, Templates: b.known,
+		All: func() []string { return []string{ours, theirs} }, Accounts: b.accounts,
 		Passes: func(code int) bool { return code == passingCode },
 		Explain: func(code int) (title, advice string) {
 			if code == unknownCode {

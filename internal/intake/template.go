@@ -4,29 +4,50 @@ import (
 	"context"
 	"net/http"
 
-	"sluice/internal/jsondoc"
+	"sluice/internal/content"
 	"sluice/internal/message"
 )
 
-// checkTemplate refuses a message that does not fit its template at Meta, unless its key is known: then the request is accepted
-// as a duplicate, or refused because the key was used for another message.
-func (in *Intake) checkTemplate(object jsondoc.Value, m *message.Message) refusal {
+// chooseTemplate compares a message with its template at Meta, and returns the problems. If Meta does not send messages of the
+// template now, the message gets its fallback template.
+func (in *Intake) chooseTemplate(e *envelope, m *message.Message) (problems []message.Problem) {
 	if in.o.Templates == nil || m.Content.Template == "" {
 		return nil
 	}
-	var problems []message.Problem
-	if problems, m.Content.Unchecked = in.o.Templates.Check(m.From, object, m.Content); len(problems) == 0 {
+	problems, m.Content.Unchecked = in.o.Templates.Check(m.From, e.message, m.Content)
+	unsendable := content.IsUnsendable(problems)
+	for i := range problems {
+		problems[i].Path = "message." + problems[i].Path
+	}
+	f := &e.fallback
+	if f.object == nil {
+		return problems
+	}
+	others, unchecked := in.o.Templates.Check(m.From, f.object.Root(), f.content)
+	switch {
+	case len(problems) == 0 && content.IsUnsendable(others): // it may be sendable when it is needed
+		return nil
+	case unsendable && len(others) == 0:
+		f.content.Instead, f.content.Unchecked = m.Content.TemplateID(), unchecked
+		m.Content, m.Payload, m.Fallback = f.content, m.Fallback.Payload, message.Fallback{}
 		return nil
 	}
+	for _, p := range others {
+		p.Path, _ = fallbackPath(p.Path)
+		problems = append(problems, p)
+	}
+	return problems
+}
+
+// known returns what answers a message with problems: these, unless its key is known. Then the request is accepted as a
+// duplicate, or refused because the key was used for another message.
+func (in *Intake) known(m *message.Message, problems []message.Problem) refusal {
 	if m.Key != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		defer cancel()
 		if _, refused := in.find(ctx, m.ID); refused == nil || refused.Status() != http.StatusNotFound {
 			return refused
 		}
-	}
-	for i := range problems {
-		problems[i].Path = "message." + problems[i].Path
 	}
 	return problems
 }

@@ -34,6 +34,14 @@ func (f *fakeTemplates) Want(_ context.Context, number string) error {
 	return nil
 }
 
+// taken returns the numbers whose templates were asked for since the last call.
+func (f *fakeTemplates) taken() (numbers []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	numbers, f.wanted = f.wanted, nil
+	return numbers
+}
+
 // TestTemplates: every way in refuses a message that does not fit its template, with the member, and on Meta's own path with
 // Meta's code. A repeated request is answered with its message all the same. A template that cannot be checked passes with a
 // warning.
@@ -80,5 +88,31 @@ func TestTemplates(t *testing.T) {
 	}
 	if w := ask("POST", "/v1/messages", own("good", `,"key":"other"`)); w.Code != 422 {
 		t.Errorf("another key: %d %s", w.Code, w.Body)
+	}
+}
+
+// TestTemplateCalls: calls on Meta's path that create, edit or delete templates go to Meta, and let the workers read the templates of
+// the account. Other calls do not.
+func TestTemplateCalls(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.accounts[ours], b.accounts[theirs] = "900", "900"
+	b.meta.objects = map[string]string{"88": "900"}
+	for call, reads := range map[string]bool{
+		"POST /v25.0/900/message_templates {}":          true,
+		"POST /900/message_templates {}":                true,
+		"POST /v25.0/900/upsert_message_templates {}":   true,
+		"POST /v25.0/88 {}":                             true,
+		"POST /88 {}":                                   true,
+		"DELETE /v25.0/900/message_templates?name=sale": true,
+		"GET /v25.0/900/message_templates":              false,
+		"POST /v25.0/900/flows {}":                      false,
+		"POST /v25.0/88/publish {}":                     false,
+	} {
+		parts := append(strings.SplitN(call, " ", 3), "")
+		r := b.do(t, parts[0], parts[1], parts[2], withHeader("Authorization", "Bearer "+b.wide))
+		if got, wanted := b.meta.taken(), b.known.taken(); r.status != 200 || !strings.Contains(got, parts[0]+" ") || (len(wanted) == 1) != reads {
+			t.Errorf("%s: %d %s; Meta got %q, a read was asked for: %q", call, r.status, r.body, got, wanted)
+		}
 	}
 }

@@ -47,8 +47,10 @@ type Move struct {
 	In       time.Duration // until the next step: the retry, with Queued; the end of the in-doubt window, with InDoubt
 	Counts   bool          // with Queued and InDoubt: the attempt counts against the budget
 	Released bool          // with Queued: the message that it waited for has reached the state
+	Fallback bool          // with Queued: the fallback template takes the place of the template
 	Resend   bool          // with Queued: the policy of the class ordered a resend
 	Keep     bool          // keep the payload although the new state would drop it
+	Route    Route         // of the attempt, if it is not RouteMessages
 
 	Audit     *AuditEntry // the operator action that ordered the change; nil: none did
 	ExpiresAt time.Time   // a new deadline; zero: the deadline stays

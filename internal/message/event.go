@@ -50,6 +50,7 @@ type Change struct {
 	Code    int         `json:"code,omitempty" doc:"Meta's error code."`
 	Reason  string      `json:"reason,omitempty" doc:"Why the message is in this state."`
 	Detail  ErrorDetail `json:"error,omitzero" doc:"Meta's own text about the error."`
+	Route   Route       `json:"route,omitempty" doc:"After an attempt that went to Meta's Marketing Messages API: marketing_messages."`
 }
 
 // Final is what became of a message. It is published once in each life of the message. A life begins when the message

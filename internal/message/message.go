@@ -21,11 +21,18 @@ type Message struct {
 	SendAt    time.Time       // not before; zero: at once
 	After     After           // wait for another message of the number first; zero: do not wait. Without SendAt
 	AfterBy   time.Time       // with After: how long to wait
+	Fallback  Fallback        // takes the place of the template when Meta does not send that; zero: there is none
 	ExpiresAt time.Time       // no attempt starts after this
 	Payload   json.RawMessage // Meta's message object in the form in which it is stored, see content.AppendPayload
 	Content   Content         // what content.Check read from the object
 	Trace     string          // the W3C traceparent of the span that accepted it; empty: it is not traced
 	Hash      string          // of the whole request, to distinguish a repeated request from another one with the same key
+}
+
+// Fallback is a template message that may take the place of another one.
+type Fallback struct {
+	Template string          // as name/language
+	Payload  json.RawMessage // as Message.Payload
 }
 
 // Flow returns the flow of the message.
@@ -40,6 +47,8 @@ type Context struct {
 	Type     string   `json:"type" doc:"Meta's type of the message."`
 	To       string   `json:"to,omitempty" doc:"The recipient, masked."` // see Mask
 	Template string   `json:"template,omitempty" doc:"The template, as name/language."`
+	Fallback string   `json:"fallback_template,omitempty" doc:"The fallback template of your request, as name/language, as long as Sluice may still use it."`
+	Instead  string   `json:"fallback_for,omitempty" doc:"The template of your request, as name/language, if the message has the fallback template in its place. template is then the fallback template."`
 	Ref      string   `json:"ref,omitempty" doc:"Your own reference."`
 	Tags     []string `json:"tags,omitempty" doc:"Your own labels."`
 	Client   string   `json:"client,omitempty" doc:"The client that the message belongs to."`
@@ -52,7 +61,7 @@ type Context struct {
 func (m Message) Context() Context {
 	return Context{
 		ID: m.ID, From: m.From, Class: m.Class, Type: m.Content.Type,
-		To: Mask(m.Content.Recipient()), Template: m.Content.TemplateID(), Ref: m.Ref, Tags: m.Tags, Client: m.Client, Campaign: m.Campaign, Callback: m.Callback, Trace: m.Trace,
+		To: Mask(m.Content.Recipient()), Template: m.Content.TemplateID(), Fallback: m.Fallback.Template, Instead: m.Content.Instead, Ref: m.Ref, Tags: m.Tags, Client: m.Client, Campaign: m.Campaign, Callback: m.Callback, Trace: m.Trace,
 	}
 }
 
@@ -70,6 +79,7 @@ type Content struct {
 
 	Marketing bool   // for Meta's Marketing Messages API
 	Extra     string // the path of a member that this version does not know; empty: none
+	Instead   string // as name/language: the template of the request, if this is its fallback template; empty: it is not
 	Unchecked bool   // the template was not compared with Meta's description, which is too old
 }
 

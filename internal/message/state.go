@@ -175,13 +175,14 @@ const (
 	ReasonNamedWaits   = "named_message_waits"    // it names another message, which Meta has not accepted yet
 	ReasonNamedNotSent = "named_message_not_sent" // rejected: it names another message, which ended without being sent, or whose record was removed
 	ReasonPolicy       = "resent_by_policy"
-	ReasonCaller       = "by_caller"        // cancelled through the API or the console
-	ReasonResolved     = "resolved"         // an operator resolved an in-doubt message
-	ReasonReplayed     = "replayed"         // an operator sent a dead letter again
-	ReasonDuplicate    = "duplicate"        // of an event only: Meta took the message a second time
-	ReasonTaskLost     = "task_lost"        // queued again, because its task was missing
-	ReasonResends      = "too_many_resends" // parked although the policy is to resend
-	ReasonCodeZero     = "code 0"           // refused with Meta's code 0, which the code of a record does not distinguish from no code
+	ReasonCaller       = "by_caller"         // cancelled through the API or the console
+	ReasonResolved     = "resolved"          // an operator resolved an in-doubt message
+	ReasonReplayed     = "replayed"          // an operator sent a dead letter again
+	ReasonDuplicate    = "duplicate"         // of an event only: Meta took the message a second time
+	ReasonTaskLost     = "task_lost"         // queued again, because its task was missing
+	ReasonFallback     = "fallback_template" // queued: the fallback template has taken the place of the template
+	ReasonResends      = "too_many_resends"  // parked although the policy is to resend
+	ReasonCodeZero     = "code 0"            // refused with Meta's code 0, which the code of a record does not distinguish from no code
 	// Meta took the message and has not sent it yet: Meta's message_status. Meta watches the first messages of a
 	// template before it sends the rest of a campaign.
 	ReasonQuality = "held_for_quality_assessment"

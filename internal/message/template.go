@@ -17,6 +17,7 @@ type Template struct {
 	Named    bool           `json:"m,omitempty"` // its parameters have names; false: positions
 	Parts    *TemplateParts `json:"p,omitempty"` // nil: unknown, its messages may have any parameters
 	Changed  int64          `json:"t,omitempty"` // when a webhook last changed it, in Unix milliseconds; 0: never
+	Active   int64          `json:"a,omitempty"` // when it was first read from Meta, last edited or last restored, in Unix milliseconds
 }
 
 // TemplateParts are the components of a template, or of one of its cards, that its messages have parameters for.
@@ -88,6 +89,14 @@ type TemplateSync struct {
 	Fails   int           `json:"fails,omitempty"` // attempts that failed since
 	Error   string        `json:"error,omitempty"` // of the last attempt
 	Pages   []TemplateTag `json:"pages,omitempty"` // of the last one that succeeded
+}
+
+// TemplateAccount is an account with its templates.
+type TemplateAccount struct {
+	ID        string
+	Numbers   []string // its known phone number ids
+	Sync      TemplateSync
+	Templates []Template // by name and language
 }
 
 // TemplateTag names the content of a page of a list: its cursor, and the ETag of Meta's answer.

@@ -46,7 +46,7 @@ const (
 
 // Step is a step that was taken. It holds no secret and no phone number.
 type Step struct {
-	Name  string `json:"name" doc:"token, permissions, account, webhooks, callback, registration, templates or number; or the name of the action."`
+	Name  string `json:"name" doc:"token, permissions, account, webhooks, callback, registration, templates, number or doctor; or the name of the action."`
 	State State  `json:"state" doc:"done, before (it was done before) or failed."`
 	Says  string `json:"says" doc:"What was done or found."`
 	Fix   string `json:"fix,omitempty" doc:"What to do about a failed step. Then repeat the request."`
@@ -54,8 +54,17 @@ type Step struct {
 
 // Result is the steps in their order, up to the first that failed.
 type Result struct {
-	Ready bool   `json:"ready" doc:"The number can send."`
-	Steps []Step `json:"steps"`
+	Ready    bool      `json:"ready" doc:"The number can send."`
+	Steps    []Step    `json:"steps"`
+	Findings []Finding `json:"findings,omitempty" doc:"What doctor finds about the number and its access token that is not good."`
+}
+
+// Finding is what doctor found.
+type Finding struct {
+	Verdict string `json:"verdict" doc:"warn (it works now and may fail later) or fail."`
+	Check   string `json:"check" doc:"What was checked."`
+	Says    string `json:"says" doc:"What was found."`
+	Fix     string `json:"fix" doc:"What to do about it."`
 }
 
 // Graph is Meta's API with one access token.
@@ -80,9 +89,14 @@ type Options struct {
 	Graph func(token string) Graph
 	App   func(name string) (secret string, ok bool)               // the app secret of an app
 	Token func(ctx context.Context, number string) (string, error) // the access token that is known of a number
-	Save  func(context.Context, Request, string) error             // stores the number with its access token
+	Save  func(context.Context, Request, string) error             // stores the number with its access token; empty: the access token stays
 	Note  func(ctx context.Context, number, account string) error  // stores to which account a number belongs
 	Want  func(ctx context.Context, account string) error          // lets the workers read the templates of an account
+	// Examine returns what doctor finds about a number and its access token, by what Meta says of them.
+	Examine func(grant cloudapi.Grant, number cloudapi.Number, rateLimit int) []Finding
+	// Registration counts a registration or deregistration of a number before Meta is asked for it. It returns zero, or how long to
+	// wait for the next one.
+	Registration func(ctx context.Context, number string) (time.Duration, error)
 }
 
 // Onboarding connects numbers. It is safe for concurrent use.
@@ -96,8 +110,10 @@ type run struct {
 	o     Options
 	q     Request
 	graph Graph
-	app   string          // Meta's id of the app of the access token
+	grant cloudapi.Grant  // what Meta says of the access token
 	now   cloudapi.Number // what Meta says of the number
+
+	findings []Finding
 }
 
 // Run takes the steps. It blocks for as long as Meta takes to answer: seconds. Later steps need the earlier ones, so it ends with the first
@@ -122,13 +138,14 @@ func (b *Onboarding) Run(ctx context.Context, q Request) Result {
 		{"registration", r.registration},
 		{"templates", r.templates},
 		{"number", r.number},
+		{"doctor", r.doctor},
 	} {
 		state, says, err := s.take(ctx)
 		step := Step{Name: s.name, State: state, Says: says}
 		if err != nil {
 			step.State, step.Says, step.Fix = Failed, err.Error(), fix(err)
 		}
-		out.Steps = append(out.Steps, step)
+		out.Steps, out.Findings = append(out.Steps, step), r.findings
 		if err != nil {
 			return out
 		}
@@ -157,7 +174,13 @@ func (r *run) token(ctx context.Context) (State, string, error) {
 			return "", "", err
 		}
 		if grant.Valid {
-			return Before, "Meta accepts the access token of the number", nil
+			if r.q.Client == "" && r.q.RateLimit == 0 {
+				return Before, "Meta accepts the access token of the number", nil
+			}
+			if err := r.o.Save(ctx, r.q, ""); err != nil {
+				return "", "", fmt.Errorf("store the client and the rate limit: %w", err)
+			}
+			return Before, "Meta accepts the access token of the number; the client and the rate limit are stored", nil
 		}
 		r.graph.Close()
 	}
@@ -187,15 +210,14 @@ func (r *run) token(ctx context.Context) (State, string, error) {
 }
 
 func (r *run) permissions(ctx context.Context) (State, string, error) {
-	grant, err := r.graph.Grant(ctx, r.q.Number)
-	if err != nil {
+	var err error
+	if r.grant, err = r.graph.Grant(ctx, r.q.Number); err != nil {
 		return "", "", err
 	}
-	lacks := slices.DeleteFunc(slices.Clone(cloudapi.Permissions), func(scope string) bool { return slices.Contains(grant.Scopes, scope) })
+	lacks := slices.DeleteFunc(slices.Clone(cloudapi.Permissions), func(scope string) bool { return slices.Contains(r.grant.Scopes, scope) })
 	if len(lacks) > 0 {
 		return "", "", failed("give the configuration of the signup both permissions, and let the customer repeat it", "the access token lacks %s", strings.Join(lacks, " and "))
 	}
-	r.app = grant.App
 	return Before, strings.Join(cloudapi.Permissions, ", "), nil
 }
 
@@ -219,7 +241,7 @@ func (r *run) webhooks(ctx context.Context) (State, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	if slices.Contains(apps, r.app) && r.q.AccountHook.URL == "" {
+	if slices.Contains(apps, r.grant.App) && r.q.AccountHook.URL == "" {
 		return Before, "the app gets the webhooks of the account", nil
 	}
 	if err := r.graph.Subscribe(ctx, r.q.Number, r.q.Account, r.q.AccountHook); err != nil {
@@ -254,11 +276,14 @@ func at(hook Callback) string {
 
 // registration registers the number, unless it is registered: Meta accepts only ten registrations in 72 hours.
 func (r *run) registration(ctx context.Context) (State, string, error) {
-	if connected(r.now) {
+	if r.now.Registered() {
 		return Before, "the number is registered for the Cloud API", nil
 	}
 	if r.q.PIN == "" {
 		return "", "", failed("send the PIN of the number, six digits: the present one, or a new one if it has none", "the number is not registered, and there is no PIN to register it")
+	}
+	if err := r.count(ctx); err != nil {
+		return "", "", err
 	}
 	if err := r.graph.Register(ctx, r.q.Number, r.q.PIN); err != nil {
 		return "", "", err
@@ -266,9 +291,13 @@ func (r *run) registration(ctx context.Context) (State, string, error) {
 	return Done, "the number was registered for the Cloud API", nil
 }
 
-// connected reports whether a number can send. Meta may flag a number that still sends.
-func connected(n cloudapi.Number) bool {
-	return n.Platform == "CLOUD_API" && (n.Status == "CONNECTED" || n.Status == "FLAGGED")
+// count refuses a registration or deregistration that Meta would refuse, because it makes the wait longer.
+func (r *run) count(ctx context.Context) error {
+	wait, err := r.o.Registration(ctx, r.q.Number)
+	if err == nil && wait > 0 {
+		err = failed(advice[133016], "there were ten registrations and deregistrations of the number within 72 hours; the next one is possible in %s, and Meta was not asked", wait.Round(time.Minute))
+	}
+	return err
 }
 
 func (r *run) templates(ctx context.Context) (State, string, error) {
@@ -283,10 +312,19 @@ func (r *run) number(ctx context.Context) (State, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	if !connected(n) || n.Health.CanSend == "BLOCKED" {
-		return "", "", failed("run sluice doctor: it names the reason and the fix", "Meta says %s, and that sending is %s", n.Status, cmp.Or(n.Health.CanSend, "unknown"))
+	r.now, r.findings = n, r.o.Examine(r.grant, n, r.q.RateLimit)
+	if !n.CanSend() {
+		return "", "", failed("findings names the reason and the fix", "Meta says %s, and that sending is %s", n.Status, cmp.Or(n.Health.CanSend, "unknown"))
 	}
 	return Done, "the number can send", nil
+}
+
+// doctor says how much it found. It asks Meta nothing more.
+func (r *run) doctor(context.Context) (State, string, error) {
+	if len(r.findings) == 0 {
+		return Done, "nothing is wrong with the number and its access token", nil
+	}
+	return Done, fmt.Sprintf("%d warnings or failed checks: see findings", len(r.findings)), nil
 }
 
 // advice says what to do about the codes of Meta's answers to these calls.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/internal/cloudapi"
 	"sluice/internal/graphsim"
@@ -28,6 +29,9 @@ type world struct {
 	saves int
 	wait  func() // before each call of Meta
 	base  string
+
+	client              string // of the last request that was stored
+	registrations, most int
 }
 
 func newWorld(t *testing.T) *world {
@@ -37,7 +41,7 @@ func newWorld(t *testing.T) *world {
 	})
 	server := httptest.NewServer(sim.Handler())
 	t.Cleanup(server.Close)
-	return &world{t: t, sim: sim, wait: func() {}, base: server.URL}
+	return &world{t: t, sim: sim, wait: func() {}, base: server.URL, most: 100}
 }
 
 // atMeta is an account with a number that is not registered yet.
@@ -66,13 +70,28 @@ func (w *world) onboarding() *onboarding.Onboarding {
 			}
 			return w.token, nil
 		},
-		Save: func(_ context.Context, _ onboarding.Request, token string) error {
-			w.token = token
-			w.saves++
+		Save: func(_ context.Context, q onboarding.Request, token string) error {
+			w.client = q.Client
+			if token != "" {
+				w.token = token
+				w.saves++
+			}
 			return nil
 		},
 		Note: func(context.Context, string, string) error { return nil },
 		Want: func(ctx context.Context, _ string) error { w.wait(); return ctx.Err() },
+		Examine: func(g cloudapi.Grant, n cloudapi.Number, _ int) []onboarding.Finding {
+			if n.Quality == "RED" && g.Valid {
+				return []onboarding.Finding{{Verdict: "warn", Check: "number quality", Says: "RED"}}
+			}
+			return nil
+		},
+		Registration: func(context.Context, string) (time.Duration, error) {
+			if w.registrations++; w.registrations > w.most {
+				return 3 * time.Hour, nil
+			}
+			return 0, nil
+		},
 	})
 }
 
@@ -91,7 +110,7 @@ func TestOneCallFromTheCodeToANumberThatCanSend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	got := w.run(t.Context(), request())
-	want := []string{"token done", "permissions before", "account before", "webhooks done", "callback before", "registration done", "templates done", "number done"}
+	want := []string{"token done", "permissions before", "account before", "webhooks done", "callback before", "registration done", "templates done", "number done", "doctor done"}
 	if !got.Ready || !slices.Equal(states(got), want) {
 		t.Fatalf("%+v", got)
 	}
@@ -100,7 +119,7 @@ func TestOneCallFromTheCodeToANumberThatCanSend(t *testing.T) {
 	}
 	// Again, with the used code: nothing is done twice.
 	got = w.run(t.Context(), request())
-	want = []string{"token before", "permissions before", "account before", "webhooks before", "callback before", "registration before", "templates done", "number done"}
+	want = []string{"token before", "permissions before", "account before", "webhooks before", "callback before", "registration before", "templates done", "number done", "doctor done"}
 	if !got.Ready || !slices.Equal(states(got), want) {
 		t.Errorf("%+v", got)
 	}
@@ -156,7 +175,8 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 		"an unverified one": {func(w *world, _ *onboarding.Request) {
 			w.account(func(a *graphsim.Account) { a.Numbers[0].CodeVerification = "NOT_VERIFIED" })
 		}, "registration", "request a code"},
-		"a locked account": {func(w *world, _ *onboarding.Request) { w.account(func(a *graphsim.Account) { a.Refuse = 131031 }) }, "number", "sluice doctor"},
+		"a locked account":                     {func(w *world, _ *onboarding.Request) { w.account(func(a *graphsim.Account) { a.Refuse = 131031 }) }, "number", "findings"},
+		"too many registrations, counted here": {func(w *world, _ *onboarding.Request) { w.most = 0 }, "registration", "More tries do not help"},
 		"eleven tries": {func(w *world, q *onboarding.Request) {
 			q.PIN = "654321"
 			for range 10 {
@@ -182,6 +202,37 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOfANumberWithAToken: the client of a request is stored though the number has an access token, and doctor's findings are in the
+// answer.
+func TestOfANumberWithAToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.token = "the-business-token"
+	w.account(func(a *graphsim.Account) { a.Numbers[0].Quality = "RED" })
+	q := request()
+	q.Code, q.Client = "", "acme"
+	got := w.run(t.Context(), q)
+	if !got.Ready || w.client != "acme" || w.saves != 0 || len(got.Findings) != 1 || got.Findings[0].Check != "number quality" {
+		t.Errorf("%+v, stored for %q, %d tokens", got, w.client, w.saves)
+	}
+}
+
+// TestNoRegistrationAboveTheLimit: Meta is not asked for a registration or deregistration that it would refuse.
+func TestNoRegistrationAboveTheLimit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.token, w.most = "the-business-token", 0
+	for _, do := range []onboarding.Registration{{Action: onboarding.Register, PIN: "123456"}, {Action: onboarding.Deregister}} {
+		if got := w.onboarding().Change(t.Context(), number, do); got.State != onboarding.Failed || !strings.Contains(got.Says, "in 3h0m0s") || !strings.Contains(got.Says, "Meta was not asked") {
+			t.Errorf("%+v", got)
+		}
+	}
+	w.most = 100
+	if got := w.onboarding().Change(t.Context(), number, onboarding.Registration{Action: onboarding.Register, PIN: "123456"}); got.State != onboarding.Done {
+		t.Errorf("the number was registered before: %+v", got)
 	}
 }
 

@@ -45,6 +45,9 @@ func (b *Onboarding) change(ctx context.Context, number string, do Registration)
 		}
 		return r.registration(ctx)
 	case Deregister:
+		if err := r.count(ctx); err != nil {
+			return "", "", err
+		}
 		return Done, "the number is not registered any more, and cannot send", r.graph.Deregister(ctx, number)
 	case RequestCode:
 		return Done, "Meta sends a code to the number", r.graph.RequestCode(ctx, number, do.Method, do.Language)

@@ -58,6 +58,7 @@ func all() []page {
 		failedPage(),
 		sendPage(),
 		holdsPage(),
+		templatesPage(),
 		relayPage(),
 		directoryPage(),
 		reportsPage(),

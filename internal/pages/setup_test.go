@@ -59,7 +59,10 @@ type site struct {
 	fleet   *fleet.Fleet // of the last serve
 	limits  *portfolio.Ledger
 	summary *report.Summary // of the archive; nil: there is no archive
-	url     string
+
+	catalogue catalogue
+	synced    []string // the accounts whose templates were ordered
+	url       string
 }
 
 func setup(t testing.TB) *site {
@@ -100,8 +103,12 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 			DB: s.db, Box: secrets.New("a key of the tests", ""), File: directory.File{Numbers: []config.Number{{ID: ours}, {ID: theirs}}},
 			Unfinished: func(context.Context, string) (int, error) { return 0, nil },
 		}),
-		Accounts: func(context.Context) (map[string]string, error) { return nil, nil },
-		Lists:    book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
+		Accounts:  func(context.Context) (map[string]string, error) { return nil, nil },
+		Templates: s.catalogue, SyncTemplates: func(_ context.Context, account string) error {
+			s.synced = append(s.synced, account)
+			return nil
+		},
+		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
 		Relay: relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: keys,
 		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,
 	}

@@ -103,6 +103,10 @@ func (r Record) Decide(in Input) (Record, Decision) {
 		if m.In > 0 {
 			r.NextAt = milli(at.Add(m.In))
 		}
+		if m.Fallback && r.Fallback != "" {
+			r.Instead, r.Template, r.Payload = r.Template, r.Fallback, r.Other
+			r.Fallback, r.Other = "", ""
+		}
 		if waits {
 			r.NextAt = before.NextAt
 		}
@@ -118,7 +122,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 		r.Failures, r.ReadyAt = 0, time.Time{}
 	}
 	if !m.To.Kept() && !m.Keep {
-		r.Payload, r.Recipient = "", ""
+		r.Payload, r.Recipient, r.Fallback, r.Other = "", "", "", ""
 	}
 	if in.Kind == Status && m.Keep { // the message may be sent again
 		r.addRefused(m.WAMID)
@@ -135,7 +139,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if wamid == "" {
 		wamid = r.WAMID
 	}
-	change := message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason, Detail: m.Detail}
+	change := message.Change{To: m.To, Attempt: attempt, WAMID: wamid, Code: m.Code, Reason: m.Reason, Detail: m.Detail, Route: m.Route}
 	d.Changes = append(d.Changes, Change{Change: change, Final: r.end(&before, in, attempt)})
 	return r, d
 }
@@ -184,6 +188,12 @@ func (r *Record) Failure(m message.Move, attempt int, correct bool) message.Move
 		m.To, m.Reason = message.Dead, message.ReasonReported
 	}
 	return m
+}
+
+// MayFallBack reports whether the fallback template may take the place of the template: it is certain that no attempt so far
+// was delivered.
+func (r *Record) MayFallBack() bool {
+	return r.State == message.Queued && r.Fallback != "" && r.Proven >= r.Attempt
 }
 
 // Begin is the answer to a worker that begins an attempt.

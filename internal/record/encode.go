@@ -76,6 +76,7 @@ var fields = []field{
 	moment(36, func(r *Record) *time.Time { return &r.ReadyAt }),
 	{37, putTrace, getTrace},
 	moment(38, func(r *Record) *time.Time { return &r.KeyUntil }),
+	{39, putFallback, getFallback},
 	text(42, func(r *Record) *string { return &r.Client }),
 	text(43, func(r *Record) *string { return &r.Campaign }),
 	text(44, func(r *Record) *string { return &r.Billed }),
@@ -290,51 +291,6 @@ func getTimeline(r *Record, _ uint64, s string) {
 		step.Attempt, step.At = int(n[0]), time.UnixMilli(accepted+protowire.DecodeZigZag(n[1])).UTC()
 		step.Code, step.Reason = int(n[2]), reason
 		r.Timeline = append(r.Timeline, step)
-	}
-}
-
-// putDetail writes Meta's error text except its message, as a nested message.
-func putDetail(b []byte, num protowire.Number, r *Record) []byte {
-	d := appendText(nil, 1, r.Detail.Details)
-	d = appendNumber(d, 2, int64(r.Detail.Subcode))
-	d = appendText(d, 3, r.Detail.Trace)
-	if d == nil {
-		return b
-	}
-	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), d)
-}
-
-// getDetail reads what putDetail wrote. It ignores what it cannot read, because the text is for people and no
-// rule depends on it.
-func getDetail(r *Record, _ uint64, s string) {
-	for b := []byte(s); len(b) > 0; {
-		num, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return
-		}
-		b = b[n:]
-		var text string
-		var number uint64
-		switch kind {
-		case protowire.BytesType:
-			text, n = protowire.ConsumeString(b)
-		case protowire.VarintType:
-			number, n = protowire.ConsumeVarint(b)
-		default:
-			n = protowire.ConsumeFieldValue(num, kind, b)
-		}
-		if n < 0 {
-			return
-		}
-		b = b[n:]
-		switch num {
-		case 1:
-			r.Detail.Details = text
-		case 2:
-			r.Detail.Subcode = int(int64(number))
-		case 3:
-			r.Detail.Trace = text
-		}
 	}
 }
 

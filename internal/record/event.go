@@ -27,6 +27,7 @@ func (r *Record) AppendEvent(b []byte, at time.Time, c message.Change) []byte {
 		text, _ := json.Marshal(c.Detail) // strings and a number: cannot fail
 		b = append(append(b, `,"error":`...), text...)
 	}
+	b = member(b, "route", string(c.Route))
 	return r.appendContext(append(b, '}'))
 }
 
@@ -65,6 +66,8 @@ func (r *Record) appendContext(b []byte) []byte {
 	b = quote(b, r.Type)
 	b = member(b, "to", r.To)
 	b = member(b, "template", r.Template)
+	b = member(b, "fallback_template", r.Fallback)
+	b = member(b, "fallback_for", r.Instead)
 	b = member(b, "ref", r.Ref)
 	for i, tag := range r.Tags {
 		if i == 0 {

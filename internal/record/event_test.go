@@ -39,7 +39,7 @@ func TestAppendEvent(t *testing.T) {
 		}
 		c := message.Change{
 			To: states[rng.IntN(len(states))], Attempt: rng.IntN(3), WAMID: nastyString(rng),
-			Code: rng.IntN(3) * 65_000, Reason: nastyString(rng),
+			Code: rng.IntN(3) * 65_000, Reason: nastyString(rng), Route: message.Route(nastyString(rng)),
 		}
 		at := time.UnixMilli(rng.Int64N(2) * rng.Int64N(1e13))
 		want, err := json.Marshal(message.Event{

@@ -24,6 +24,7 @@ type Record struct {
 	Refused   []string // Meta's ids of attempts that Meta accepted and then reported as failed
 	Recipient string   // identifies number and recipient, for the pair limit; deleted with the payload
 	Payload   string   // Meta's message object; empty when nothing more will be sent
+	Other     string   // the payload with the fallback template; empty: there is none
 
 	ReadyAt time.Time // since when the message can be sent, if that is not AcceptedAt; see Ready
 
@@ -55,7 +56,7 @@ func New(m message.Message, recipient string, at time.Time) Record {
 			Context: m.Context(), State: message.Queued, AcceptedAt: at, ExpiresAt: milli(m.ExpiresAt),
 			NextAt: next, After: m.After, Timeline: []message.Step{{At: at, State: message.Queued}},
 		},
-		Hash: m.Hash, Recipient: recipient, Payload: string(m.Payload),
+		Hash: m.Hash, Recipient: recipient, Payload: string(m.Payload), Other: string(m.Fallback.Payload),
 	}
 	r.SendAt = r.sendAt()
 	r.ReadyAt = r.SendAt

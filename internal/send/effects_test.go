@@ -101,7 +101,11 @@ func TestAnUnsentAttemptHasNoEffect(t *testing.T) {
 	sender := send.New(s, s, send.Options{
 		Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
 		Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
-		Body:  func(a message.Attempt) ([]byte, error) { return s.body(a.Payload) },
+		Request: func(a message.Attempt) (q message.Request, err error) {
+			q.Number = a.Message.From
+			q.Body, err = s.body(a.Payload)
+			return q, err
+		},
 		Rates: rateNotes{s}, Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
 	})
 	after := func(kind message.Kind, bodyErr error) []string {
@@ -132,7 +136,9 @@ func TestPausesOfAnApp(t *testing.T) {
 		sender := send.New(s, s, send.Options{
 			Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
 			Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
-			Body:  func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
+			Request: func(a message.Attempt) (message.Request, error) {
+				return message.Request{Number: a.Message.From, Body: a.Payload}, nil
+			},
 			Rates: rateNotes{s}, Siblings: func(_ context.Context, of string) []string { return []string{of} },
 			Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +26,8 @@ type script struct {
 	body   func(payload []byte) ([]byte, error)
 	wrote  func(number string, at time.Time)
 	holds  error // what a hold comes to
+
+	marketing bool // the message goes to the Marketing Messages API
 
 	inForce func() ([]message.Hold, error)
 
@@ -48,7 +51,7 @@ func (s *script) Begin(ctx context.Context, id string, k int, token string, know
 }
 
 func (s *script) Finish(ctx context.Context, a message.Attempt, m message.Move) (message.State, bool, error) {
-	s.asked = append(s.asked, fmt.Sprintf("finish %d %s", a.N, m.To))
+	s.asked = append(s.asked, strings.TrimSpace(fmt.Sprintf("finish %d %s %s", a.N, m.To, m.Route)))
 	if ctx.Err() != nil {
 		return "", false, ctx.Err()
 	}
@@ -65,14 +68,14 @@ func (s *script) Reserve(ctx context.Context) (time.Duration, error) {
 
 func (s *script) Release() { s.released++ }
 
-func (s *script) Send(ctx context.Context, to string, body []byte, ready func() error) message.Outcome {
+func (s *script) Send(ctx context.Context, q message.Request, ready func() error) message.Outcome {
 	if s.connect != nil {
 		s.connect()
 	}
 	if err := ready(); err != nil {
 		return message.Outcome{Kind: message.Transient, Err: err}
 	}
-	s.asked = append(s.asked, fmt.Sprintf("post %s %s", to, body))
+	s.asked = append(s.asked, fmt.Sprintf("post %s %s", q.Number, q.Body))
 	if ctx.Err() != nil {
 		return message.Outcome{Kind: message.Transient, Err: ctx.Err()}
 	}
@@ -141,11 +144,12 @@ func (s *script) sender(log *slog.Logger) *send.Sender {
 		Policy:   func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Backoff:  func(int) time.Duration { return 3 * time.Second },
 		Attempts: 5,
-		Body: func(a message.Attempt) ([]byte, error) {
+		Request: func(a message.Attempt) (message.Request, error) {
 			if a.Message.ID != a.ID || a.N != 2 {
-				return nil, fmt.Errorf("body of %s, attempt %d", a.ID, a.N)
+				return message.Request{}, fmt.Errorf("body of %s, attempt %d", a.ID, a.N)
 			}
-			return s.body(a.Payload)
+			body, err := s.body(a.Payload)
+			return message.Request{Number: a.Message.From, Marketing: s.marketing, Body: body}, err
 		},
 		Rates: rateNotes{s},
 		Hold: func(ctx context.Context, of, template string, out message.Outcome, d time.Duration) error {

@@ -145,7 +145,9 @@ func newWatching(r *restarting) *send.Sender {
 		Worker: "w", Shards: message.DefaultShards, Parts: [][]message.Shard{message.DefaultShards.All()},
 		Policy:  func(_ string, c message.Class) message.Policy { return message.DefaultPolicy(c) },
 		Backoff: func(int) time.Duration { return time.Second }, Attempts: 5,
-		Body: func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
+		Request: func(a message.Attempt) (message.Request, error) {
+			return message.Request{Number: a.Message.From, Body: a.Payload}, nil
+		},
 		LostWrites: func(context.Context, message.Shard) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

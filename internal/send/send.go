@@ -24,6 +24,10 @@ const attemptMax = 60 * time.Second
 // unconfirmedWait is how long a message waits for a retry when too few replicas confirmed its intent.
 const unconfirmedWait = 2 * time.Second
 
+// fallbackWait is how long a message with a fallback template waits when Meta has refused its template: then that is held, and
+// the fallback template takes its place.
+const fallbackWait = time.Second
+
 // BusyWait is how long a task waits for a retry when its message is in another attempt.
 const BusyWait = 5 * time.Second
 
@@ -59,7 +63,7 @@ type poster interface {
 	Reserve(ctx context.Context) (time.Duration, error)
 	Release()
 	// Send gets a connection, calls ready, and writes the request. If ready returns an error it writes nothing.
-	Send(ctx context.Context, number string, body []byte, ready func() error) message.Outcome
+	Send(ctx context.Context, r message.Request, ready func() error) message.Outcome
 }
 
 // rates change the effective rate of a number, for all workers.
@@ -89,16 +93,17 @@ type NextSlot func(ctx context.Context, connecting bool) (Slot, error)
 // operator releases the hold.
 type Hold func(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error
 
-// Options say how messages are treated. All fields are required, except Wrote.
+// Options say how messages are treated. All fields are required, except TemplateSent and Wrote.
 type Options struct {
 	Worker           string // identifies this process among all workers
 	Policy           func(number string, c message.Class) message.Policy
-	Backoff          func(n int) time.Duration             // the delay after the n-th attempt
-	Attempts         int                                   // counted attempts before a message becomes a dead letter
-	Body             func(message.Attempt) ([]byte, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits and ErrNamedNotSent
+	Backoff          func(n int) time.Duration                      // the delay after the n-th attempt
+	Attempts         int                                            // counted attempts before a message becomes a dead letter
+	Request          func(message.Attempt) (message.Request, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits and ErrNamedNotSent
 	Rates            rates
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
+	TemplateSent     func(number, template string)                      // called after Meta accepted a message of a template; nil: not called
 	// Siblings returns the numbers that share a number's token or account, including the number.
 	Siblings func(ctx context.Context, number string) []string
 	Holds    func(ctx context.Context) ([]message.Hold, error) // all that are in force
@@ -170,7 +175,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 	var refused error
 	number := a.Message.From
 	var e effect
-	body, err := s.o.Body(a)
+	q, err := s.o.Request(a)
 	switch {
 	case errors.Is(err, message.ErrTampered):
 		s.metrics.tampered.Inc()
@@ -183,7 +188,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
 	default:
 		s.metrics.inflight.WithLabelValues(number).Inc()
-		out = s.poster.Send(context.WithoutCancel(ctx), number, body, func() error {
+		out = s.poster.Send(context.WithoutCancel(ctx), q, func() error {
 			if refused = ready(); refused != nil {
 				return refused
 			}
@@ -198,10 +203,16 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		if refused != nil {
 			return out, message.Move{}, "", refused
 		}
-		s.tracePost(ctx, start, out)
+		s.tracePost(ctx, start, q, out)
 		e = s.applyEffect(context.WithoutCancel(ctx), a, out, probing)
+		if out.Kind == message.Accepted && a.Message.Template != "" && s.o.TemplateSent != nil {
+			s.o.TemplateSent(number, a.Message.Template)
+		}
 	}
 	m = s.decide(a, out, e)
+	if q.Marketing {
+		m.Route = q.Route()
+	}
 	if e.on != "" {
 		// Meta would refuse the other messages too. At the end of the hold one message is sent first: this one, if possible.
 		template := ""
@@ -210,6 +221,8 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		}
 		if err := s.o.Hold(context.WithoutCancel(ctx), number, template, out, e.hold); err != nil {
 			s.o.Log.Error("cannot set hold", "phone_number_id", number, "code", out.Code, "err", err)
+		} else if m.To == message.Queued && template != "" && a.Message.Fallback != "" {
+			m.In = fallbackWait
 		} else if m.To == message.Queued && !out.Unknown { // otherwise another message is sent first, because this one may be the cause
 			m.In, on = 0, e.on
 		}
@@ -228,7 +241,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		log = log.With(tracing.ID(a.Message.Trace))
 	}
 	log.Log(ctx, level, "attempt", "message_id", a.ID, "phone_number_id", number, "class", a.Message.Class,
-		"attempt", a.N, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
+		"attempt", a.N, "route", q.Route(), "graph_version", q.Version, "outcome", out.Kind, "code", out.Code, "reason", out.Reason, "wamid", out.WAMID,
 		"seconds", time.Since(start).Seconds(), "state", m.To, "next_in", m.In.Seconds(), "cause", out.Err)
 	return out, m, on, nil
 }

@@ -44,6 +44,11 @@ func TestHandle(t *testing.T) {
 		asked  []string
 	}{
 		"accepted": {func(s *script) {}, send.Retry{}, []string{"next", "begin", "use", post, "finish 2 submitted"}},
+		"by the Marketing Messages API": {
+			func(s *script) { s.marketing = true },
+			send.Retry{},
+			[]string{"next", "begin", "use", post, "finish 2 submitted marketing_messages"},
+		},
 		"done": {
 			func(s *script) { s.begin = verdict(message.Attempt{Verdict: message.Done}) },
 			send.Retry{},
@@ -414,7 +419,9 @@ func TestEachHandleHasItsOwnToken(t *testing.T) {
 	sender := send.New(s, s, send.Options{
 		Worker: "w", Policy: func(string, message.Class) message.Policy { return message.Policy{} },
 		Backoff: func(int) time.Duration { return 0 }, Attempts: 1,
-		Body:   func(a message.Attempt) ([]byte, error) { return a.Payload, nil },
+		Request: func(a message.Attempt) (message.Request, error) {
+			return message.Request{Number: a.Message.From, Body: a.Payload}, nil
+		},
 		Shards: message.DefaultShards, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
 	})
 	for range 3 {

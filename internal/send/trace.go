@@ -12,10 +12,10 @@ import (
 // traceparent: Meta takes no part in the traces of others.
 
 // tracePost makes the span of a request to Meta that was written at start and has ended now.
-func (s *Sender) tracePost(ctx context.Context, start time.Time, out message.Outcome) {
-	span := s.o.Tracer.Child(ctx, "POST /{phone_number_id}/messages", tracing.Client, start)
+func (s *Sender) tracePost(ctx context.Context, start time.Time, q message.Request, out message.Outcome) {
+	span := s.o.Tracer.Child(ctx, "POST /{phone_number_id}/"+string(q.Route()), tracing.Client, start)
 	if span.On() {
-		span.Set("outcome", out.Kind, "code", out.Code)
+		span.Set("graph_version", q.Version, "outcome", out.Kind, "code", out.Code)
 		fail(span, out)
 		span.End()
 	}

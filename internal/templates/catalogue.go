@@ -243,21 +243,13 @@ func (c *Catalogue) Want(ctx context.Context, number string) error {
 	return nil
 }
 
-// Account is an account with its templates.
-type Account struct {
-	ID        string
-	Numbers   []string // its known numbers
-	Sync      message.TemplateSync
-	Templates []message.Template // by name and language
-}
-
 // Accounts returns all known accounts, by id.
-func (c *Catalogue) Accounts() []Account {
+func (c *Catalogue) Accounts() []message.TemplateAccount {
 	now := c.now.Load()
-	all := map[string]*Account{}
-	get := func(id string) *Account {
+	all := map[string]*message.TemplateAccount{}
+	get := func(id string) *message.TemplateAccount {
 		if all[id] == nil {
-			all[id] = &Account{ID: id, Sync: now.index.syncs[id]}
+			all[id] = &message.TemplateAccount{ID: id, Sync: now.index.syncs[id]}
 		}
 		return all[id]
 	}
@@ -276,7 +268,7 @@ func (c *Catalogue) Accounts() []Account {
 			return cmp.Or(strings.Compare(x.Name, y.Name), strings.Compare(x.Language, y.Language))
 		})
 	}
-	list := make([]Account, 0, len(all))
+	list := make([]message.TemplateAccount, 0, len(all))
 	for _, id := range slices.Sorted(maps.Keys(all)) {
 		list = append(list, *all[id])
 	}

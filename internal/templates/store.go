@@ -56,10 +56,13 @@ func (s *Store) Change(ctx context.Context, account string, c message.TemplateCh
 				*member = value
 			}
 		}
+		restored := t.Status == "ARCHIVED"
 		set(&t.Status, c.Status)
 		set(&t.Category, c.Category)
 		set(&t.Quality, c.Quality)
-		t.Changed = time.Now().UnixMilli()
+		if t.Changed = time.Now().UnixMilli(); restored && t.Status != "ARCHIVED" {
+			t.Active = t.Changed
+		}
 		if err := s.write(ctx, account, []message.Template{t}, nil); err != nil {
 			return err
 		}

@@ -302,8 +302,11 @@ func compare(known, now []message.Template, started int64) (changed []message.Te
 		if was.Changed >= started {
 			continue
 		}
-		if t.Changed = was.Changed; stored && reflect.DeepEqual(was, t) {
+		if t.Changed, t.Active = was.Changed, was.Active; stored && reflect.DeepEqual(was, t) {
 			continue
+		}
+		if !stored || !reflect.DeepEqual(was.Parts, t.Parts) || was.Status == "ARCHIVED" {
+			t.Active = started
 		}
 		changed = append(changed, t)
 		if was.Status != t.Status {

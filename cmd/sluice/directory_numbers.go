@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"sluice/internal/directory"
+)
+
+// numbersCmd has the commands about numbers.
+type numbersCmd struct {
+	List   numbersListCmd   `cmd:"" help:"List the numbers with their settings and where they come from."`
+	Add    numbersAddCmd    `cmd:"" help:"Add a number while all programs run."`
+	Set    numbersSetCmd    `cmd:"" help:"Change settings of a number while all programs run. What no flag names stays. Settings of classes: use directory import."`
+	Rotate numbersRotateCmd `cmd:"" help:"Replace the access token of a number. The next attempt uses the new one."`
+	Remove numbersRemoveCmd `cmd:"" help:"Remove a number. With messages that are not final, --backlog says what becomes of them."`
+
+	Register    numbersRegisterCmd    `cmd:"" help:"Register a number at Meta, unless it is registered."`
+	Deregister  numbersDeregisterCmd  `cmd:"" help:"End the registration of a number at Meta: it cannot send. Meta accepts ten of these and of registrations in 72 hours."`
+	RequestCode numbersRequestCodeCmd `cmd:"" help:"Let Meta send a verification code to a number."`
+	VerifyCode  numbersVerifyCodeCmd  `cmd:"" help:"Verify a number by the code that it received."`
+	SetPIN      numbersSetPINCmd      `cmd:"" name:"set-pin" help:"Set the PIN of the two-step verification of a number."`
+}
+
+type numbersListCmd struct{ consoleFlags }
+
+// Run lists the numbers.
+func (n numbersListCmd) Run(ctx context.Context) error {
+	return n.ask(ctx, "GET", "/v1/numbers", nil, read(func(t table, a struct{ Numbers []directory.Number }) {
+		t.row("PHONE NUMBER ID", "NUMBER", "CLIENT", "RATE LIMIT", "FROM", "STORED SECRETS", "LEAVING")
+		for _, one := range a.Numbers {
+			limit := "as Meta says"
+			if one.RateLimit > 0 {
+				limit = fmt.Sprint(one.RateLimit)
+			}
+			t.row(one.PhoneNumberID, orDash(one.Display), orDash(one.Client), limit, source(one.State), fingerprints(one.State), orDash(one.Leaving))
+		}
+	}))
+}
+
+// numberFlags are the settings of a number.
+type numberFlags struct {
+	Display         *string   `name:"display-number" help:"The phone number itself, like +15551234567." placeholder:"NUMBER"`
+	RateLimit       *int      `help:"Messages per second, 1 to 10000. 0: as Meta says." placeholder:"N"`
+	UnknownTypes    *string   `help:"pass or refuse: messages of a type that this version of Sluice does not know." placeholder:"POLICY"`
+	Marketing       *string   `name:"marketing-messages" help:"off, fallback or strict: whether messages of marketing templates go to Meta's Marketing Messages API." placeholder:"POLICY"`
+	Sharing         *string   `name:"message-activity-sharing" help:"true or false: message_activity_sharing of these messages. Empty: Meta's default." placeholder:"CHOICE"`
+	GraphVersion    *string   `help:"Version of the Graph API with which the number sends, like v25.0. Empty: that of the configuration." placeholder:"VERSION"`
+	GraphCanary     *string   `name:"graph-version-canary" help:"Another version for a share of the messages, in percent, like v27.0=5. Empty: none." placeholder:"VERSION=N"`
+	Client          *string   `help:"Name of the client that the number belongs to." placeholder:"NAME"`
+	SharedWith      []string  `help:"Name of another client that may send from the number. Give it several times for several. It replaces those that were set; an empty one removes them." placeholder:"NAME"`
+	AccessTokenFile secretArg `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
+	TokenFile       *string   `help:"Path of a file with the access token that each worker reads. Use it in place of --access-token-file." placeholder:"PATH"`
+}
+
+func (f numberFlags) members() (map[string]any, error) {
+	token, err := f.AccessTokenFile.read()
+	if err != nil {
+		return nil, err
+	}
+	all := given(map[string]any{
+		"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "token_file": f.TokenFile, "access_token": secretOf(token),
+		"marketing_messages": f.Marketing, "graph_version": f.GraphVersion,
+	})
+	if f.Sharing != nil {
+		if all["message_activity_sharing"], err = optional(*f.Sharing); err != nil {
+			return nil, fmt.Errorf("--message-activity-sharing: %w", err)
+		}
+	}
+	if f.GraphCanary != nil {
+		all["graph_version_canary"] = nil
+		canary, err := numbersByName([]string{*f.GraphCanary})
+		if err != nil {
+			return nil, fmt.Errorf("--graph-version-canary: %w", err)
+		}
+		for version, share := range canary {
+			all["graph_version_canary"] = directory.GraphCanary{Version: version, Share: share}
+		}
+	}
+	return all, nil
+}
+
+// optional reads true, false, or nothing.
+func optional(text string) (any, error) {
+	if text == "" {
+		return nil, nil
+	}
+	is, err := strconv.ParseBool(text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is neither true nor false", text)
+	}
+	return is, nil
+}
+
+// numberArg is the argument of commands about one number.
+type numberArg struct {
+	ID string `arg:"" name:"phone-number-id" help:"Meta's phone number id."`
+}
+
+type numbersAddCmd struct {
+	numberArg
+	numberFlags
+	signature
+	consoleFlags
+}
+
+// Run adds a number.
+func (n numbersAddCmd) Run(ctx context.Context) error {
+	return kindNumber.put(ctx, n.consoleFlags, n.signature, n.ID, true, n.numberFlags)
+}
+
+type numbersSetCmd numbersAddCmd
+
+// Run changes a number.
+func (n numbersSetCmd) Run(ctx context.Context) error {
+	return kindNumber.put(ctx, n.consoleFlags, n.signature, n.ID, false, n.numberFlags)
+}
+
+type numbersRotateCmd struct {
+	numberArg
+	AccessTokenFile secretArg `required:"" help:"File with the new access token, or - for standard input." placeholder:"FILE"`
+	signature
+	consoleFlags
+}
+
+// Run replaces the access token.
+func (n numbersRotateCmd) Run(ctx context.Context) error {
+	token, err := n.AccessTokenFile.read()
+	if err != nil {
+		return err
+	}
+	return kindNumber.order(ctx, n.consoleFlags, n.signature, n.ID, "rotate", map[string]any{"access_token": token}, showStored)
+}
+
+type numbersRemoveCmd struct {
+	numberArg
+	Backlog *string `help:"refuse, the default: do not remove the number. drain: send the messages, then remove it. cancel: cancel the messages, then remove it." placeholder:"CHOICE"`
+	signature
+	consoleFlags
+}
+
+// Run removes a number.
+func (n numbersRemoveCmd) Run(ctx context.Context) error {
+	return kindNumber.order(ctx, n.consoleFlags, n.signature, n.ID, "remove", map[string]any{"backlog": n.Backlog}, showRemoved)
+}
