@@ -127,13 +127,15 @@ func (w *worker) wrote(ctx context.Context, events []message.Event) {
 	}
 }
 
-// refused sets the hold that a refusal of Meta asks for. Where the portfolio is limited, the limit may be the cause: Meta has no
-// code of its own for it.
-func (w *worker) refused(ctx context.Context, number, template string, out message.Outcome, d time.Duration) error {
-	if out.Code == cloudapi.CodeSpamRate {
-		if err := w.limits.Refused(ctx, number); err != nil {
-			w.Log.Warn("cannot note that the messaging limit of a portfolio is reached", "phone_number_id", number, "err", err)
-		}
+// portfolioFull reports whether the status of a message that failed shows that the portfolio of its number is at its messaging limit, and
+// not that the number may not send. Only templates count for the limit, and Meta takes a message over the limit and fails it later.
+func (w *worker) portfolioFull(ctx context.Context, e message.MarkedReport) bool {
+	if e.Code != cloudapi.CodeSpamRate || e.Template == "" {
+		return false
 	}
-	return w.policy.Refused(ctx, number, template, out, d)
+	reached, err := w.limits.Refused(ctx, e.Number)
+	if err != nil {
+		w.Log.Warn("cannot note that Meta refused a message of a portfolio with a messaging limit", "phone_number_id", e.Number, "err", err)
+	}
+	return reached
 }

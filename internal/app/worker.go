@@ -217,7 +217,7 @@ func (w *worker) send(ctx context.Context) error {
 			return q, err
 		},
 		Rates:            w.controller,
-		Hold:             w.refused,
+		Hold:             w.policy.Refused,
 		TemplateAccepted: w.policy.TemplateAccepted,
 		TemplateSent:     sent.Note,
 		Siblings:         w.policy.Siblings,
@@ -279,7 +279,7 @@ func pauses(r config.Retry) retry.Pauses {
 func (w *worker) reconcile() {
 	reports := &send.Reports{
 		Backoff: pauses(w.c.Retry).After,
-		Rates:   w.controller, Means: cloudapi.Reported, Hold: w.refused, TemplateAccepted: w.policy.TemplateAccepted, Log: w.Log,
+		Rates:   w.controller, Means: cloudapi.Reported, Hold: w.policy.Refused, Full: w.portfolioFull, TemplateAccepted: w.policy.TemplateAccepted, Log: w.Log,
 	}
 	r := reconcile.New(w.stream, w.book, reconcile.Options{
 		Name: w.name, Mark: w.marks.Parse, Other: w.marks.Other, Known: w.directory.Known,

@@ -106,7 +106,7 @@ type Number struct {
 	Elsewhere  int            `json:"conversations_of_other_apps,omitempty" doc:"People whose messages wait because another app owns the conversation. These messages are in later too."`
 	Active     int            `json:"active" doc:"Messages that workers have fetched."`
 	Held       int            `json:"held_messages" doc:"Messages that holds keep from being sent."`
-	ETA        float64        `json:"eta_seconds" doc:"How long until the waiting messages are sent, at the effective rate, and with capacity under the messaging limit of the portfolio. While the number is held: after the end of the hold."`
+	ETA        float64        `json:"eta_seconds" doc:"How long until the waiting messages are sent, at the effective rate, and within the messaging limit of the portfolio. While the number is held: after the end of the hold."`
 	Classes    []WaitingClass `json:"classes" doc:"What waits by class, the most urgent first. Classes without messages are left out."`
 	HeldAll    bool           `json:"held" doc:"Whether all messages of the number are held."`
 	Holds      []NumberHold   `json:"holds" doc:"The holds that concern the number."`
@@ -124,8 +124,8 @@ type Portfolio struct {
 	ID      string  `json:"portfolio_id" doc:"Meta's id of the portfolio. Of its account or number where Meta does not say the portfolio."`
 	Limit   int     `json:"limit" doc:"How many people the portfolio may write to first in 24 hours."`
 	Used    int     `json:"used" doc:"How many people count now."`
-	Waiting int     `json:"waiting" doc:"Messages of this number that wait for capacity. They are among the messages that wait for their time."`
-	ETA     float64 `json:"eta_seconds" doc:"How long until all waiting messages of the number have capacity, if each goes to another person. 0: there is capacity."`
+	Waiting int     `json:"waiting" doc:"Messages of this number that wait for the limit. They are among the messages that wait for their time."`
+	ETA     float64 `json:"eta_seconds" doc:"How long until the limit allows all waiting messages of the number, if each goes to another person. 0: it allows them now."`
 }
 
 // WaitingClass is what waits in one class of a number.

@@ -368,7 +368,7 @@ func (in *Intake) unreachable(ctx context.Context, header http.Header, m *messag
 	return in.unless(ctx, m, func() refusal {
 		p, after := problem("expires_at", code), retryAfter(header, wait)
 		if p.Detail = fmt.Sprintf("The messages that wait before it at this number take about %s. The message would expire before it can be sent.", after); code == "portfolio_limit_reached" {
-			p.Detail = fmt.Sprintf("The business portfolio has capacity for another person in about %s, under Meta's limit of people in 24 hours. The message would expire before it can be sent.", after)
+			p.Detail = fmt.Sprintf("Meta's limit of people in 24 hours allows the business portfolio another person in about %s. The message would expire before it can be sent.", after)
 		}
 		return refusal{p}
 	})

@@ -73,13 +73,23 @@ func (l *Ledger) findIDs(ctx context.Context, s message.Shard, reports []message
 // longestLife is the time from the acceptance of a message until Meta reports nothing more about it.
 func (l *Ledger) longestLife() time.Duration { return l.o.OpenLife + 7*24*time.Hour }
 
+// waitingStatus is an unmatched status as it is stored: with what Meta charges, which is no member of the status.
+type waitingStatus struct {
+	message.StatusReport
+	billed
+}
+
+type billed struct {
+	Billed string `json:"billed,omitempty"`
+}
+
 // addUnmatched stores statuses that wait for their message. The same status waits once.
 func (l *Ledger) addUnmatched(ctx context.Context, s message.Shard, unmatched []message.MarkedReport) store.Change {
 	key := unmatchedKey(s)
 	return store.Change{Slot: key, Decide: func(_ []string, w *store.Writes) error {
 		now := l.db.Clock(ctx, key)
 		for _, e := range unmatched {
-			o, err := json.Marshal(e.StatusReport)
+			o, err := json.Marshal(waitingStatus{e.StatusReport, billed{e.Billed}})
 			if err != nil {
 				return err
 			}
@@ -171,7 +181,11 @@ func (l *Ledger) ApplyUnmatched(ctx context.Context, s message.Shard, now time.T
 	var unreadable []string
 	for i, t := range texts {
 		var err error
-		if reports[i].StatusReport, err = message.DecodeStatusReport([]byte(t)); err != nil {
+		var b billed
+		if reports[i].StatusReport, err = message.DecodeStatusReport([]byte(t)); err == nil {
+			err = json.Unmarshal([]byte(t), &b)
+		}
+		if reports[i].Billed = b.Billed; err != nil {
 			unreadable = append(unreadable, t)
 		}
 	}

@@ -28,6 +28,8 @@ const (
 	guard = 2 * time.Minute
 	// reserved is the share of a limit that is for authentication messages only: 1/reserved.
 	reserved = 50
+	// refusedFor is how long a number counts for which Meta failed a message.
+	refusedFor = time.Hour
 	// readEvery is how often a Ledger reads which portfolios are limited, and capacityEvery how often it reads how much capacity there is.
 	readEvery     = 5 * time.Second
 	capacityEvery = time.Second
@@ -46,6 +48,7 @@ func key(portfolio, name string) string { return "sluice:portfolio:{" + portfoli
 func peopleKey(portfolio string) string  { return key(portfolio, "people") }
 func windowsKey(portfolio string) string { return key(portfolio, "windows") }
 func capKey(portfolio string) string     { return key(portfolio, "cap") }
+func refusedKey(portfolio string) string { return key(portfolio, "refused") }
 
 var (
 	//go:embed admit.lua
@@ -262,21 +265,47 @@ func (l *Ledger) Wrote(ctx context.Context, number string, people map[Person]tim
 	return nil
 }
 
-// Refused notes that Meta refused a message of a number for the limit: Meta's count wins. The ledger is full until a person
-// leaves it.
-func (l *Ledger) Refused(ctx context.Context, number string) error {
+// Refused notes that Meta failed a message of a number that counts, with the code for too many messages, and returns whether the limit
+// of its portfolio is the cause. Meta has one code for that and for a number that recipients report as spam. The portfolio is the cause if
+// nearly all of the limit is used, or if it happened to two of its numbers within an hour. Then Meta's count is higher than that of the ledger, and
+// the ledger is full until a person leaves it. If it still happens after that, the cause is the number.
+func (l *Ledger) Refused(ctx context.Context, number string) (reached bool, err error) {
 	portfolio, limit := l.Limit(number)
 	if portfolio == "" {
-		return nil
+		return false, nil
 	}
 	s, err := l.read(ctx, portfolio, limit)
+	var left *redis.DurationCmd
+	var others *redis.StringSliceCmd
 	if err == nil {
-		err = l.db.Set(ctx, capKey(portfolio), max(s.Used, 1), l.counts()).Err()
+		key, now := refusedKey(portfolio), l.db.Clock(ctx, refusedKey(portfolio))
+		err = l.db.Pipe(ctx, func(p redis.Pipeliner) {
+			left = p.PTTL(ctx, capKey(portfolio))
+			p.ZRemRangeByScore(ctx, key, "-inf", strconv.FormatInt(now.Add(-refusedFor).UnixMilli(), 10))
+			others = p.ZRange(ctx, key, 0, -1)
+			p.ZAdd(ctx, key, redis.Z{Score: float64(now.UnixMilli()), Member: number})
+			p.PExpire(ctx, key, refusedFor)
+		})
 	}
 	if err != nil {
-		return fmt.Errorf("note that a portfolio is at its limit: %w", err)
+		return false, fmt.Errorf("note that Meta refused a message of a portfolio: %w", err)
 	}
-	return nil
+	switch {
+	case s.Cap > 0 && left.Val() > l.counts()-l.guard:
+		return true, nil // it had left before the ledger was full
+	case s.Cap > 0:
+	case s.Used*10 >= limit*9:
+		reached = true
+	default:
+		reached = slices.ContainsFunc(others.Val(), func(other string) bool { return other != number })
+	}
+	if !reached && s.Cap == 0 {
+		return false, nil
+	}
+	if err := l.db.Set(ctx, capKey(portfolio), max(s.Used, 1), l.counts()).Err(); err != nil {
+		return false, fmt.Errorf("note that a portfolio is at its limit: %w", err)
+	}
+	return reached, nil
 }
 
 // Capacity returns how many messages of a number that wait because of the limit may be tried again now: all is for any, urgent for those

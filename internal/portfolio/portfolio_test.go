@@ -135,15 +135,43 @@ func TestCustomerServiceWindow(t *testing.T) {
 	f.want("people", used.Used, 98)
 }
 
-// TestRefused: when Meta refuses a message for the limit, its count wins, until people leave the ledger.
+// TestRefused: Meta has one code for a portfolio at its limit and for a number that is reported as spam. The portfolio is the cause if
+// two of its numbers get it, or if the limit is nearly used. Then Meta's count wins, until people leave the ledger. If it goes on, it is the number.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
+	refused := func(what, number string, want bool) {
+		t.Helper()
+		if reached, err := f.Refused(t.Context(), number); err != nil || reached != want {
+			t.Errorf("%s: the portfolio is at its limit: %t, %v; want %t", what, reached, err, want)
+		}
+	}
 	f.want("first", f.admit(one, 1, 50, false), 50)
-	f.ok(f.Refused(t.Context(), sibling))
-	f.want("after the refusal", f.admit(one, 51, 60, false), 0)
+	refused("a number of no limited portfolio", other, false)
+	refused("one number", one, false)
+	refused("one number again", one, false)
+	f.want("after refusals of one number", f.admit(one, 51, 60, false), 10)
+	refused("a second number", sibling, true)
+	refused("what had left before", one, true)
+	f.want("after the refusal of a second number", f.admit(one, 61, 70, false), 0)
 	f.ok(f.db.ZRem(t.Context(), people, member(1), member(2), member(3)).Err())
-	f.want("after three have left", f.admit(one, 51, 60, false), 1) // two of them are reserved
+	f.want("after three have left", f.admit(one, 61, 70, false), 1) // two of them are reserved
+	f.ok(f.db.PExpire(t.Context(), "sluice:portfolio:{"+owner+"}:cap", portfolio.Window-time.Hour).Err())
+	refused("an hour later", one, false)
+	if n, err := f.db.Get(t.Context(), "sluice:portfolio:{"+owner+"}:cap").Int(); err != nil || n != 58 {
+		t.Errorf("cap %d, %v; want the 58 that count now", n, err)
+	}
+}
+
+// TestRefusedAtTheLimit: where nearly all of the limit is used, one refusal shows that it is reached.
+func TestRefusedAtTheLimit(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.want("first", f.admit(one, 1, 90, false), 90)
+	if reached, err := f.Refused(t.Context(), one); err != nil || !reached {
+		t.Errorf("%t, %v", reached, err)
+	}
+	f.want("after the refusal", f.admit(sibling, 91, 98, false), 0)
 }
 
 // TestUnlimitedNeedsNoRedis: numbers of a portfolio without a limit cost no command, and a limit that ends frees all.

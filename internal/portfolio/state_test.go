@@ -37,3 +37,46 @@ func TestWait(t *testing.T) {
 		}
 	}
 }
+
+// TestWaitPredictsTheEnd: the end of a campaign that Wait predicts is within 1 % of when its last message is sent, in a ledger of which each
+// second is computed. People leave it one window after they were counted.
+func TestWaitPredictsTheEnd(t *testing.T) {
+	t.Parallel()
+	const window, perSecond = 24 * time.Hour, 20
+	begin := time.Unix(1_800_000_000, 0)
+	for name, c := range map[string]struct {
+		limit, before, people int // before: people who count when the campaign begins, one each 3 s
+	}{
+		"12,000 on 10,000":       {10_000, 0, 12_000},
+		"after others":           {10_000, 6000, 9000},
+		"on a full limit":        {2000, 1960, 1000},
+		"three days":             {2000, 500, 6000},
+		"a limit that has space": {10_000, 100, 5000},
+	} {
+		var counted []time.Time
+		for i := range c.before {
+			counted = append(counted, begin.Add(-time.Duration(c.before-i)*3*time.Second))
+		}
+		s := State{Limit: c.limit, Used: c.before, window: window, now: begin}
+		for i := range min(steps, c.before) {
+			s.counted = append(s.counted, counted[(c.before-1)*i/max(min(steps, c.before)-1, 1)])
+		}
+		predicted := max(s.Wait(c.people, perSecond, false), time.Duration(c.people)*time.Second/perSecond)
+		end := begin
+		for sent := 0; sent < c.people; end = end.Add(time.Second) {
+			for len(counted) > 0 && end.Sub(counted[0]) >= window {
+				counted = counted[1:]
+			}
+			if free := s.usable() - len(counted); free <= 0 {
+				end = counted[0].Add(window - time.Second) // nothing happens before
+			} else {
+				for range min(free, perSecond, c.people-sent) {
+					counted, sent = append(counted, end), sent+1
+				}
+			}
+		}
+		if real := end.Sub(begin); (predicted - real).Abs() > real/100 {
+			t.Errorf("%s: predicted %s, ended after %s", name, predicted, real)
+		}
+	}
+}

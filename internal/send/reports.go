@@ -24,12 +24,13 @@ type statusRates interface {
 
 // Reports sets holds on numbers and templates when Meta reports failures of messages that it took, as refusals in
 // Meta's answers do. Meta still takes messages then, so only the status of a message that was sent after the hold
-// began shows that the cause is gone. All exported fields are required. It is safe for concurrent use.
+// began shows that the cause is gone. All exported fields but Full are required. It is safe for concurrent use.
 type Reports struct {
 	Backoff          func(n int) time.Duration
 	Rates            statusRates
 	Means            func(code int) message.Outcome // what a failed status with a code means for other messages
 	Hold             Hold
+	Full             func(ctx context.Context, e message.MarkedReport) bool // whether a failure concerns only messages that count for a messaging limit; nil: none does
 	TemplateAccepted func(ctx context.Context, number, template string)
 	Log              *slog.Logger
 
@@ -84,6 +85,9 @@ func (r *Reports) failed(ctx context.Context, e message.MarkedReport) {
 		most = unknownInRow
 	case out.Kind != message.Held || out.Hold == "" || out.Hold == message.HoldTemplate && e.Template == "":
 		return
+	}
+	if r.Full != nil && r.Full(ctx, e) {
+		return // the limit keeps those messages, and others go
 	}
 	template, d := r.note(e, out, most)
 	if d == 0 {

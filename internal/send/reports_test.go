@@ -42,6 +42,9 @@ func TestReports(t *testing.T) {
 			{131042, "", 0, ""},
 			{131042, "", 61 * time.Second, ""},
 		},
+		"a portfolio at its limit": {
+			{131048, "full/en", 0, ""}, {131048, "full/en", 0, ""}, {131048, "full/en", 0, ""},
+		},
 		"people": {
 			{131026, "", 0, ""}, {131049, "", 0, ""}, {131047, "", 0, ""}, {131026, "", 0, ""}, {131026, "", 0, ""}, {131026, "", 0, ""},
 		},
@@ -101,6 +104,7 @@ func TestReports(t *testing.T) {
 func newReports() (*Reports, *notes) {
 	n := &notes{}
 	return &Reports{
+		Full:    func(_ context.Context, e message.MarkedReport) bool { return e.Template == "full/en" },
 		Backoff: func(n int) time.Duration { return time.Duration(n) * 3 * time.Second },
 		Rates:   n, Hold: n.hold, Log: slog.New(slog.DiscardHandler),
 		Means: func(code int) message.Outcome {
