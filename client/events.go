@@ -33,8 +33,10 @@ type Event struct {
 	Report  *Report `json:"report,omitempty"`  // with EventStatus
 	Gap     *Gap    `json:"gap,omitempty"`     // with EventGap
 
+	Handover *Handover `json:"handover,omitempty"` // with EventHandover
+
 	Contacts json.RawMessage `json:"contacts,omitempty"` // Meta's contacts of the recipient, if Meta sent any with the status
-	Meta     json.RawMessage `json:"meta,omitempty"`     // Meta's own object: a status, a message with its contact, or the value of an update
+	Meta     json.RawMessage `json:"meta,omitempty"`     // Meta's own object: a status, a message with its contact, or the value of an update or a handover; with EventStandby, see docs/events.md
 
 	// Cursor is the position after this event. Events sets it in the last event of each answer of Sluice. If you do not use a
 	// named cursor, store it when you have handled this event and those before it. If your filter selects events more seldom than
@@ -74,6 +76,14 @@ type Final struct {
 	Reason  string `json:"reason,omitempty"`
 	Code    int    `json:"code,omitempty"` // Meta's error code
 	Text    string `json:"text"`           // the result in words
+}
+
+// Handover is a change of the owner of a conversation.
+type Handover struct {
+	Owner        string `json:"owner"`                   // us, other_app or unknown
+	Change       string `json:"change"`                  // control_passed or control_taken
+	PreviousRole string `json:"previous_role,omitempty"` // Meta's name of the role that owned it before
+	NewRole      string `json:"new_role,omitempty"`      // Meta's name of the role that owns it now
 }
 
 // Report has the members of Meta's status that Sluice uses.

@@ -18,17 +18,18 @@ type Info struct {
 	ID            string   `json:"id"`              // Sluice's id of the message
 	PhoneNumberID string   `json:"phone_number_id"` // Meta's id of the sending number
 	Class         Class    `json:"class"`
-	Type          string   `json:"type"`                        // Meta's type of the message, for example text
-	To            string   `json:"to,omitempty"`                // the recipient, masked
-	Template      string   `json:"template,omitempty"`          // as name/language
-	Fallback      string   `json:"fallback_template,omitempty"` // as name/language, as long as Sluice may still use it
-	FallbackFor   string   `json:"fallback_for,omitempty"`      // the template of your request, if the message has the fallback template in its place
-	Ref           string   `json:"ref,omitempty"`               // your own reference
-	Tags          []string `json:"tags,omitempty"`              // your own labels
-	Client        string   `json:"client,omitempty"`            // the client that the message belongs to
-	Campaign      string   `json:"campaign,omitempty"`          // the campaign of the request; one of the tags too
-	CallbackData  string   `json:"callback_data,omitempty"`     // biz_opaque_callback_data of your content
-	Traceparent   string   `json:"traceparent,omitempty"`       // W3C trace context in which Sluice accepted the message; empty: it is not traced
+	Type          string   `json:"type"`                           // Meta's type of the message, for example text
+	To            string   `json:"to,omitempty"`                   // the recipient, masked
+	Template      string   `json:"template,omitempty"`             // as name/language
+	Fallback      string   `json:"fallback_template,omitempty"`    // as name/language, as long as Sluice may still use it
+	FallbackFor   string   `json:"fallback_for,omitempty"`         // the template of your request, if the message has the fallback template in its place
+	Ref           string   `json:"ref,omitempty"`                  // your own reference
+	Tags          []string `json:"tags,omitempty"`                 // your own labels
+	Client        string   `json:"client,omitempty"`               // the client that the message belongs to
+	Campaign      string   `json:"campaign,omitempty"`             // the campaign of the request; one of the tags too
+	Account       string   `json:"messaging_account_id,omitempty"` // Meta's id of the messaging account, if the request or a setting names one
+	CallbackData  string   `json:"callback_data,omitempty"`        // biz_opaque_callback_data of your content
+	Traceparent   string   `json:"traceparent,omitempty"`          // W3C trace context in which Sluice accepted the message; empty: it is not traced
 }
 
 // Record is what Sluice knows about a message.

@@ -48,10 +48,12 @@ type EventType string
 
 // The types of events.
 const (
-	EventMessage EventType = "message" // the state of a message changed, or Meta accepted it a second time
-	EventFinal   EventType = "final"   // a message has ended
-	EventStatus  EventType = "status"  // Meta sent a status
-	EventInbound EventType = "inbound" // a person sent a message to your number
-	EventUpdate  EventType = "update"  // Meta sent news about a template, an account or a number
-	EventGap     EventType = "gap"     // a consumer group in Redis or a relay target was too slow and missed events
+	EventMessage  EventType = "message"  // the state of a message changed, or Meta accepted it a second time
+	EventFinal    EventType = "final"    // a message has ended
+	EventStatus   EventType = "status"   // Meta sent a status
+	EventInbound  EventType = "inbound"  // a person sent a message to your number
+	EventStandby  EventType = "standby"  // a message or a status in a conversation that another app owns
+	EventHandover EventType = "handover" // a conversation has another owner
+	EventUpdate   EventType = "update"   // Meta sent news about a template, an account or a number
+	EventGap      EventType = "gap"      // a consumer group in Redis or a relay target was too slow and missed events
 )

@@ -177,12 +177,13 @@ type keyFlags struct {
 	Numbers []string `name:"phone-number-id" help:"A phone number id that the key may use; *: all. Give it several times for several." placeholder:"ID"`
 	Scopes  []string `name:"scope" help:"What the key may do: messages:send, messages:read, messages:cancel, account:write, events:read, console:read, admin. Give it several times for several." placeholder:"SCOPE"`
 	Client  *string  `help:"Name of the client that the key belongs to." placeholder:"NAME"`
+	Account *string  `name:"messaging-account-id" help:"Meta's id of the messaging account of messages that are sent with this key and name none." placeholder:"ID"`
 	Expires *string  `help:"From this time on the key is refused, like 2027-01-31T00:00:00Z. Empty: never." placeholder:"TIME"`
 	SHA256  *string  `name:"sha256" help:"SHA-256 of the key in hex, for a key that you made." placeholder:"HEX"`
 }
 
 func (f keyFlags) members() (map[string]any, error) {
-	all := given(map[string]any{"phone_number_ids": f.Numbers, "scopes": f.Scopes, "client": f.Client, "sha256": f.SHA256})
+	all := given(map[string]any{"phone_number_ids": f.Numbers, "scopes": f.Scopes, "client": f.Client, "messaging_account_id": f.Account, "sha256": f.SHA256})
 	if f.Expires == nil {
 		return all, nil
 	}

@@ -44,6 +44,8 @@ type numberFlags struct {
 	Display         *string   `name:"display-number" help:"The phone number itself, like +15551234567." placeholder:"NUMBER"`
 	RateLimit       *int      `help:"Messages per second, 1 to 10000. 0: as Meta says." placeholder:"N"`
 	UnknownTypes    *string   `help:"pass or refuse: messages of a type that this version of Sluice does not know." placeholder:"POLICY"`
+	OtherApp        *string   `name:"other-app-conversations" help:"refuse, wait or send: service messages in conversations that another app owns." placeholder:"POLICY"`
+	Account         *string   `name:"messaging-account-id" help:"Meta's id of the messaging account of messages that name none." placeholder:"ID"`
 	Marketing       *string   `name:"marketing-messages" help:"off, fallback or strict: whether messages of marketing templates go to Meta's Marketing Messages API." placeholder:"POLICY"`
 	Sharing         *string   `name:"message-activity-sharing" help:"true or false: message_activity_sharing of these messages. Empty: Meta's default." placeholder:"CHOICE"`
 	GraphVersion    *string   `help:"Version of the Graph API with which the number sends, like v25.0. Empty: that of the configuration." placeholder:"VERSION"`
@@ -61,7 +63,7 @@ func (f numberFlags) members() (map[string]any, error) {
 	}
 	all := given(map[string]any{
 		"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "token_file": f.TokenFile, "access_token": secretOf(token),
-		"marketing_messages": f.Marketing, "graph_version": f.GraphVersion,
+		"other_app_conversations": f.OtherApp, "messaging_account_id": f.Account, "marketing_messages": f.Marketing, "graph_version": f.GraphVersion,
 	})
 	if f.Sharing != nil {
 		if all["message_activity_sharing"], err = optional(*f.Sharing); err != nil {

@@ -16,7 +16,7 @@ type eventsCmd struct {
 	API           string             `default:"http://127.0.0.1:8080" env:"SLUICE_API" help:"Base URL of the API."`
 	APIKey        string             `env:"SLUICE_API_KEY" required:"" help:"API key with the scope events:read. Set the environment variable rather than the flag."`
 	From          string             `default:"now" help:"Where to start: now, oldest, or a time like 2026-01-31T12:00:00Z."`
-	Type          []client.EventType `help:"Only these types: message, final, status, inbound, update, gap."`
+	Type          []client.EventType `help:"Only these types: message, final, status, inbound, standby, handover, update, gap."`
 	PhoneNumberID []string           `name:"phone-number-id" help:"Only events of these numbers." placeholder:"ID"`
 	WABAID        []string           `name:"waba-id" help:"Only events from Meta of these WhatsApp Business Accounts." placeholder:"ID"`
 	Tag           []string           `help:"Only events about messages with one of these tags."`

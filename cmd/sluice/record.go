@@ -77,6 +77,7 @@ func printRecord(t table, r record.Record) {
 	member("tags", strings.Join(r.Tags, ", "))
 	member("client", r.Client)
 	member("campaign", r.Campaign)
+	member("messaging account", r.Context.Account)
 	member("billed as", r.Billed)
 	member("callback data", r.Callback)
 	at("accepted", r.AcceptedAt)

@@ -82,7 +82,7 @@ type relaySetCmd struct {
 	Account     []string `name:"waba-id" help:"Only events of this WhatsApp Business Account. Give it several times for several." placeholder:"ID"`
 	Tag         []string `help:"Only events of messages with this tag. Give it several times for several." placeholder:"TAG"`
 	Client      *string  `help:"Only events of this client's messages and numbers." placeholder:"NAME"`
-	Type        []string `help:"Only this type of events: message, final, status, inbound, update, gap. Give it several times for several." placeholder:"TYPE"`
+	Type        []string `help:"Only this type of events: message, final, status, inbound, standby, handover, update, gap. Give it several times for several." placeholder:"TYPE"`
 	Batch       *int     `help:"Events in one request at most, 1 to 100. Default: 1." placeholder:"N"`
 	Concurrency *int     `help:"Requests at the same time, 1 to 256: each worker makes its share, and at least one. Default: 16." placeholder:"N"`
 	GiveUpAfter *string  `help:"How long an event is retried while the target takes nothing. Default: 24h." placeholder:"TIME"`

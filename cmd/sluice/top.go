@@ -160,6 +160,7 @@ func (s snapshot) table(before snapshot, limit int) string {
 		fmt.Fprintf(&b, "and %d more numbers, with %d waiting\n", len(rest), n)
 	}
 	b.WriteString(limitLines(s.rates))
+	b.WriteString(elsewhereLines(s.rates))
 	b.WriteString(keptLine(s.kept))
 	return b.String()
 }
@@ -178,6 +179,19 @@ func limitLines(rates []backlog.Number) string {
 	for _, id := range slices.Sorted(maps.Keys(states)) {
 		if s := states[id]; waiting[id] > 0 || 10*s.Used >= 9*s.Limit {
 			lines += fmt.Sprintf("\nMESSAGING LIMIT of portfolio %s: %d of %d people, %d waiting, the last leaves in %s", id, s.Used, s.Limit, waiting[id], span(ends[id]))
+		}
+	}
+	if lines != "" {
+		lines += "\n"
+	}
+	return lines
+}
+
+// elsewhereLines says for how many people messages wait because another app owns the conversation.
+func elsewhereLines(rates []backlog.Number) (lines string) {
+	for _, p := range rates {
+		if p.Elsewhere > 0 {
+			lines += fmt.Sprintf("\nCONVERSATIONS of other apps keep messages of %s to %d people", p.Number, p.Elsewhere)
 		}
 	}
 	if lines != "" {

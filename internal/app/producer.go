@@ -64,6 +64,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	persons := newPeople(p.DB, c.Common, c.SecretsKey, "", c.RecipientIndex, log)
 	p.Background(persons.Run)
+	owners := newOwners(ctx, p, message.Shards(c.Shards), persons)
 	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
 	reader.Weigh(p.directory.Weigh)
 	eta := admission.NewETA(reader.Read, log)
@@ -91,7 +92,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
 		Finder:     book,
-		Waiting:    repository.NewWaiting(reader, holds, book),
+		Waiting:    repository.NewWaiting(reader, holds, book, owners),
 		Canceller:  book,
 		Numbers:    p.directory.Known,
 		Accepts:    accepts(p.directory),
@@ -109,6 +110,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Explain:    explain,
 
 		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits, persons),
+		Elsewhere: elsewhere(owners, p.directory), Account: p.directory.MessagingAccount,
 
 		Passes:     cloudapi.Passes,
 		Graph:      graph,

@@ -13,6 +13,7 @@ import (
 	"sluice/internal/backlog"
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
+	"sluice/internal/conversations"
 	"sluice/internal/directory"
 	"sluice/internal/dispatch"
 	"sluice/internal/events"
@@ -96,6 +97,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		}),
 	}
 	w.observed = observed.New(p.DB, shards)
+	w.owners = newOwners(ctx, p, shards, persons)
 	if w.limits, err = newLimits(ctx, p); err != nil {
 		p.Close()
 		return nil, err
@@ -164,6 +166,7 @@ type worker struct {
 	throughput *throughput.Discovery
 	observed   *observed.Store
 	limits     *portfolio.Ledger
+	owners     *conversations.Owners
 	coexisting sync.Map // phone number ids of which a webhook said so
 }
 
@@ -201,11 +204,16 @@ func (w *worker) send(ctx context.Context) error {
 			if err != nil {
 				return q, err
 			}
+			if err := w.ownConversation(a, object); err != nil {
+				return q, err
+			}
 			if object, err = w.translated(a.Message.From, object); err != nil {
 				return q, err
 			}
 			q = routes.Request(a.Message, object)
-			q.Body, err = cloudapi.Body(q.Body, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)) // ExpiresAt would be by the clock of Redis
+			if q.Body, err = cloudapi.Body(q.Body, w.marks.Make(a.ID, a.N, a.Accepted), time.Now().Add(a.Left)); err == nil { // ExpiresAt would be by the clock of Redis
+				q.Body = cloudapi.WithAccount(q.Body, a.Message.Account)
+			}
 			return q, err
 		},
 		Rates:            w.controller,
@@ -226,7 +234,10 @@ func (w *worker) send(ctx context.Context) error {
 	tasks := queue.NewClient(w.DB, w.shards)
 	messages := repository.New(w.book, tasks)
 	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
-	candidates := repository.NewCandidates(w.DB, w.book, w.people, w.shards, w.limits.Applies, log, w.Registry)
+	candidates := repository.NewCandidates(repository.CandidateOptions{
+		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners,
+		Waits: func(number string) bool { return w.directory.OtherApp(number) == directory.OtherAppWait }, Log: log, Registerer: w.Registry,
+	})
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
@@ -275,7 +286,7 @@ func (w *worker) reconcile() {
 		Inbound: w.controller.Debit, Wrote: w.wrote, Written: cloudapi.Written, Billed: cloudapi.Billed,
 		Now:    func(ctx context.Context) time.Time { return w.DB.Clock(ctx, ledger.RecordPrefix(0)) },
 		Update: w.updates(w.templates()), Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
-		Identities: cloudapi.Identities, People: w.people.Learn,
+		Identities: cloudapi.Identities, People: w.people.Learn, OwnerReport: cloudapi.OwnerReport, Owners: w.owners.Note,
 		Tracer: w.tracer, Log: w.Log, Registerer: w.Registry,
 	})
 	w.Background(r.Run)

@@ -73,6 +73,7 @@ type Number struct {
 	Ceiling    int       // the rate at which Meta last refused; 0: never
 	Pause      time.Time // nothing is sent before; zero: no pause
 	Waiting    []Waiting // by class, the most urgent first
+	Elsewhere  int       // people whose messages wait because another app owns the conversation
 
 	weigh     message.Weigh
 	Portfolio *portfolio.State // how much of the messaging limit of its portfolio is used; nil: there is none
@@ -237,6 +238,9 @@ func (r *Reader) parse(number string, reply []string) Number {
 			w.Flows = append(w.Flows, Flow{message.FlowOf(name), int(float(n))})
 		}
 		out.Waiting = append(out.Waiting, w)
+	}
+	if len(reply) > 6 {
+		out.Elsewhere = int(float(reply[len(reply)-1]))
 	}
 	return out
 }

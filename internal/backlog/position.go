@@ -57,6 +57,13 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, f
 	if waits.Val() == queue.LimitWait {
 		return r.limited(ctx, number, c, task)
 	}
+	if person, ok := queue.ConversationWith(waits.Val()); ok {
+		_, err := r.db.ZRank(ctx, queue.WaitsOf(queue.WaitsKey(s, number), waits.Val()), strconv.Itoa(c.Order())+" "+task).Result()
+		if err == redis.Nil {
+			return message.QueueStatus{Task: message.TaskMissing}, nil
+		}
+		return message.QueueStatus{Task: message.TaskDelayed, Elsewhere: true, Person: person}, err
+	}
 	if recipient := waits.Val(); recipient != "" {
 		return r.waiting(ctx, queue.WaitsKey(s, number), recipient, strconv.Itoa(c.Order())+" "+task)
 	}

@@ -4,7 +4,8 @@
 -- ARGV  for each number: the number, its configured rate
 -- Reply for each number {rate, full rate, rate set at run time (0: none), end of the ramp us, ceiling, pause us, then for
 --       each class: pending, paused, delayed, active, done, since when the oldest pending one waits ns, of the delayed those
---       that wait for the messaging limit, and its flows with a name, each a line: how many are pending of it, a tab, its name}
+--       that wait for the messaging limit, and its flows with a name, each a line: how many are pending of it, a tab, its name;
+--       last, for how many people messages wait because another app owns the conversation}
 -- FLOWS is set in front of it.
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -22,7 +23,7 @@ local function oldest(queue, list, least)
   return least
 end
 
--- waiting is how many tasks of a class wait for their recipients: of the 20 recipients that are next. To
+-- waiting is how many tasks of a class wait for recipients: of the 20 recipients that are next. To
 -- read all would keep others from Redis, and one recipient is the usual case.
 local function waiting(waits, recipients, c)
   local n = 0
@@ -41,7 +42,8 @@ local function read(number, configured)
   if redis.call('SISMEMBER', KEYS[1], number) == 0 then return reply end
   local recipients, named = redis.call('ZRANGE', waits, 0, 19), {}
   for _, class in ipairs(redis.call('SMEMBERS', shard .. 'flows:' .. number)) do named[class + 1] = true end
-  local limited = redis.call('EXISTS', waits .. ':limit') == 1
+  local limited, conversations = redis.call('EXISTS', waits .. ':limit') == 1, shard .. 'conversations:' .. number
+  for _, person in ipairs(redis.call('ZRANGE', conversations, 0, 19)) do recipients[#recipients + 1] = person end
   for c, class in ipairs(CLASSES) do
     local queue = queues .. class
     local over = limited and waiting(waits, {'limit'}, c - 1) or 0
@@ -66,6 +68,7 @@ local function read(number, configured)
       table.concat(lines, '\n'),
     } do reply[#reply + 1] = tostring(v) end
   end
+  reply[#reply + 1] = tostring(redis.call('ZCARD', conversations))
   return reply
 end
 

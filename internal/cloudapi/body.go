@@ -35,3 +35,17 @@ func Body(payload []byte, marker string, expires time.Time) ([]byte, error) {
 	}
 	return append(body, '}'), nil
 }
+
+// accountMember is how the member ends that names the messaging account: paid_messaging_account_id is its former name. In a string
+// the quote would have a backslash before it.
+const accountMember = `messaging_account_id":`
+
+// WithAccount returns the body of a POST to Meta with a messaging account, unless it names one or account is empty. It appends to
+// the body. https://developers.facebook.com/documentation/business-messaging/whatsapp/account-model-evolution/messaging/
+func WithAccount(body []byte, account string) []byte {
+	if account == "" || bytes.Contains(body, []byte(accountMember)) {
+		return body
+	}
+	body = append(body[:len(body)-1], `,"messaging_account_id":`...)
+	return append(jsondoc.AppendString(body, account), '}')
+}

@@ -17,6 +17,8 @@ type Field struct {
 // https://developers.facebook.com/docs/graph-api/webhooks/getting-started/webhooks-for-whatsapp
 var Fields = []Field{
 	{"messages", "statuses and inbound messages"},
+	{"standby", "conversations that another app owns, and messages from people in them"},
+	{"messaging_handovers", "conversations that change their owner"},
 	{"account_update", "accounts that Meta locks and releases"},
 	{"message_template_status_update", "templates that Meta pauses and approves"},
 	{"message_template_quality_update", "the quality of templates"},

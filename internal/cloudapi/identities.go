@@ -20,7 +20,7 @@ func Identities(e message.Event) (message.Identities, bool) {
 			who.contact(raw)
 			break
 		}
-	case message.EventInbound:
+	case message.EventInbound, message.EventStandby:
 		for name, raw := range who.members(e.Meta) {
 			switch string(name) {
 			case "message":

@@ -38,9 +38,13 @@ func text(raw json.RawMessage) string {
 	return ""
 }
 
+// standbyField is Meta's webhook field for conversations that another app owns.
+const standbyField = "standby"
+
 // Events returns the events of a webhook body, in order: an EventInbound for each message from a customer, an
-// EventStatus for each status, and an EventUpdate for each other change, also for errors of an account. Unknown
-// fields, types and statuses become events too. now is when the body arrived.
+// EventStatus for each status, an EventStandby for each message and status in a conversation that another app owns, an
+// EventHandover for each change of the owner, and an EventUpdate for each other change, also for errors of an account.
+// Unknown fields, types and statuses become events too. now is when the body arrived.
 //
 // Meta of an event has Meta's JSON unchanged: the status, or {"message": ..., "contact": ...} with the contact of the
 // message if there is one, or the value of the change. If a part is malformed, the other parts become events, and the
@@ -135,9 +139,8 @@ func (r *reader) entry(raw json.RawMessage) {
 
 // change adds the events of a change: one for each message and status, and the update itself if it has others.
 func (r *reader) change(update message.Event) {
-	v := parts{ends: r.ends}
+	v := changeItems{parts: parts{ends: r.ends}}
 	var from sender
-	var contacts, messages, statuses, errs []json.RawMessage
 	for name, raw := range v.members(update.Meta) {
 		switch string(name) {
 		case "metadata":
@@ -146,14 +149,14 @@ func (r *reader) change(update message.Event) {
 			if update.Field == handoversField {
 				v.sender(&from, raw)
 			}
-		case "contacts":
-			contacts = append(contacts, slices.Collect(v.elements(raw))...)
-		case "messages":
-			messages = append(messages, slices.Collect(v.elements(raw))...)
-		case "statuses":
-			statuses = append(statuses, slices.Collect(v.elements(raw))...)
-		case "errors":
-			errs = append(errs, slices.Collect(v.elements(raw))...)
+		case standbyField:
+			if update.Field == standbyField {
+				for name, raw := range v.members(raw) {
+					v.take(name, raw)
+				}
+			}
+		default:
+			v.take(name, raw)
 		}
 	}
 	if !from.odd {
@@ -162,29 +165,80 @@ func (r *reader) change(update message.Event) {
 			update.Number = from.id
 		}
 	}
-	if update.Field != messagesField || from.odd { // with two numbers, its items may belong to neither
+	standby := update.Field == standbyField
+	switch {
+	case from.odd: // its items may belong to neither of the numbers
+		r.add(update)
+		return
+	case update.Field == handoversField:
+		r.add(handoverEvent(update, r.ends))
+		return
+	case update.Field != messagesField && !standby:
 		r.add(update)
 		return
 	}
 	var people []person
-	for _, raw := range contacts {
+	for _, raw := range v.contacts {
 		if raw[0] == '{' {
 			people = append(people, (&parts{ends: r.ends}).person(raw, "wa_id", "user_id"))
 		}
 	}
 	// A single item and a single contact belong together, whatever their ids: Meta changes the ids of some countries.
-	single := len(messages)+len(statuses) == 1 && len(people) == 1
-	for _, raw := range messages {
-		r.add(inboundEvent(update, raw, people, single, r.ends))
+	single := len(v.messages)+len(v.statuses) == 1 && len(people) == 1
+	for _, raw := range v.messages {
+		e := inboundEvent(update, raw, people, single, r.ends)
+		if standby && e.Type == message.EventInbound {
+			e.Type = message.EventStandby
+		}
+		r.add(e)
 	}
-	for _, raw := range statuses {
-		r.add(statusEvent(update, raw, people, single, r.now, r.ends))
+	for _, raw := range v.statuses {
+		e := statusEvent(update, raw, people, single, r.now, r.ends)
+		if standby {
+			e = standbyStatus(e)
+		}
+		r.add(e)
+	}
+	if standby {
+		for _, raw := range v.echoes {
+			r.add(standbyEvent(update, "message_echo", raw))
+		}
 	}
 	// Errors next to messages are about the number or the account. The event of the whole value has them, and
 	// everything that Meta may add to this field.
-	if v.odd || len(errs) > 0 || len(messages)+len(statuses) == 0 {
+	items := len(v.messages) + len(v.statuses)
+	if standby {
+		items += len(v.echoes)
+	}
+	if v.odd || len(v.errs) > 0 || items == 0 {
 		r.add(update)
 	}
+}
+
+// changeItems are the items of a change.
+type changeItems struct {
+	parts
+	contacts, messages, statuses, echoes, errs []json.RawMessage
+}
+
+// take takes the items in a member.
+func (v *changeItems) take(name []byte, raw json.RawMessage) {
+	var to *[]json.RawMessage
+	switch string(name) {
+	case "contacts":
+		to = &v.contacts
+	case "messages":
+		to = &v.messages
+	case "statuses":
+		to = &v.statuses
+	case "message_echoes":
+		to = &v.echoes
+	case "errors":
+		to = &v.errs
+	default:
+		return
+	}
+	*to = append(*to, slices.Collect(v.elements(raw))...)
 }
 
 // sender is the number that a change names.

@@ -61,7 +61,7 @@ func RelaysWhole(e message.Event) bool {
 	return e.Type == message.EventUpdate && e.Field == "" && e.WABA == "" && len(e.Meta) > 0 && e.Meta[0] == '{'
 }
 
-// AppendWebhook appends a webhook in Meta's form with events: statuses, inbound messages, updates and ended messages.
+// AppendWebhook appends a webhook in Meta's form with events: statuses, inbound messages, items of other apps, updates and ended messages.
 // Statuses and messages of the same number that follow each other share an entry, as Meta sends them. ourIDs: the ids of
 // messages that Sluice sent are ours, not Meta's.
 func AppendWebhook(b []byte, events []Relayed, ourIDs bool) []byte {
@@ -87,21 +87,25 @@ func webhook(b []byte, events []Relayed, ourIDs bool) []byte {
 	return append(b, "]}"...)
 }
 
-// inMessages reports whether an event is an item of the field messages.
-func (r Relayed) inMessages() bool {
-	return r.Ended != nil || r.Event.Type == message.EventStatus || r.Event.Type == message.EventInbound
+// isItem reports whether an event is an item of the fields messages or standby.
+func (r Relayed) isItem() bool {
+	switch r.Event.Type {
+	case message.EventStatus, message.EventInbound, message.EventStandby:
+		return true
+	}
+	return r.Ended != nil
 }
 
 func shareEntry(a, b Relayed) bool {
 	x, y := a.Event, b.Event
-	return a.inMessages() && b.inMessages() && x.WABA == y.WABA && x.Number == y.Number && x.Display == y.Display && x.Field == y.Field
+	return a.isItem() && b.isItem() && x.WABA == y.WABA && x.Number == y.Number && x.Display == y.Display && x.Field == y.Field
 }
 
 // appendEntry appends an entry with one change.
 func appendEntry(b []byte, events []Relayed, ourIDs bool) []byte {
 	e := events[0].Event
 	b = jsonMember(append(b, '{'), "id", e.WABA)
-	if !events[0].inMessages() {
+	if !events[0].isItem() {
 		b = strconv.AppendInt(append(b, `,"time":`...), e.At/1000, 10)
 		b = append(b, `,"changes":[{"value":`...)
 		if len(e.Meta) > 0 {
@@ -114,7 +118,7 @@ func appendEntry(b []byte, events []Relayed, ourIDs bool) []byte {
 	b = append(b, `,"changes":[{"value":{"messaging_product":"whatsapp","metadata":{`...)
 	b = jsonMember(append(jsonMember(b, "display_phone_number", e.Display), ','), "phone_number_id", e.Number)
 	b = append(b, '}')
-	var contacts, statuses, messages list
+	var contacts, statuses, messages, echoes list
 	for _, r := range events {
 		var p parts
 		switch {
@@ -132,11 +136,22 @@ func appendEntry(b []byte, events []Relayed, ourIDs bool) []byte {
 					messages.add(withOurIDs(raw, r.Ours))
 				case "contact":
 					contacts.addNew(raw)
+				case "status":
+					for contact := range p.elements(r.Event.Contacts) {
+						contacts.addNew(contact)
+					}
+					statuses.add(raw)
+				case "message_echo":
+					echoes.add(raw)
 				}
 			}
 		}
 	}
-	b = messages.append(statuses.append(contacts.append(b, "contacts"), "statuses"), "messages")
+	items := echoes.append(messages.append(statuses.append(contacts.append(nil, "contacts"), "statuses"), "messages"), "message_echoes")
+	if e.Field == standbyField && len(items) > 0 {
+		items = append(append([]byte(`,"standby":{`), items[1:]...), '}')
+	}
+	b = append(b, items...)
 	return append(jsonMember(append(b, `},`...), "field", cmp.Or(e.Field, messagesField)), "}]}"...)
 }
 

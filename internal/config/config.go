@@ -57,6 +57,7 @@ type Number struct {
 	Rate    int              // messages per second
 	Learn   bool             // Rate is not configured: it applies until Meta reports the throughput of the number
 	Unknown string           // what happens with message types that this version does not support: "pass", also when empty, or "refuse"
+	Other   string           // what happens with service messages in conversations that another app owns: "refuse", also when empty, "wait" or "send"
 	Classes map[string]Class // settings that are different for this number
 	Client  string           // the name of the client that the number belongs to; empty: none
 	Shared  []string         // the names of other clients that may send from the number
@@ -68,6 +69,8 @@ type Number struct {
 	Versions  GraphVersions // of the Graph API
 
 	TemplateClasses []TemplateClass // for messages whose caller names no class; the first match counts
+
+	MessagingAccount string // Meta's id of the messaging account for messages whose caller names none; empty: Meta chooses
 }
 
 // Values of Number.Marketing.
@@ -187,6 +190,8 @@ type APIKey struct {
 	Revoked bool      // requests with the key are refused
 	Expires time.Time // from then on requests with the key are refused; zero: never
 	Client  string    // the name of the client that the key belongs to; empty: none
+
+	MessagingAccount string // Meta's id of the messaging account for messages whose caller names none; empty: that of the number
 
 	PreviousSHA256  [32]byte  // of the key before, which is accepted too; zero: there is none
 	PreviousExpires time.Time // from then on requests with it are refused; zero: as Expires

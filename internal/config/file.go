@@ -301,6 +301,10 @@ func numberID(dst *string) func(string) error {
 	return id(dst, `[0-9]{1,32}`, "is not a phone number id: that is Meta's id of the number, digits only, not the number itself")
 }
 
+func accountID(dst *string) func(string) error {
+	return id(dst, `[0-9]{1,32}`, "is not an id of a messaging account: Meta's id, digits only")
+}
+
 func phoneNumber(dst *string) func(string) error {
 	return id(dst, `\+[1-9][0-9]{6,14}`, `is not a phone number like "+15551234567": a plus, the country code and the rest, digits only`)
 }

@@ -41,6 +41,14 @@ func (d *document) ofNumber(one *number) []member {
 			doc: "What the producer does with a message of a type or an interactive kind that this version of Sluice does not know. `pass`: accept it without a check, with a warning in the answer. `refuse`: refuse it.",
 		},
 		{
+			key: "other_app_conversations", def: "`refuse`", read: d.scalar(oneOf(&one.Other, "refuse", "wait", "send")),
+			doc: "What Sluice does with a service message in a [conversation that another app owns](conversations.md). `refuse`: refuse it with the code `conversation_of_other_app`. `wait`: accept it, and send it when the other app does not own the conversation any more. `send`: send it to Meta, for an app that may take conversations.",
+		},
+		{
+			key: "messaging_account_id", read: d.scalar(accountID(&one.MessagingAccount)),
+			doc: "Meta's id of the [messaging account](conversations.md#messaging-accounts) of messages that name none. Without it Meta chooses by the app. You need it if the app has several messaging accounts on the number.",
+		},
+		{
 			key: "marketing_messages", def: "`off`", read: d.scalar(oneOf(&one.Marketing, MarketingOff, MarketingFallback, MarketingStrict)),
 			doc: "Whether messages of marketing templates go to Meta's Marketing Messages API. `off`: no. `fallback`: yes, and Meta may send them with the Cloud API instead. `strict`: yes, and only so. See [marketing.md](marketing.md).",
 		},
@@ -148,6 +156,10 @@ func (d *document) ofAPIKey(one *APIKey) []member {
 		{
 			key: "client", read: d.scalar(name(&one.Client)),
 			doc: "Name of the client that the key belongs to, one of `clients`. The key may use only numbers of this client; `\"*\"` means all of them.",
+		},
+		{
+			key: "messaging_account_id", read: d.scalar(accountID(&one.MessagingAccount)),
+			doc: "Meta's id of the [messaging account](conversations.md#messaging-accounts) of messages that are sent with this key and name none. Without it: that of the number.",
 		},
 	}
 }

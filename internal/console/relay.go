@@ -46,7 +46,7 @@ type relayFilter struct {
 	Accounts []string `json:"waba_ids,omitempty" doc:"Only events of these WhatsApp Business Accounts."`
 	Tags     []string `json:"tags,omitempty" doc:"Only events of messages with one of these tags."`
 	Client   string   `json:"client,omitempty" doc:"Only events of this client's messages and numbers. Of a number that is shared with other clients: only events of the client's messages."`
-	Types    []string `json:"types,omitempty" doc:"Only these types of events: message, final, status, inbound, update, gap. The format meta has no form for message and gap."`
+	Types    []string `json:"types,omitempty" doc:"Only these types of events: message, final, status, inbound, standby, handover, update, gap. The format meta has no form for message and gap."`
 }
 
 // relayRequest is the body of PUT /v1/relay/targets/{name}.

@@ -154,7 +154,10 @@ func (n node) contentType() string {
 func (n node) common(c *message.Content) {
 	n.get("messaging_product").oneOf("whatsapp")
 	c.Callback = n.get("biz_opaque_callback_data").within(callbackLimit)
-	n.texts("recipient_identity_key_hash")
+	n.texts("recipient_identity_key_hash", "messaging_account_id")
+	if account, _ := n.value.Get("messaging_account_id").Text(); message.IsNumberID(account) {
+		c.Account = account
+	}
 	c.Category = n.checkDirectSend()
 	c.Marketing = n.checkMarketing(c.Type)
 	quoted := n.get("context")

@@ -2,6 +2,7 @@ package content
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -47,6 +48,24 @@ func AppendPayload(b []byte, object jsondoc.Value, to string) []byte {
 		b = ttl.AppendCompact(b)
 	}
 	return append(b, '}')
+}
+
+// Addressee returns the recipient of a stored message, a phone number with its plus or a user id, and whether it is a service message:
+// free-form, so neither a template nor a Direct Send message of another category. to is empty for a group.
+func Addressee(payload string) (to string, service bool) {
+	var m struct {
+		Type      string `json:"type"`
+		Kind      string `json:"recipient_type"`
+		To        string `json:"to"`
+		Recipient string `json:"recipient"`
+		Category  string `json:"category"`
+	}
+	json.Unmarshal([]byte(payload[max(0, strings.IndexByte(payload, '{')):]), &m) // a signature, which may precede it, has no '{'
+	service = !strings.EqualFold(m.Type, "template") && (m.Category == "" || strings.EqualFold(m.Category, "service"))
+	if strings.EqualFold(m.Kind, "group") {
+		return "", service
+	}
+	return cmp.Or(m.To, m.Recipient), service
 }
 
 // ForMarketing reports whether a stored message is for the Marketing Messages API.

@@ -229,6 +229,29 @@ func (d *Directory) RefusesUnknown(number string) bool {
 	return n != nil && n.Unknown == "refuse"
 }
 
+// What happens with service messages in conversations that another app owns.
+const (
+	OtherAppRefuse = "refuse"
+	OtherAppWait   = "wait"
+	OtherAppSend   = "send"
+)
+
+// OtherApp returns what happens with service messages of a number in conversations that another app owns.
+func (d *Directory) OtherApp(number string) string {
+	if n := d.now.Load().numbers[number]; n != nil && n.Other != "" {
+		return n.Other
+	}
+	return OtherAppRefuse
+}
+
+// MessagingAccount returns the messaging account of messages of a number that name none; empty: Meta chooses.
+func (d *Directory) MessagingAccount(number string) string {
+	if n := d.now.Load().numbers[number]; n != nil {
+		return n.MessagingAccount
+	}
+	return ""
+}
+
 // Keys returns all API keys. A key of a client covers only numbers of this client. The caller must not change the list.
 func (d *Directory) Keys() []config.APIKey { return d.now.Load().keys }
 

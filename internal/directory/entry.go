@@ -185,7 +185,7 @@ func indexOf(c config.Entries) index {
 		x.put(App{Name: a.Name, PreviousExpires: a.PreviousExpires})
 	}
 	for _, k := range c.APIKeys {
-		one := APIKey{Name: k.Name, SHA256: hex.EncodeToString(k.SHA256[:]), Numbers: k.Numbers, Scopes: k.Scopes, Revoked: k.Revoked, Expires: k.Expires, Client: k.Client, PreviousExpires: k.PreviousExpires}
+		one := APIKey{Name: k.Name, SHA256: hex.EncodeToString(k.SHA256[:]), Numbers: k.Numbers, Scopes: k.Scopes, Revoked: k.Revoked, Expires: k.Expires, Client: k.Client, Account: k.MessagingAccount, PreviousExpires: k.PreviousExpires}
 		if k.PreviousSHA256 != [32]byte{} {
 			one.PreviousSHA256 = hex.EncodeToString(k.PreviousSHA256[:])
 		}
@@ -202,7 +202,7 @@ func indexOf(c config.Entries) index {
 }
 
 func numberOf(c config.Number) Number {
-	n := Number{PhoneNumberID: c.ID, Display: c.Display, TokenFile: c.TokenFile, RateLimit: c.Rate, UnknownTypes: c.Unknown, Client: c.Client, SharedWith: c.Shared, Marketing: c.Marketing, Sharing: c.Sharing, GraphVersion: c.Versions.Version}
+	n := Number{PhoneNumberID: c.ID, Display: c.Display, TokenFile: c.TokenFile, RateLimit: c.Rate, UnknownTypes: c.Unknown, OtherApp: c.Other, Account: c.MessagingAccount, Client: c.Client, SharedWith: c.Shared, Marketing: c.Marketing, Sharing: c.Sharing, GraphVersion: c.Versions.Version}
 	if c.Versions.Canary != "" {
 		n.GraphCanary = &GraphCanary{c.Versions.Canary, c.Versions.Share}
 	}

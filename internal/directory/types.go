@@ -73,6 +73,8 @@ type Number struct {
 	TokenFile       string           `json:"token_file,omitempty" doc:"File with the access token, an absolute path that each worker can read. A stored access token wins."`
 	RateLimit       int              `json:"rate_limit,omitempty" doc:"Messages per second, 1 to 10000. Without it Sluice uses the throughput that Meta reports."`
 	UnknownTypes    string           `json:"unknown_types,omitempty" doc:"pass or refuse: what happens to a message of a type that this version of Sluice does not know."`
+	OtherApp        string           `json:"other_app_conversations,omitempty" doc:"refuse, wait or send: what happens to a service message in a conversation that another app owns."`
+	Account         string           `json:"messaging_account_id,omitempty" doc:"Meta's id of the messaging account of messages that name none."`
 	Marketing       string           `json:"marketing_messages,omitempty" doc:"off, fallback or strict: whether messages of marketing templates go to Meta's Marketing Messages API, and with which product_policy."`
 	Sharing         *bool            `json:"message_activity_sharing,omitempty" doc:"Meta's message_activity_sharing of these messages. Absent: Meta's default."`
 	GraphVersion    string           `json:"graph_version,omitempty" doc:"Version of the Graph API with which the number sends, like v25.0. Absent: the one of the configuration."`
@@ -124,6 +126,7 @@ type APIKey struct {
 	Revoked bool      `json:"revoked,omitempty" doc:"Requests with the key are refused."`
 	Expires time.Time `json:"expires,omitzero" doc:"From this time on requests with the key are refused."`
 	Client  string    `json:"client,omitempty" doc:"Name of the client that the key belongs to. The key may use only numbers of this client, and numbers that are shared with it; * means all of them."`
+	Account string    `json:"messaging_account_id,omitempty" doc:"Meta's id of the messaging account of messages that are sent with this key and name none. Absent: that of the number."`
 
 	PreviousSHA256  string    `json:"previous_sha256,omitempty" doc:"SHA-256 of the previous key, which is accepted too while callers change it."`
 	PreviousExpires time.Time `json:"previous_expires,omitzero" doc:"From this time on the previous key is refused."`

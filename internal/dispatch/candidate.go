@@ -17,16 +17,17 @@ type Verdict int
 
 // The verdicts.
 const (
-	Sendable Verdict = iota // may be sent now
-	NotYet                  // not before Candidate.At
-	Full                    // not before its portfolio's messaging limit has capacity
-	Void                    // has nothing to do: its message is cancelled, expired, settled, or has another task
+	Sendable  Verdict = iota // may be sent now
+	NotYet                   // not before Candidate.At
+	Full                     // not before its portfolio's messaging limit has capacity
+	Elsewhere                // not while another app owns the conversation; try again at Candidate.At
+	Void                     // has nothing to do: its message is cancelled, expired, settled, or has another task
 )
 
 // Candidate is what a dispatcher must know of a task that it has fetched.
 type Candidate struct {
 	Verdict
-	At        time.Time           // of NotYet, by Redis's clock
+	At        time.Time           // of NotYet and Elsewhere, by Redis's clock
 	Recipient ratelimit.Recipient // names number and recipient; zero: no limit applies
 	Accepted  time.Time           // when the message was: the order in which it waits for its recipient
 	Template  string              // what holds on templates name

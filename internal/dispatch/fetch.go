@@ -132,6 +132,10 @@ func (n *number) sort(r fetched, tasks []*queue.Fetched, known []Candidate) (rea
 			t.Recipient.Accepted = c.Accepted.UnixMicro()
 			out = append(out, queue.Exit{Fetched: t, How: queue.Limited})
 			continue
+		case c.Verdict == Elsewhere:
+			t.Recipient = queue.Recipient{ID: c.Recipient, Accepted: c.Accepted.UnixMicro()}
+			out = append(out, queue.Exit{Fetched: t, How: queue.Elsewhere, At: c.At.UnixMicro()})
+			continue
 		case hold != "":
 			out = append(out, queue.Exit{Fetched: t, How: queue.Held, Text: hold})
 			continue

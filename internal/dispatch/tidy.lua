@@ -1,6 +1,6 @@
 -- Moves the tasks of one number whose time has come to the head of their pending lists: delayed
--- ones, retries, those no longer held, and those whose recipients may get another message. Of those on a
--- hold that probes it moves one. A number that has no task left is removed from the index of work.
+-- ones, retries, those no longer held, those whose recipients may get another message, and those to try again that
+-- wait because another app owns a conversation. Of those on a hold that probes it moves one. A number that has no task left is removed from the index of work.
 -- KEYS  send schedule of the number
 -- ARGV  most to move of each kind; how many may try again of those that wait for the messaging limit, and how many urgent ones
 -- Reply 1 when there may be more to move, else 0; classes in which tasks are pending that may go, as
@@ -33,7 +33,8 @@ for c = 1, 4 do
   sets[2 * c - 1], sets[2 * c] = queue[c] .. 'scheduled', queue[c] .. 'retry'
 end
 local limited = shard .. 'waits:' .. number .. ':limit'
-sets[9] = limited
+local conversations = shard .. 'conversations:' .. number
+sets[9], sets[10] = limited, conversations
 if redis.call('EXISTS', unpack(sets)) > 0 then
   for c = 1, 4 do
     due(c - 1, queue[c], sets[2 * c - 1])
@@ -44,6 +45,8 @@ if redis.call('EXISTS', unpack(sets)) > 0 then
   end
   if tonumber(ARGV[3]) > tonumber(ARGV[2]) then again(tonumber(ARGV[3]), '(2251799813685248') end -- 2^51: the most urgent class, see queue.orderOf
   again(tonumber(ARGV[2]), '+inf')
+  local _, due_again = release_waits(shard, number, queues, now[1] * 1000000 + now[2], now[1], most, conversations)
+  if due_again then more = 1 end
   left = redis.call('EXISTS', unpack(sets)) > 0
 end
 
@@ -89,7 +92,7 @@ for _, hold in ipairs(redis.call('SMEMBERS', kept)) do
   end
 end
 
-local waiting, due_too = release_waits(shard, number, queues, now[1] * 1000000 + now[2], now[1], most)
+local waiting, due_too = release_waits(shard, number, queues, now[1] * 1000000 + now[2], now[1], most, shard .. 'waits:' .. number)
 left = left or waiting
 if due_too then more = 1 end
 

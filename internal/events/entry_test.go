@@ -26,6 +26,7 @@ func TestEncode(t *testing.T) {
 		{Type: message.EventStatus, Report: &message.StatusReport{Status: "failed", Type: "payment", Participant: "16505551234"}},
 		{Type: "\n", Field: "\t"},
 		{Type: message.EventMessage, State: &message.Change{To: message.Sent}, Message: &message.Context{ID: "1-a"}},
+		{Type: message.EventHandover, Number: "1", Handover: &message.Handover{Owner: message.OwnedByUs, Change: "control_passed", To: "escalation"}, Meta: json.RawMessage(`{"a":1}`)},
 		{Type: message.EventGap, Gap: &message.Gap{Group: "crm"}},
 	} {
 		got, err := encode([]byte("before\n"), e)

@@ -36,7 +36,7 @@ type Line struct {
 // Keys returns the keys of the streams of shards that may have events of the given types, or of all types if none is
 // given. Gap events are in both streams of a shard.
 func Keys(shards []message.Shard, types []string) (keys []string) {
-	fromMeta := []string{message.EventStatus, message.EventInbound, message.EventUpdate}
+	fromMeta := message.EventTypesOfMeta()
 	ours := len(types) == 0 || slices.ContainsFunc(types, func(t string) bool { return !slices.Contains(fromMeta, t) })
 	metas := len(types) == 0 || slices.ContainsFunc(types, func(t string) bool { return t == message.EventGap || slices.Contains(fromMeta, t) })
 	for _, shard := range shards {

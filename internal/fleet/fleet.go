@@ -102,7 +102,8 @@ type Number struct {
 	Attempts   float64        `json:"attempts_per_second" doc:"Attempts per second that ended in the last minute, as this producer saw it."`
 	Throttled  float64        `json:"throttled_per_second" doc:"Requests per second that Meta refused in the last minute because the number was too fast."`
 	Waiting    int            `json:"waiting" doc:"Messages that wait for a send slot or for the end of a hold."`
-	Later      int            `json:"later" doc:"Messages that wait for their time: scheduled ones, retries, and those whose recipient is at Meta's pair limit."`
+	Later      int            `json:"later" doc:"Messages that wait for their time: scheduled ones, retries, those whose recipient is at Meta's pair limit, and those in conversations of other apps."`
+	Elsewhere  int            `json:"conversations_of_other_apps,omitempty" doc:"People whose messages wait because another app owns the conversation. These messages are in later too."`
 	Active     int            `json:"active" doc:"Messages that workers have fetched."`
 	Held       int            `json:"held_messages" doc:"Messages that holds keep from being sent."`
 	ETA        float64        `json:"eta_seconds" doc:"How long until the waiting messages are sent, at the effective rate, and with capacity under the messaging limit of the portfolio. While the number is held: after the end of the hold."`
@@ -202,7 +203,7 @@ func join(r backlog.Number, list []message.Hold, byHold []int, held int, lists l
 	n := Number{
 		ID: r.Number, Rate: r.Rate, Limit: r.Goal(), Configured: r.Configured, SetRate: r.Ordered, RampUntil: r.Ramp, RefusedAt: r.Ceiling, PauseUntil: r.Pause,
 		Held: held, ETA: r.ETAAll().Seconds(), HeldAll: holds.KeepAll(list, r.Number), Classes: []WaitingClass{}, Holds: []NumberHold{},
-		InDoubt: lists.InDoubt, Parked: lists.Parked, Dead: lists.Dead, Awaiting: lists.Awaiting,
+		Elsewhere: r.Elsewhere, InDoubt: lists.InDoubt, Parked: lists.Parked, Dead: lists.Dead, Awaiting: lists.Awaiting,
 	}
 	if s := r.Portfolio; s != nil {
 		n.Portfolio = &Portfolio{ID: s.Portfolio, Limit: s.Limit, Used: s.Used, ETA: r.LimitWaitAll().Seconds()}

@@ -185,6 +185,8 @@ func speed(n Number, now time.Time) string {
 	case n.Portfolio != nil && n.Portfolio.Waiting > 0 && n.Waiting == 0 && n.Active == 0:
 		return fmt.Sprintf("%s for capacity under the messaging limit of the portfolio: %d of %d people are counted in 24 hours. The last of them leaves in about %s.",
 			count(n.Portfolio.Waiting, "message waits", "messages wait"), n.Portfolio.Used, n.Portfolio.Limit, time.Duration(n.Portfolio.ETA*float64(time.Second)).Round(time.Second))
+	case n.Waiting == 0 && n.Active == 0 && n.Elsewhere > 0:
+		return fmt.Sprintf("Messages to %s wait because another app owns the conversations. %s for their time in all.", count(n.Elsewhere, "person", "people"), count(n.Later, "message waits", "messages wait"))
 	case n.Waiting == 0 && n.Active == 0 && n.Later > 0:
 		return fmt.Sprintf("%s for their time: scheduled messages, retries, or recipients at Meta's pair limit.", count(n.Later, "message waits", "messages wait"))
 	case n.Waiting == 0 && n.Active == 0:

@@ -62,6 +62,7 @@ var (
 	heldDesc      = prometheus.NewDesc("sluice_number_held_messages", "Messages of the number that a hold keeps from being sent. sluice holds lists the holds.", byNumber, nil)
 	limitDesc     = prometheus.NewDesc("sluice_number_rate_limit_messages_per_second", "Messages per second that the number may send: the configured rate limit, or the one set with sluice rate.", byNumber, nil)
 	effectiveDesc = prometheus.NewDesc("sluice_number_effective_rate_messages_per_second", "Messages per second that the number sends at most now. It is lower than the rate limit after Meta refused messages because the number was too fast.", byNumber, nil)
+	elsewhereDesc = prometheus.NewDesc("sluice_conversations_waiting_people", "People whose messages from the number wait because another app owns the conversation. sluice explain says so for one message.", byNumber, nil)
 	unknownDesc   = prometheus.NewDesc("sluice_number_unconfigured_messages", "Messages that wait for a phone number id that no worker has in its configuration. They are not sent.", byNumber, nil)
 	openDesc      = prometheus.NewDesc("sluice_messages_open", "Messages that have not ended, by state. attempting: a worker has fetched the message and sends it within seconds. queued: all other waiting messages, scheduled and held ones included.", []string{"state"}, nil)
 	unreadDesc    = prometheus.NewDesc("sluice_holds_unreadable", "Holds that are in force although they cannot be read: their reason and their operator are lost. sluice holds lists them, and sluice release ends them.", nil, nil)
@@ -71,7 +72,7 @@ var (
 
 // Describe sends the descriptions of all gauges, for the registry.
 func (g *Gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, heldDesc, limitDesc, effectiveDesc, unknownDesc, openDesc, deadDesc, unreadDesc, targetsDesc, holdsDesc, keptDesc, wholeDesc} {
+	for _, d := range []*prometheus.Desc{depthDesc, ageDesc, etaDesc, heldDesc, limitDesc, effectiveDesc, elsewhereDesc, unknownDesc, openDesc, deadDesc, unreadDesc, targetsDesc, holdsDesc, keptDesc, wholeDesc} {
 		out <- d
 	}
 }
@@ -129,6 +130,7 @@ func (g *Gauges) read() []prometheus.Metric {
 		add(limitDesc, p.Full, p.Number)
 		add(effectiveDesc, p.Rate, p.Number)
 		add(heldDesc, float64(held[p.Number]), p.Number)
+		add(elsewhereDesc, float64(p.Elsewhere), p.Number)
 		whole := holds.KeepAll(inForce, p.Number)
 		for _, w := range p.Waiting {
 			active += w.Active

@@ -46,6 +46,7 @@ type App struct {
 	Unsubscribed bool     `json:"unsubscribed"` // the account sends it no webhooks
 	Fields       []string `json:"fields"`       // the webhook fields that it subscribes to; null: all
 	Callback     string   `json:"callback"`     // an override of the account's callback URL; empty: none
+	Escalation   bool     `json:"escalation"`   // a service message in a conversation of another app takes the conversation; else it is refused
 	Code         string   `json:"signup_code"`  // the code of an Embedded Signup that can be exchanged for the token, once; empty: any code
 }
 

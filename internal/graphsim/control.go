@@ -21,6 +21,7 @@ func (s *Sim) controls() map[string]http.HandlerFunc {
 		"PUT /_sim/steps":          s.putSteps,
 		"POST /_sim/inbound":       s.postInbound,
 		"POST /_sim/people":        s.postPeople,
+		"PUT /_sim/conversations":  s.putConversations,
 		"GET /_sim/account":        s.getAccount,
 		"PATCH /_sim/account":      s.patch(func(r *http.Request, a *Account) any { return a }),
 		"PATCH /_sim/numbers/{id}": s.patch(func(r *http.Request, a *Account) any { return a.number(r.PathValue("id")) }),

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -242,7 +243,7 @@ func updatesOf(t *testing.T, body []byte) []update {
 	var all []update
 	for _, entry := range n.Entry {
 		for _, change := range entry.Changes {
-			if change.Field != "messages" || change.Value.Product != "whatsapp" || entry.ID == "" {
+			if !slices.Contains([]string{"messages", "standby", "messaging_handovers"}, change.Field) || change.Value.Product != "whatsapp" || entry.ID == "" {
 				t.Errorf("odd change in %s", body)
 			}
 			for _, u := range append(change.Value.Statuses, change.Value.Messages...) {

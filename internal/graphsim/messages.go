@@ -153,6 +153,9 @@ func (s *Sim) fateOf(st *standing, number Number, m request, now time.Time) (fat
 			return fate{}, latency, wrong
 		}
 	}
+	if !s.mayWrite(st, number.ID, m) {
+		return fate{code: notOwned}, latency, nil
+	}
 	if wrong := st.checkRoute(m); wrong != nil {
 		return fate{}, latency, wrong
 	}

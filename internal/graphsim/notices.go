@@ -9,8 +9,11 @@ import (
 // notice sends a webhook of a field other than messages at once. Its value is
 // as in Meta's reference:
 // https://developers.facebook.com/docs/graph-api/webhooks/reference/whatsapp-business-account
-func (h *hooks) notice(field string, value any) {
-	to, ok := h.target(field, "")
+func (h *hooks) notice(field string, value any) { h.noticeOf("", field, value) }
+
+// noticeOf is notice for a number, which may have a callback URL of its own.
+func (h *hooks) noticeOf(number, field string, value any) {
+	to, ok := h.target(field, number)
 	if !ok {
 		return
 	}

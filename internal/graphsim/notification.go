@@ -28,8 +28,13 @@ type change struct {
 }
 
 type value struct {
-	Product  string     `json:"messaging_product"`
-	Metadata metadata   `json:"metadata"`
+	Product  string   `json:"messaging_product"`
+	Metadata metadata `json:"metadata"`
+	items
+	Standby *items `json:"standby,omitempty"` // of the field standby: the items are in it
+}
+
+type items struct {
 	Contacts []contact  `json:"contacts,omitempty"`
 	Statuses []*status  `json:"statuses,omitempty"`
 	Messages []*inbound `json:"messages,omitempty"`
@@ -155,26 +160,38 @@ func newTap(display, wamid string, picked choice, person contact, at time.Time) 
 	return in
 }
 
-// notify returns reports as one webhook, as Meta sends it: one change for each
+// notify returns reports as one webhook, as Meta sends it: one change for each field and
 // number, contacts once.
 func notify(st *standing, reports []report) []byte {
 	var changes []change
-	place := map[string]int{}
-	known := map[string]map[contact]bool{}
+	type of struct {
+		number  string
+		standby bool
+	}
+	place := map[of]int{}
+	known := map[of]map[contact]bool{}
 	for _, r := range reports {
-		i, ok := place[r.number]
+		in := of{r.number, r.standby}
+		i, ok := place[in]
 		if !ok {
 			i = len(changes)
-			place[r.number], known[r.number] = i, map[contact]bool{}
-			changes = append(changes, change{Field: "messages", Value: value{
+			place[in], known[in] = i, map[contact]bool{}
+			c := change{Field: "messages", Value: value{
 				Product:  "whatsapp",
 				Metadata: metadata{st.digits(r.number), r.number},
-			}})
+			}}
+			if r.standby {
+				c.Field, c.Value.Standby = "standby", &items{}
+			}
+			changes = append(changes, c)
 		}
-		v := &changes[i].Value
+		v := &changes[i].Value.items
+		if r.standby {
+			v = changes[i].Value.Standby
+		}
 		// Meta sends no contact with failed, and none with a system message.
-		if without := r.status != nil && r.status.Status == "failed" || r.inbound != nil && r.inbound.System != nil; !without && !known[r.number][r.person] {
-			known[r.number][r.person] = true
+		if without := r.status != nil && r.status.Status == "failed" || r.inbound != nil && r.inbound.System != nil; !without && !known[in][r.person] {
+			known[in][r.person] = true
 			v.Contacts = append(v.Contacts, r.person)
 		}
 		if r.status != nil {

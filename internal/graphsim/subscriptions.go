@@ -11,8 +11,8 @@ import (
 // https://developers.facebook.com/docs/graph-api/webhooks/getting-started/webhooks-for-whatsapp
 var webhookFields = []string{
 	"account_alerts", "account_review_update", "account_update", "business_capability_update", "message_template_components_update",
-	"message_template_quality_update", "message_template_status_update", "messages", "phone_number_name_update",
-	"phone_number_quality_update", "security", "template_category_update", "user_preferences",
+	"message_template_quality_update", "message_template_status_update", "messages", "messaging_handovers", "phone_number_name_update",
+	"phone_number_quality_update", "security", "standby", "template_category_update", "user_preferences",
 }
 
 // subscribed reports whether the app gets webhooks of a field.
@@ -21,11 +21,11 @@ func (st *standing) subscribed(field string) bool {
 }
 
 // callback returns the URL of a number's webhooks of a field, if it is not the
-// app's own. Overrides apply to messages only. The override of a number has priority over that of the account:
+// app's own. Overrides apply to messages and conversations only. The override of a number has priority over that of the account:
 // https://developers.facebook.com/docs/whatsapp/embedded-signup/webhooks/override
 func (st *standing) callback(field string, n Number) string {
 	switch {
-	case field != "messages":
+	case field != "messages" && field != "standby" && field != "messaging_handovers":
 		return ""
 	case n.Callback != "":
 		return n.Callback

@@ -37,6 +37,8 @@ type hooks struct {
 	serial   atomic.Int64 // inbound messages, see write
 	users    sync.Map     // by phone number: the user ids that changed
 
+	conversations conversations
+
 	mu     sync.Mutex
 	chance *rand.Rand
 	ok     int
@@ -62,6 +64,7 @@ type report struct {
 	person  contact
 	status  *status
 	inbound *inbound
+	standby bool // in a conversation that another app owns
 }
 
 // follow plans all reports of an accepted message.
@@ -141,13 +144,18 @@ func (h *hooks) hit(rate float64) bool { return h.chance.Float64() < rate }
 // write makes n inbound messages to a number, this long ago, and sends their webhooks at once. replyTo is Meta's id of the
 // message that they reply to, or empty. write returns the id of the first message, and false if no webhook is sent.
 func (h *hooks) write(from, number, text, replyTo string, n int, ago time.Duration) (id string, ok bool) {
-	to, ok := h.target("messages", number)
+	person := h.person(from)
+	standby := h.conversations.elsewhere(number, person)
+	field := "messages"
+	if standby {
+		field = "standby"
+	}
+	to, ok := h.target(field, number)
 	if !ok {
 		return "", false
 	}
 	now := time.Now()
 	at := now.Add(-ago)
-	person := h.person(from)
 	parcels := make([]*parcel, n)
 	for i := range parcels {
 		in := &inbound{
@@ -164,7 +172,7 @@ func (h *hooks) write(from, number, text, replyTo string, n int, ago time.Durati
 		if i == 0 {
 			id = in.ID
 		}
-		parcels[i] = &parcel{due: now, url: to, reports: []report{{at: at, number: number, person: person, inbound: in}}}
+		parcels[i] = &parcel{due: now, url: to, reports: []report{{at: at, number: number, person: person, inbound: in, standby: standby}}}
 	}
 	h.wrote(number, from, at)
 	h.queue.put(parcels...)

@@ -41,6 +41,7 @@ type Key struct {
 	Revoked bool      // it is refused with a code of its own
 	Expires time.Time // it is refused from this time on; zero: it does not expire
 	Client  string    // it sees only messages of this client; empty: all
+	Account string    // messaging account of messages that name none; empty: that of the number
 	Shared  []string  // of the numbers: those that messages of other clients are sent from too
 }
 

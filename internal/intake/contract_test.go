@@ -136,6 +136,9 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("listMessages", b.do(t, "GET", "/v1/messages", "", nil))
 	check("getUsage", b.do(t, "GET", "/v1/usage?from=yesterday", "", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+theirs+"&ref=r", "", nil))
+	b.elsewhere = map[string]time.Time{"+15551234567": time.Now().Add(time.Hour)}
+	post(envelope(""), nil)
+	b.elsewhere = nil
 	b.eta = func(context.Context, string, message.Class) (time.Duration, error) { return 1000 * time.Hour, nil }
 	post(envelope(""), nil)
 	check("graphSendMessage", b.do(t, "POST", metas, product, nil))

@@ -13,29 +13,30 @@ import (
 type rule string
 
 const (
-	ruleNumber    rule = "number_not_configured" // queued: its number is not in the configuration
-	ruleScheduled rule = "scheduled"             // queued: its send_at is in the future
-	ruleAfter     rule = "after"                 // queued: another message has not reached a state
-	ruleBackoff   rule = "backoff"               // queued: an attempt failed, and the next one starts later
-	ruleHold      rule = "hold"                  // queued: a hold on its number, template or tag, or on everything
-	ruleNamed     rule = "named_message"         // queued: Meta has not accepted the message that it names
-	ruleLimit     rule = "portfolio_limit"       // queued: for capacity under the messaging limit of its portfolio
-	rulePair      rule = "pair_limit"            // queued: its recipient is at Meta's pair limit
-	ruleQueue     rule = "queue"                 // queued: behind other messages
-	ruleFetched   rule = "fetched"               // queued: a worker has fetched its task and waits for a slot
-	ruleNoTask    rule = "task_missing"          // queued: its task is missing
-	ruleAttempt   rule = "attempt"               // attempting: for the answer of Meta
-	ruleInDoubt   rule = "in_doubt"              // in doubt: for a status, or for the end of the in-doubt window
-	ruleParked    rule = "parked"                // parked: for an operator
-	ruleStatus    rule = "awaiting_status"       // submitted or sent: for the next status
-	ruleFinal     rule = "final"                 // for nothing
+	ruleNumber    rule = "number_not_configured"     // queued: its number is not in the configuration
+	ruleScheduled rule = "scheduled"                 // queued: its send_at is in the future
+	ruleAfter     rule = "after"                     // queued: another message has not reached a state
+	ruleBackoff   rule = "backoff"                   // queued: an attempt failed, and the next one starts later
+	ruleHold      rule = "hold"                      // queued: a hold on its number, template or tag, or on everything
+	ruleNamed     rule = "named_message"             // queued: Meta has not accepted the message that it names
+	ruleLimit     rule = "portfolio_limit"           // queued: for capacity under the messaging limit of its portfolio
+	ruleOther     rule = "conversation_of_other_app" // queued: until another app does not own the conversation
+	rulePair      rule = "pair_limit"                // queued: its recipient is at Meta's pair limit
+	ruleQueue     rule = "queue"                     // queued: behind other messages
+	ruleFetched   rule = "fetched"                   // queued: a worker has fetched its task and waits for a slot
+	ruleNoTask    rule = "task_missing"              // queued: its task is missing
+	ruleAttempt   rule = "attempt"                   // attempting: for the answer of Meta
+	ruleInDoubt   rule = "in_doubt"                  // in doubt: for a status, or for the end of the in-doubt window
+	ruleParked    rule = "parked"                    // parked: for an operator
+	ruleStatus    rule = "awaiting_status"           // submitted or sent: for the next status
+	ruleFinal     rule = "final"                     // for nothing
 )
 
 // explanation says what a message waits for.
 type explanation struct {
 	ID        string         `json:"id" doc:"Sluice's id of the message."`
 	State     message.State  `json:"state" doc:"The state of the message."`
-	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, after, scheduled, backoff, hold, named_message, portfolio_limit, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
+	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, after, scheduled, backoff, hold, named_message, portfolio_limit, conversation_of_other_app, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
 	Detail    string         `json:"detail" doc:"The rule in words."`
 	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue and portfolio_limit it is an estimate."`
 	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives. retry: send again after a server error. resend: send again, once, after a request without an answer. park: wait for an operator. close: failed, not sent again."`
@@ -128,6 +129,8 @@ func queued(r message.Record, s message.QueueStatus, now time.Time) explanation 
 		return explanation{Rule: ruleNamed, Until: r.ExpiresAt.UTC(), Detail: "The message names message " + s.Named + ", and Meta has not accepted that one yet. When Meta accepts it, this message is sent, within a minute. If it ends without being sent, this message is rejected."}
 	case s.Limited:
 		return explanation{Rule: ruleLimit, Until: s.Until.UTC(), Detail: "The business portfolio has written to as many people in 24 hours as Meta lets it write to first. The message is sent when one of them counts no more, or when its recipient writes to the number."}
+	case s.Elsewhere:
+		return explanation{Rule: ruleOther, Until: s.Until.UTC(), Detail: "Another app owns the conversation with the recipient, and Meta accepts service messages from the owner only. The message is sent when the other app gives the conversation back, or when the recipient has written nothing for 24 hours. Its deadline does not move."}
 	case s.Task == message.TaskDelayed && s.Until.After(now):
 		return explanation{Rule: rulePair, Until: s.Until.UTC(), Detail: "The recipient is at Meta's pair limit for this number, or an attempt of the message has just ended."}
 	case s.Task == message.TaskFetched:

@@ -78,6 +78,7 @@ var graphCodes = map[string]struct {
 	"messaging_product_missing": {400, 100, 0, "(#100) The parameter messaging_product is required."},
 	"deadline_unreachable":      {429, 130429, 0, ""},
 	"portfolio_limit_reached":   {429, 130429, 0, ""},
+	"conversation_of_other_app": {400, 100, 0, ""}, // Meta has not published its own
 	"store_unavailable":         {503, 2, 0, ""},
 	"meta_unavailable":          {503, 2, 0, ""},
 	"quota_exceeded":            {429, 80007, 0, ""},

@@ -123,16 +123,21 @@ type Options struct {
 	LimitWait func(ctx context.Context, number string, c message.Class) (time.Duration, error)
 	// CountedPerson reports whether a message of a number to a recipient needs no such capacity. Nil: it needs capacity.
 	CountedPerson func(ctx context.Context, number, recipient string) bool
-	Explain       func(code int) (title, advice string) // explains Meta's error codes; nil: records have the code only
-	Passes        func(code int) bool                   // reports whether a code is for a temporary fault; nil: no code is
-	Graph         graph                                 // forwards calls to Meta; nil: they are refused
-	More          []httpapi.Route                       // further routes, of other packages
-	All           func() []string                       // the configured phone number ids; nil: none
-	Accounts      accounts                              // knows the accounts of numbers; nil: calls of accounts are refused
-	Version       string                                // of the Graph API, for paths without one; empty: v25.0
-	Tracer        *tracing.Tracer                       // nil: no traces
-	Log           *slog.Logger                          // nil: no logs
-	Registerer    prometheus.Registerer                 // nil: the metrics are not registered
+	// Elsewhere returns until when another app owns the conversations that new service messages are in, by the messages; zero: none
+	// does, or their numbers accept such messages. Nil: no conversation has another owner.
+	Elsewhere func(ctx context.Context, all []*message.Message) ([]time.Time, error)
+	// Account returns the messaging account of messages of a number that name none; empty, or nil: Meta chooses.
+	Account    func(number string) string
+	Explain    func(code int) (title, advice string) // explains Meta's error codes; nil: records have the code only
+	Passes     func(code int) bool                   // reports whether a code is for a temporary fault; nil: no code is
+	Graph      graph                                 // forwards calls to Meta; nil: they are refused
+	More       []httpapi.Route                       // further routes, of other packages
+	All        func() []string                       // the configured phone number ids; nil: none
+	Accounts   accounts                              // knows the accounts of numbers; nil: calls of accounts are refused
+	Version    string                                // of the Graph API, for paths without one; empty: v25.0
+	Tracer     *tracing.Tracer                       // nil: no traces
+	Log        *slog.Logger                          // nil: no logs
+	Registerer prometheus.Registerer                 // nil: the metrics are not registered
 }
 
 // storeTimeout is the time limit of Redis for one request. It is shorter than the 20 s that the server has to read
@@ -169,6 +174,9 @@ func New(o Options) *Intake {
 	}
 	if o.Own == nil {
 		o.Own = func(string) string { return "" }
+	}
+	if o.Account == nil {
+		o.Account = func(string) string { return "" }
 	}
 	if o.Owner == nil {
 		o.Owner = func(string) string { return "" }

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -187,6 +188,7 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 		return e.problems
 	}
 	e.finish(m)
+	m.Account = cmp.Or(m.Content.Account, key.Account, in.o.Account(m.From))
 	problems := in.chooseTemplate(e, m)
 	if in.complete(m, now); len(problems) > 0 {
 		return in.known(m, problems)
@@ -212,8 +214,8 @@ func (in *Intake) accept(ctx context.Context, header http.Header, m *message.Mes
 	return r.Acceptance, in.refused(m, r.Err)
 }
 
-// admit refuses a checked message that would expire before it can be sent, and then sets Retry-After in header. It
-// returns a context for what remains to be done at the store.
+// admit refuses a checked message that would expire before it can be sent, or whose conversation another app owns, and then sets
+// Retry-After in header. It returns a context for what remains to be done at the store.
 func (in *Intake) admit(ctx context.Context, header http.Header, m *message.Message, now time.Time) (context.Context, context.CancelFunc, refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	if !m.ExpiresAt.After(now) {
@@ -224,6 +226,9 @@ func (in *Intake) admit(ctx context.Context, header http.Header, m *message.Mess
 	}
 	if wait := in.limitWait(ctx, m, now); wait > 0 && (in.o.CountedPerson == nil || !in.o.CountedPerson(ctx, m.From, m.Content.Recipient())) {
 		return ctx, cancel, in.unreachable(ctx, header, m, wait, "portfolio_limit_reached")
+	}
+	if until := in.elsewhere(ctx, now, m); until != nil && !until[0].IsZero() {
+		return ctx, cancel, in.unless(ctx, m, func() refusal { return refuseOtherApp(header, m, until[0], now) })
 	}
 	return ctx, cancel, nil
 }
@@ -358,20 +363,71 @@ func (in *Intake) limitWait(ctx context.Context, m *message.Message, now time.Ti
 	return wait
 }
 
-// unreachable refuses a message that would wait beyond its deadline, unless its key is known: then the request is
-// accepted as a duplicate.
+// unreachable refuses a message that would wait beyond its deadline, unless its key is known.
 func (in *Intake) unreachable(ctx context.Context, header http.Header, m *message.Message, wait time.Duration, code string) refusal {
+	return in.unless(ctx, m, func() refusal {
+		p, after := problem("expires_at", code), retryAfter(header, wait)
+		if p.Detail = fmt.Sprintf("The messages that wait before it at this number take about %s. The message would expire before it can be sent.", after); code == "portfolio_limit_reached" {
+			p.Detail = fmt.Sprintf("The business portfolio has capacity for another person in about %s, under Meta's limit of people in 24 hours. The message would expire before it can be sent.", after)
+		}
+		return refusal{p}
+	})
+}
+
+// unless returns the refusal of a message, unless its key is known: then the request is accepted as a duplicate, or refused because the
+// key was used for another message.
+func (in *Intake) unless(ctx context.Context, m *message.Message, refused func() refusal) refusal {
 	if m.Key != "" {
-		_, refused := in.find(ctx, m.ID)
-		if refused == nil || refused.Status() != http.StatusNotFound {
-			return refused
+		_, known := in.find(ctx, m.ID)
+		if known == nil || known.Status() != http.StatusNotFound {
+			return known
 		}
 	}
+	return refused()
+}
+
+// retryAfter sets Retry-After in header, and returns it.
+func retryAfter(header http.Header, wait time.Duration) time.Duration {
 	seconds := int(math.Ceil(wait.Seconds()))
 	header.Set("Retry-After", strconv.Itoa(seconds))
-	p, after := problem("expires_at", code), time.Duration(seconds)*time.Second
-	if p.Detail = fmt.Sprintf("The messages that wait before it at this number take about %s. The message would expire before it can be sent.", after); code == "portfolio_limit_reached" {
-		p.Detail = fmt.Sprintf("The business portfolio has capacity for another person in about %s, under Meta's limit of people in 24 hours. The message would expire before it can be sent.", after)
+	return time.Duration(seconds) * time.Second
+}
+
+// elsewhere returns until when another app owns the conversations of messages; nil: none does. Scheduled messages, and those that
+// wait for another one, are checked before they are sent only. So are all while Redis does not say.
+func (in *Intake) elsewhere(ctx context.Context, now time.Time, all ...*message.Message) []time.Time {
+	if in.o.Elsewhere == nil {
+		return nil
 	}
+	var asked []*message.Message
+	var of []int
+	for i, m := range all {
+		if m.Content.Service() && !m.Content.Group && !m.SendAt.After(now) && m.After.ID == "" {
+			asked, of = append(asked, m), append(of, i)
+		}
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	found, err := in.o.Elsewhere(ctx, asked)
+	if err != nil || found == nil {
+		return nil
+	}
+	until := make([]time.Time, len(all))
+	for i, at := range found {
+		until[of[i]] = at
+	}
+	return until
+}
+
+// refuseOtherApp refuses a service message in a conversation that another app owns.
+func refuseOtherApp(header http.Header, m *message.Message, until, now time.Time) refusal {
+	path := "message.to"
+	if m.Content.To == "" {
+		path = "message.recipient"
+	}
+	p := problem(path, "conversation_of_other_app")
+	p.Detail = fmt.Sprintf("Another app owns the conversation with this recipient, until it gives the conversation back, or until %s if the recipient writes nothing more. Meta does not accept service messages from you until then.", until.UTC().Format(time.RFC3339))
+	retryAfter(header, until.Sub(now))
 	return refusal{p}
 }

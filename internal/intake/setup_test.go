@@ -111,9 +111,12 @@ type bench struct {
 	refuse   bool                                                                             // refuse unknown types
 	offset   time.Duration                                                                    // of Redis's clock
 	eta      func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: no wait
-	// Tokens of keys: for everything, for ours, without the scope to send, without scopes, revoked, expired.
-	wide, narrow, readOnly, scopeless, revoked, expired string
-	keys                                                map[string]string // for ours, by the only scope of the key
+	// until when another app owns the conversation with a recipient
+	elsewhere map[string]time.Time
+	account   string // messaging account of numbers
+	// Tokens of keys: for everything, for ours, without the scope to send, without scopes, revoked, expired, for ours with a messaging account.
+	wide, narrow, readOnly, scopeless, revoked, expired, billed string
+	keys                                                        map[string]string // for ours, by the only scope of the key
 }
 
 func setup(t testing.TB) *bench {
@@ -134,13 +137,14 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		known:    &fakeTemplates{},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
-		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(),
+		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(), billed: httpapi.NewToken(),
 	}
 	b.finder = &fakeFinder{fakeStore: b.store}
 	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel, httpapi.ScopeAccount}
 	keys := []httpapi.Key{
 		{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
 		{Name: "narrow", Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}, Expires: time.Now().Add(time.Hour)},
+		{Name: "billed", Hash: httpapi.HashToken(b.billed), Scopes: both, Numbers: []string{ours}, Account: "222"},
 		{Name: "readOnly", Hash: httpapi.HashToken(b.readOnly), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{ours}},
 		{Hash: httpapi.HashToken(b.scopeless), Numbers: []string{ours}},
 		{Name: "revoked", Hash: httpapi.HashToken(b.revoked), Scopes: both, Numbers: []string{ours}, Revoked: true},
@@ -166,8 +170,16 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			return []message.Usage{{Day: from.Format(time.DateOnly), Client: client, Number: ours, Category: "utility", Taken: 2, Billed: 1}}, b.store.err
 		},
 		Refuse: func(string) bool { return b.refuse },
-		Offset: func() time.Duration { return b.offset },
-		Finder: b.finder, Waiting: b.finder, Canceller: b.finder,
+		Elsewhere: func(_ context.Context, all []*message.Message) ([]time.Time, error) {
+			until := make([]time.Time, len(all))
+			for i, m := range all {
+				until[i] = b.elsewhere[m.Content.Recipient()]
+			}
+			return until, nil
+		},
+		Account: func(string) string { return b.account },
+		Offset:  func() time.Duration { return b.offset },
+		Finder:  b.finder, Waiting: b.finder, Canceller: b.finder,
 		Graph: b.meta, Templates: b.known,
 		All: func() []string { return []string{ours, theirs} }, Accounts: b.accounts,
 		Passes: func(code int) bool { return code == passingCode },

@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"net/http"
 
 	"sluice/internal/content"
 	"sluice/internal/message"
@@ -39,15 +38,9 @@ func (in *Intake) chooseTemplate(e *envelope, m *message.Message) (problems []me
 	return problems
 }
 
-// known returns what answers a message with problems: these, unless its key is known. Then the request is accepted as a
-// duplicate, or refused because the key was used for another message.
+// known returns what answers a message with problems: these, unless its key is known.
 func (in *Intake) known(m *message.Message, problems []message.Problem) refusal {
-	if m.Key != "" {
-		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-		defer cancel()
-		if _, refused := in.find(ctx, m.ID); refused == nil || refused.Status() != http.StatusNotFound {
-			return refused
-		}
-	}
-	return problems
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	return in.unless(ctx, m, func() refusal { return problems })
 }

@@ -335,6 +335,7 @@ func TestExplain(t *testing.T) {
 		"held twice":             {message.Record{State: message.Queued}, message.QueueStatus{Holds: []message.Hold{on(soon), on(later)}}, "hold", later, `"actor":"sluice"`},
 		"held without end":       {message.Record{State: message.Queued}, message.QueueStatus{Holds: []message.Hold{on(soon), on(time.Time{}), on(later)}}, "hold", time.Time{}, `"reason":"token"`},
 		"a named message":        {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskDelayed, Until: soon, Named: "x"}, "named_message", later, ""},
+		"another app":            {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskDelayed, Elsewhere: true, Until: soon}, "conversation_of_other_app", soon, "24 hours"},
 		"recipient":              {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskDelayed, Until: soon}, "pair_limit", soon, ""},
 		"waits":                  {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskWaiting, Ahead: 120, In: time.Hour}, "queue", later, `"ahead":120`},
 		"first":                  {message.Record{State: message.Queued}, message.QueueStatus{Task: message.TaskWaiting}, "queue", now, `"ahead":0`},

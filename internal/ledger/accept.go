@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"strings"
 	"time"
@@ -118,6 +117,5 @@ func recipient(m message.Message) string {
 	if m.Content.Group {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(m.From + "\x00" + m.Content.Recipient()))
-	return string(sum[:8])
+	return message.Pair(m.From, m.Content.Recipient())
 }

@@ -11,23 +11,30 @@ const EventVersion = 2
 
 // The types of events.
 const (
-	EventMessage = "message" // the state of a message changed
-	EventFinal   = "final"   // a message has ended; see Final
-	EventStatus  = "status"  // Meta reported a status; see StatusReport
-	EventInbound = "inbound" // a person wrote to one of our numbers
-	EventUpdate  = "update"  // Meta reported news about a template, an account or a number
-	EventGap     = "gap"     // a consumer group or a relay target was too slow and missed events
+	EventMessage  = "message"  // the state of a message changed
+	EventFinal    = "final"    // a message has ended; see Final
+	EventStatus   = "status"   // Meta reported a status; see StatusReport
+	EventInbound  = "inbound"  // a person wrote to one of our numbers
+	EventStandby  = "standby"  // something happened in a conversation that another app owns
+	EventHandover = "handover" // a conversation has another owner; see Handover
+	EventUpdate   = "update"   // Meta reported news about a template, an account or a number
+	EventGap      = "gap"      // a consumer group or a relay target was too slow and missed events
 )
 
 // EventTypes returns all types of events.
 func EventTypes() []string {
-	return []string{EventMessage, EventFinal, EventStatus, EventInbound, EventUpdate, EventGap}
+	return append([]string{EventMessage, EventFinal}, append(EventTypesOfMeta(), EventGap)...)
+}
+
+// EventTypesOfMeta returns the types of events that Meta reports.
+func EventTypesOfMeta() []string {
+	return []string{EventStatus, EventInbound, EventStandby, EventHandover, EventUpdate}
 }
 
 // Event is one line of an entry of the event streams: the public contract for consumers.
 type Event struct {
 	Version  int             `json:"v" doc:"The version of this schema: 2."`
-	Type     string          `json:"type" doc:"message: the state of a message changed, or Meta accepted it a second time. final: a message has ended. status: Meta sent a status. inbound: a person sent a message to your number. update: Meta sent news about a template, an account or a number. gap: a consumer group or a relay target was too slow and missed events."`
+	Type     string          `json:"type" doc:"message: the state of a message changed, or Meta accepted it a second time. final: a message has ended. status: Meta sent a status. inbound: a person sent a message to your number. standby: a message or a status in a conversation that another app owns. handover: a conversation has another owner. update: Meta sent news about a template, an account or a number. gap: a consumer group or a relay target was too slow and missed events."`
 	At       int64           `json:"at" doc:"When Sluice received or did it, Unix milliseconds."`
 	Number   string          `json:"phone_number_id,omitempty" doc:"Meta's id of your number. Absent in updates about an account."`
 	Display  string          `json:"display_phone_number,omitempty" doc:"The phone number itself, as Meta writes it. In events from Meta that name it."`
@@ -37,9 +44,10 @@ type Event struct {
 	Final    *Final          `json:"final,omitempty" when:"type=final" doc:"What became of the message."`
 	Message  *Context        `json:"message,omitempty" when:"type=message,final" doc:"The message that changed or ended."`
 	Report   *StatusReport   `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
+	Handover *Handover       `json:"handover,omitempty" when:"type=handover" doc:"Who owns the conversation."`
 	Gap      *Gap            `json:"gap,omitempty" when:"type=gap" doc:"The missed events, and the consumer group or relay target that missed them."`
 	Contacts json.RawMessage `json:"contacts,omitempty" doc:"Meta's contacts of the recipient, unchanged, if Meta sent any with the status."`
-	Meta     json.RawMessage `json:"meta,omitempty" doc:"Meta's own object, unchanged: a status, a message with its contact, or an update's value."`
+	Meta     json.RawMessage `json:"meta,omitempty" doc:"Meta's own object, unchanged: a status, a message with its contact, or the value of an update or a handover. With standby: message and contact, status, or message_echo, which is a message of another app."`
 }
 
 // Change is a change of a message's state.
@@ -73,6 +81,14 @@ const (
 	ResultNotDelivered Result = "not_delivered" // it is certain that no attempt was delivered, and none follows
 	ResultUnknown      Result = "unknown"       // an attempt may have been delivered, and none follows
 )
+
+// Handover is a change of the owner of a conversation, under Meta's Conversation Routing.
+type Handover struct {
+	Owner  Owner  `json:"owner" doc:"Who owns the conversation from now on. us: your app. other_app: another app. unknown: Meta does not say."`
+	Change string `json:"change" doc:"Meta's name of the change: control_passed or control_taken."`
+	From   string `json:"previous_role,omitempty" doc:"Meta's name of the role that owned it before."`
+	To     string `json:"new_role,omitempty" doc:"Meta's name of the role that owns it now."`
+}
 
 // Gap is what a consumer group or a relay target missed: entries of a stream that were dropped before it read them.
 type Gap struct {

@@ -59,6 +59,8 @@ type QueueStatus struct {
 	Approximate bool          // Ahead is an upper bound: too many messages are before it to count them
 	In          time.Duration // with TaskWaiting: about how long until it leaves
 	Limited     bool          // with TaskDelayed: it waits for capacity under the messaging limit of its portfolio
+	Elsewhere   bool          // with TaskDelayed: another app owns the conversation; Until is when that ends, if the recipient writes nothing more
+	Person      [8]byte       // with Elsewhere: names the recipient
 	Named       string        // the id of a message that it names and that Meta has not accepted yet; empty: none
 }
 

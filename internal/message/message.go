@@ -17,6 +17,7 @@ type Message struct {
 	Tags      []string        // the caller's labels; Campaign is one of them
 	Client    string          // the client that it belongs to; empty: none
 	Campaign  string          // the campaign that it belongs to; empty: none
+	Account   string          // Meta's id of the messaging account; empty: Meta chooses
 	Callback  string          // the biz_opaque_callback_data of the caller
 	SendAt    time.Time       // not before; zero: at once
 	After     After           // wait for another message of the number first; zero: do not wait. Without SendAt
@@ -53,6 +54,7 @@ type Context struct {
 	Tags     []string `json:"tags,omitempty" doc:"Your own labels."`
 	Client   string   `json:"client,omitempty" doc:"The client that the message belongs to."`
 	Campaign string   `json:"campaign,omitempty" doc:"The campaign of your request. It is one of the tags too."`
+	Account  string   `json:"messaging_account_id,omitempty" doc:"Meta's id of the messaging account, if the request or a setting names one."`
 	Callback string   `json:"callback_data,omitempty" doc:"The biz_opaque_callback_data of your request."`
 	Trace    string   `json:"traceparent,omitempty" doc:"The W3C trace context in which Sluice accepted the message, if its trace is sampled."`
 }
@@ -61,7 +63,7 @@ type Context struct {
 func (m Message) Context() Context {
 	return Context{
 		ID: m.ID, From: m.From, Class: m.Class, Type: m.Content.Type,
-		To: Mask(m.Content.Recipient()), Template: m.Content.TemplateID(), Fallback: m.Fallback.Template, Instead: m.Content.Instead, Ref: m.Ref, Tags: m.Tags, Client: m.Client, Campaign: m.Campaign, Callback: m.Callback, Trace: m.Trace,
+		To: Mask(m.Content.Recipient()), Template: m.Content.TemplateID(), Fallback: m.Fallback.Template, Instead: m.Content.Instead, Ref: m.Ref, Tags: m.Tags, Client: m.Client, Campaign: m.Campaign, Account: m.Account, Callback: m.Callback, Trace: m.Trace,
 	}
 }
 
@@ -76,6 +78,7 @@ type Content struct {
 	Callback string // biz_opaque_callback_data as the caller gave it
 	Unknown  string // the member with a type or an interactive kind that this version does not know; empty: none
 	Category string // of a Direct Send message; empty: it is not one
+	Account  string // the messaging account that the object names; empty: none
 
 	Marketing bool   // for Meta's Marketing Messages API
 	Extra     string // the path of a member that this version does not know; empty: none
@@ -89,6 +92,11 @@ func (c Content) Recipient() string {
 		return c.To
 	}
 	return c.UserID
+}
+
+// Service reports whether this is a service message: free-form, so neither a template nor a Direct Send message of another category.
+func (c Content) Service() bool {
+	return c.Template == "" && !c.Marketing && (c.Category == "" || c.Category == string(Service))
 }
 
 // TemplateID returns "<name>/<language>", which identifies a template at Meta. It is empty for other messages.

@@ -21,6 +21,8 @@ var (
 	ErrNamedWaits = errors.New("the message names another one that Meta has not accepted yet")
 	// ErrNamedNotSent means that a message names another one that ended without being accepted by Meta.
 	ErrNamedNotSent = errors.New("the message names another one that was not sent")
+	// ErrOtherApp means that another app owns the conversation.
+	ErrOtherApp = errors.New("another app owns the conversation")
 	// ErrTampered means that the stored content of a message is not what the caller ordered.
 	ErrTampered = errors.New("the message was tampered with")
 )

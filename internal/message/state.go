@@ -170,10 +170,11 @@ const (
 	ReasonAfterEnded   = "after_ended"       // cancelled: the message that it waited for ended without reaching the state
 	ReasonLateHeld     = "deadline_on_hold"  // while a hold applied to the message
 	ReasonAttempts     = "attempts_used_up"
-	ReasonReported     = "refused_later"          // dead: Meta took it, and then reported a failure that requires a correction of the number or the template
-	ReasonTampered     = "payload_tampered"       // the stored content is not what the caller ordered
-	ReasonNamedWaits   = "named_message_waits"    // it names another message, which Meta has not accepted yet
-	ReasonNamedNotSent = "named_message_not_sent" // rejected: it names another message, which ended without being sent, or whose record was removed
+	ReasonReported     = "refused_later"             // dead: Meta took it, and then reported a failure that requires a correction of the number or the template
+	ReasonTampered     = "payload_tampered"          // the stored content is not what the caller ordered
+	ReasonNamedWaits   = "named_message_waits"       // it names another message, which Meta has not accepted yet
+	ReasonNamedNotSent = "named_message_not_sent"    // rejected: it names another message, which ended without being sent, or whose record was removed
+	ReasonOtherApp     = "conversation_of_other_app" // rejected: another app owns the conversation, so Meta was not asked
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"         // cancelled through the API or the console
 	ReasonResolved     = "resolved"          // an operator resolved an in-doubt message

@@ -30,7 +30,7 @@ func (s *site) callers(keys httpapi.Keys, reader *backlog.Reader, book *ledger.L
 	return intake.New(intake.Options{
 		Acceptor: admission.NewAcceptor(s.db, book, queue.NewClient(s.db, shards), shards, signature.New("")),
 		Reader:   book, Finder: book, Canceller: book,
-		Waiting: repository.NewWaiting(reader, holds.New(s.db, shards, slog.New(slog.DiscardHandler)), book),
+		Waiting: repository.NewWaiting(reader, holds.New(s.db, shards, slog.New(slog.DiscardHandler)), book, nil),
 		Keys:    keys, All: func() []string { return []string{ours, theirs} },
 		Numbers: func(number string) bool { return number == ours || number == theirs },
 		Explain: explain,

@@ -32,7 +32,7 @@ const (
 type Exit struct {
 	*Fetched
 	How  Way
-	At   int64  // of Delayed and Retried: when, in Unix seconds; of Waits in microseconds
+	At   int64  // of Delayed and Retried: when, in Unix seconds; of Waits and Elsewhere in microseconds
 	Text string // of Retried: asynq's encoding, empty: unchanged; of Held and Refused: the hold's name
 }
 
@@ -41,15 +41,16 @@ type Way int
 
 // The ways. The first two delete the task.
 const (
-	Finished Way = iota // counted as done
-	Deleted             // there was nothing to do
-	Delayed             // set aside until its time, as asynq does with delayed tasks
-	Retried             // to be retried
-	Held                // kept by a hold
-	Refused             // kept by a hold that it caused: it is released before the others
-	Waits               // until its recipient may get another message
-	Limited             // until the messaging limit of its portfolio has capacity
-	ToHead              // returned to the head of its queue
+	Finished  Way = iota // counted as done
+	Deleted              // there was nothing to do
+	Delayed              // set aside until its time, as asynq does with delayed tasks
+	Retried              // to be retried
+	Held                 // kept by a hold
+	Refused              // kept by a hold that it caused: it is released before the others
+	Waits                // until its recipient may get another message
+	Limited              // until the messaging limit of its portfolio has capacity
+	Elsewhere            // until another app does not own the conversation any more
+	ToHead               // returned to the head of its queue
 )
 
 // deletes reports whether a task that leaves so is deleted.
@@ -196,7 +197,7 @@ func (l *Lease) compose(w *store.Writes, first bool) (int, lists) {
 		}
 	}
 	heads := make([]map[message.Flow][]string, len(l.keys))
-	due := map[string]int64{}
+	due, conversations := map[string]int64{}, map[string]int64{}
 	counts := make([]int64, len(l.keys))
 	kept := HeldKey(l.o.Shard, l.o.Number)
 	for _, e := range l.exits {
@@ -230,6 +231,10 @@ func (l *Lease) compose(w *store.Writes, first bool) (int, lists) {
 			if due[r] < e.At {
 				due[r] = e.At
 			}
+		case Elsewhere:
+			name := conversationName(e.Recipient.ID)
+			l.wait(w, e, name)
+			conversations[name] = max(conversations[name], e.At)
 		case Limited:
 			l.wait(w, e, LimitWait)
 		case ToHead:
@@ -241,6 +246,9 @@ func (l *Lease) compose(w *store.Writes, first bool) (int, lists) {
 	}
 	for recipient, at := range due { // tasks that wait for it already wait as long
 		w.Do("zadd", WaitsKey(l.o.Shard, l.o.Number), "gt", at, recipient)
+	}
+	for name, at := range conversations {
+		w.Do("zadd", ConversationsKey(l.o.Shard, l.o.Number), "gt", at, name)
 	}
 	for class, flows := range heads {
 		for flow, ids := range flows {

@@ -23,22 +23,22 @@ end
 
 -- release_waits returns tasks whose recipients may get another message to the heads of their queues: of
 -- each recipient as many as it may get by now, the most urgent first, and of those the oldest. It looks
--- at no other recipients, so the cost depends on the recipients, not on the tasks that wait. It returns
--- whether any wait, and whether more may be due.
+-- at no other recipients, so the cost depends on the recipients, not on the tasks that wait. index has the
+-- recipients by when they are due. It returns whether any wait, and whether more may be due.
 -- PAIR (us from one message to a recipient to the next) and BURST (most messages at once) are set in
 -- front of it.
-local function release_waits(shard, number, queues, now_us, now_s, most)
+local function release_waits(shard, number, queues, now_us, now_s, most, index)
   local waits = shard .. 'waits:' .. number
-  local due = redis.call('ZRANGEBYSCORE', waits, '-inf', now_us, 'WITHSCORES', 'LIMIT', 0, most)
+  local due = redis.call('ZRANGEBYSCORE', index, '-inf', now_us, 'WITHSCORES', 'LIMIT', 0, most)
   for i = 1, #due, 2 do
     local tasks, at = waits .. ':' .. due[i], tonumber(due[i + 1])
     local may = math.min(math.floor((now_us - at) / PAIR) + 1, BURST)
     local released = release_some(shard, number, tasks, queues, now_s, may, '+inf')
     if redis.call('EXISTS', tasks) == 0 then
-      redis.call('ZREM', waits, due[i])
+      redis.call('ZREM', index, due[i])
     elseif released > 0 then
-      redis.call('ZADD', waits, string.format('%.0f', at + released * PAIR), due[i])
+      redis.call('ZADD', index, string.format('%.0f', at + released * PAIR), due[i])
     end
   end
-  return redis.call('EXISTS', waits) == 1, #due == 2 * most
+  return redis.call('EXISTS', index) == 1, #due == 2 * most
 end

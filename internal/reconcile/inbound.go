@@ -46,7 +46,8 @@ func (w *written) counts(id string, at, now time.Time) bool {
 	return true
 }
 
-// inbound counts inbound messages against the rate limits of their numbers, and says who wrote.
+// inbound counts inbound messages against the rate limits of their numbers, those of conversations of other apps too, and says who
+// wrote to this app.
 func (r *Reconciler) inbound(ctx context.Context, events []message.Event) {
 	if r.o.Wrote != nil {
 		known := slices.DeleteFunc(slices.Clone(events), func(e message.Event) bool { return e.Type != message.EventInbound || !r.known(e.Number) })
@@ -60,7 +61,7 @@ func (r *Reconciler) inbound(ctx context.Context, events []message.Event) {
 	var now time.Time
 	numbers := map[string]int{}
 	for _, e := range events {
-		if e.Type != message.EventInbound || !r.known(e.Number) {
+		if e.Type != message.EventInbound && e.Type != message.EventStandby || !r.known(e.Number) {
 			continue
 		}
 		if now.IsZero() {

@@ -24,7 +24,7 @@ func written(e message.Event) (string, time.Time) {
 	return e.WABA, time.Unix(e.At, 0)
 }
 
-// TestInboundMessagesAreCounted: recent messages to known numbers are counted once each, after the status reports
+// TestInboundMessagesAreCounted: recent messages to known numbers, also to other apps, are counted once each, after the status reports
 // are applied. An error of the counter does not fail the events.
 func TestInboundMessagesAreCounted(t *testing.T) {
 	t.Parallel()
@@ -54,6 +54,7 @@ func TestInboundMessagesAreCounted(t *testing.T) {
 				aged(3 * time.Second), aged(time.Hour), aged(-time.Hour),
 				{Type: message.EventInbound, Number: number, WABA: "x"},
 				aged(2 * time.Second),
+				{Type: message.EventStandby, Number: number, WABA: "standby", At: now.Unix()}, // to another app: it uses the number's throughput too
 			}}, l, reconcile.Options{
 				Mark: mark, Known: func(n string) bool { return n == number || n == "42" },
 				Log:     slog.New(slog.NewJSONHandler(&logs, nil)),
@@ -68,7 +69,7 @@ func TestInboundMessagesAreCounted(t *testing.T) {
 			if err := r.Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if want := map[string]int{number: 4, "42": 1}; !maps.Equal(got, want) || calls != len(want) {
+			if want := map[string]int{number: 5, "42": 1}; !maps.Equal(got, want) || calls != len(want) {
 				t.Errorf("counted %v in %d calls, want %v in one call each", got, calls, want)
 			}
 			if len(l.applied) != 1 {

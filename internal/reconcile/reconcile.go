@@ -72,6 +72,10 @@ type Options struct {
 	// person's names changed; otherwise the names wait for the next event about the person. Both may be nil.
 	Identities func(e message.Event) (message.Identities, bool)
 	People     func(ctx context.Context, all []message.Identities) error
+	// OwnerReport returns what an event says about the owner of a conversation, and Owners is called with those of a batch. If it
+	// returns an error, it is called again with the same events. Both may be nil.
+	OwnerReport func(e message.Event) (message.OwnerReport, bool)
+	Owners      func(ctx context.Context, all []message.OwnerReport) error
 	// NoteAccount is called with the WhatsApp Business Account of a known number. May be nil.
 	NoteAccount func(ctx context.Context, number, account string)
 	Tracer      *tracing.Tracer       // nil: no traces
@@ -132,6 +136,9 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		return false, err
 	}
 	if err := r.people(ctx, events); err != nil {
+		return false, err
+	}
+	if err := r.owners(ctx, events); err != nil {
 		return false, err
 	}
 	var reports []message.MarkedReport
@@ -206,6 +213,26 @@ func (r *Reconciler) people(ctx context.Context, events []message.Event) error {
 	}
 	r.log.Warn("cannot store which names of recipients are one person, the next webhooks will have them again", slog.Any("err", err))
 	return nil
+}
+
+// owners stores who owns the conversations that events are about.
+func (r *Reconciler) owners(ctx context.Context, events []message.Event) error {
+	if r.o.Owners == nil {
+		return nil
+	}
+	var all []message.OwnerReport
+	for _, e := range events {
+		if !r.known(e.Number) {
+			continue
+		}
+		if report, ok := r.o.OwnerReport(e); ok {
+			all = append(all, report)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return r.o.Owners(ctx, all)
 }
 
 // trace makes the span of an applied status, from its webhook until now, in the trace of its message.

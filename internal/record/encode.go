@@ -80,6 +80,7 @@ var fields = []field{
 	text(42, func(r *Record) *string { return &r.Client }),
 	text(43, func(r *Record) *string { return &r.Campaign }),
 	text(44, func(r *Record) *string { return &r.Billed }),
+	text(45, func(r *Record) *string { return &r.Context.Account }),
 }
 
 // byNumber has the rows of fields by their numbers.

@@ -82,6 +82,7 @@ func (r *Record) appendContext(b []byte) []byte {
 	}
 	b = member(b, "client", r.Client)
 	b = member(b, "campaign", r.Campaign)
+	b = member(b, "messaging_account_id", r.Context.Account)
 	b = member(b, "callback_data", r.Callback)
 	b = member(b, "traceparent", r.Trace)
 	return append(b, "}}"...)

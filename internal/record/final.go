@@ -116,6 +116,8 @@ func whyFinal(f *message.Final, attempts int) string {
 		switch {
 		case f.Reason == message.ReasonNamedNotSent:
 			return "The message names another message, which was not sent."
+		case f.Reason == message.ReasonOtherApp && !unclear:
+			return "Another app owns the conversation, so Sluice sent nothing."
 		case unclear:
 			return "Meta refused the last attempt" + code + ", after an attempt without a definite answer."
 		}

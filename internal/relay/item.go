@@ -164,7 +164,7 @@ func groupOf(r cloudapi.Relayed) string {
 		return "m" + r.ID
 	case e.Report != nil && e.Report.WAMID != "":
 		return "w" + e.Report.WAMID
-	case e.Type == message.EventInbound:
+	case e.Type == message.EventInbound || e.Type == message.EventStandby && cloudapi.Sender(e) != "":
 		return "i" + e.Number + " " + cloudapi.Sender(e)
 	}
 	return "u" + cmp.Or(e.Number, e.WABA)
@@ -215,10 +215,10 @@ func (p preparer) wantsOwn(e *message.Event) bool {
 // hasMetaForm reports whether an event may have a form of Meta's.
 func hasMetaForm(e *message.Event) bool {
 	switch e.Type {
-	case message.EventStatus, message.EventInbound, message.EventUpdate, message.EventFinal:
-		return true
+	case message.EventMessage, message.EventGap:
+		return false
 	}
-	return false
+	return true
 }
 
 // needsRecord reports whether the record of the message says more than the event.

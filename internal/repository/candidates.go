@@ -1,18 +1,17 @@
 package repository
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"sluice/internal/content"
+	"sluice/internal/conversations"
 	"sluice/internal/dispatch"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -33,6 +32,8 @@ type Candidates struct {
 	people     *people.People
 	shards     message.Shards
 	limited    func(number string) bool
+	owners     *conversations.Owners
+	waits      func(number string) bool // for conversations that another app owns
 	log        *slog.Logger
 	unreadable prometheus.Counter // messages that were skipped
 
@@ -40,10 +41,25 @@ type Candidates struct {
 	suspects map[string]bool
 }
 
-// NewCandidates returns a Candidates that reads records and looks up people, and registers its metric with reg. limited reports
-// whether the portfolio of a number has a messaging limit.
-func NewCandidates(db *store.DB, records *ledger.Ledger, people *people.People, shards message.Shards, limited func(number string) bool, log *slog.Logger, reg prometheus.Registerer) *Candidates {
-	return &Candidates{db: db, records: records, people: people, shards: shards, limited: limited, log: log, unreadable: newUnreadable(reg)}
+// CandidateOptions configure Candidates. All are required.
+type CandidateOptions struct {
+	DB         *store.DB
+	Records    *ledger.Ledger
+	People     *people.People
+	Shards     message.Shards
+	Limited    func(number string) bool // reports whether the portfolio of a number has a messaging limit
+	Owners     *conversations.Owners
+	Waits      func(number string) bool // reports whether service messages of a number wait while another app owns the conversation
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// NewCandidates returns a Candidates, and registers its metric.
+func NewCandidates(o CandidateOptions) *Candidates {
+	return &Candidates{
+		db: o.DB, records: o.Records, people: o.People, shards: o.Shards, limited: o.Limited, owners: o.Owners, waits: o.Waits,
+		log: o.Log, unreadable: newUnreadable(o.Registerer),
+	}
 }
 
 // Of reads the records of tasks of one shard, in one round trip, and returns a candidate for each.
@@ -71,6 +87,9 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 		}
 	}
 	c.persons(ctx, all, out)
+	if err := c.elsewhere(ctx, all, out, now); err != nil {
+		return nil, err
+	}
 	if err := c.putOff(ctx, shard, all, out, now); err != nil {
 		return nil, err
 	}
@@ -134,12 +153,8 @@ func (c *Candidates) persons(ctx context.Context, all []record.Record, out []dis
 
 // recipientIn returns the recipient in a payload.
 func recipientIn(payload string) string {
-	var to struct {
-		To        string `json:"to"`
-		Recipient string `json:"recipient"`
-	}
-	json.Unmarshal([]byte(payload[max(0, strings.IndexByte(payload, '{')):]), &to) // a signature, which may precede it, has no '{'
-	return cmp.Or(to.To, to.Recipient)
+	to, _ := content.Addressee(payload)
+	return to
 }
 
 func (c *Candidates) suspect(id string) {

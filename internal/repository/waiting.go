@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"sluice/internal/backlog"
+	"sluice/internal/conversations"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -15,11 +16,12 @@ type Waiting struct {
 	backlog *backlog.Reader
 	holds   *holds.Store
 	named   Named
+	owners  *conversations.Owners
 }
 
-// NewWaiting returns a Waiting that reads the backlog, the holds and the records.
-func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger) *Waiting {
-	return &Waiting{b, h, NewNamed(records)}
+// NewWaiting returns a Waiting that reads the backlog, the holds, the records and the owners of conversations.
+func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger, owners *conversations.Owners) *Waiting {
+	return &Waiting{b, h, NewNamed(records), owners}
 }
 
 // QueueStatus returns the position of a queued message, the holds that apply to it, and the message that it waits for.
@@ -27,6 +29,13 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 	s, err := wt.backlog.Position(ctx, r.From, r.Class, r.Flow(), r.ID, r.Task)
 	if err != nil {
 		return s, err
+	}
+	if s.Elsewhere {
+		until, err := wt.owners.Elsewhere(ctx, []conversations.Conversation{{Number: r.From, Person: s.Person}})
+		if err != nil {
+			return s, err
+		}
+		s.Until = until[0]
 	}
 	if s.Holds, err = wt.holds.On(ctx, r.Context); err != nil {
 		return s, err

@@ -99,7 +99,7 @@ type Options struct {
 	Policy           func(number string, c message.Class) message.Policy
 	Backoff          func(n int) time.Duration                      // the delay after the n-th attempt
 	Attempts         int                                            // counted attempts before a message becomes a dead letter
-	Request          func(message.Attempt) (message.Request, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits and ErrNamedNotSent
+	Request          func(message.Attempt) (message.Request, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits, ErrNamedNotSent and ErrOtherApp
 	Rates            rates
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
@@ -184,6 +184,8 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 		out = message.Outcome{Kind: message.Transient, Reason: message.ReasonNamedWaits, Err: err}
 	case errors.Is(err, message.ErrNamedNotSent):
 		out = message.Outcome{Kind: message.Refused, Reason: message.ReasonNamedNotSent, Err: err}
+	case errors.Is(err, message.ErrOtherApp):
+		out = message.Outcome{Kind: message.Refused, Reason: message.ReasonOtherApp, Err: err}
 	case err != nil:
 		out = message.Outcome{Kind: message.Refused, Reason: "payload_unreadable", Err: err}
 	default:

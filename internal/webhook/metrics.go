@@ -94,7 +94,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	for _, secret := range []string{"current", "previous"} {
 		m.signatures.WithLabelValues(secret)
 	}
-	for _, t := range []string{message.EventStatus, message.EventInbound, message.EventUpdate} {
+	for _, t := range message.EventTypesOfMeta() {
 		m.events[t] = events.WithLabelValues(t)
 	}
 	return m

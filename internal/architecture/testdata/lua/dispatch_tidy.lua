@@ -77,28 +77,28 @@ end
 
 -- release_waits returns tasks whose recipients may get another message to the heads of their queues: of
 -- each recipient as many as it may get by now, the most urgent first, and of those the oldest. It looks
--- at no other recipients, so the cost depends on the recipients, not on the tasks that wait. It returns
--- whether any wait, and whether more may be due.
+-- at no other recipients, so the cost depends on the recipients, not on the tasks that wait. index has the
+-- recipients by when they are due. It returns whether any wait, and whether more may be due.
 -- PAIR (us from one message to a recipient to the next) and BURST (most messages at once) are set in
 -- front of it.
-local function release_waits(shard, number, queues, now_us, now_s, most)
+local function release_waits(shard, number, queues, now_us, now_s, most, index)
   local waits = shard .. 'waits:' .. number
-  local due = redis.call('ZRANGEBYSCORE', waits, '-inf', now_us, 'WITHSCORES', 'LIMIT', 0, most)
+  local due = redis.call('ZRANGEBYSCORE', index, '-inf', now_us, 'WITHSCORES', 'LIMIT', 0, most)
   for i = 1, #due, 2 do
     local tasks, at = waits .. ':' .. due[i], tonumber(due[i + 1])
     local may = math.min(math.floor((now_us - at) / PAIR) + 1, BURST)
     local released = release_some(shard, number, tasks, queues, now_s, may, '+inf')
     if redis.call('EXISTS', tasks) == 0 then
-      redis.call('ZREM', waits, due[i])
+      redis.call('ZREM', index, due[i])
     elseif released > 0 then
-      redis.call('ZADD', waits, string.format('%.0f', at + released * PAIR), due[i])
+      redis.call('ZADD', index, string.format('%.0f', at + released * PAIR), due[i])
     end
   end
-  return redis.call('EXISTS', waits) == 1, #due == 2 * most
+  return redis.call('EXISTS', index) == 1, #due == 2 * most
 end
 -- Moves the tasks of one number whose time has come to the head of their pending lists: delayed
--- ones, retries, those no longer held, and those whose recipients may get another message. Of those on a
--- hold that probes it moves one. A number that has no task left is removed from the index of work.
+-- ones, retries, those no longer held, those whose recipients may get another message, and those to try again that
+-- wait because another app owns a conversation. Of those on a hold that probes it moves one. A number that has no task left is removed from the index of work.
 -- KEYS  send schedule of the number
 -- ARGV  most to move of each kind; how many may try again of those that wait for the messaging limit, and how many urgent ones
 -- Reply 1 when there may be more to move, else 0; classes in which tasks are pending that may go, as
@@ -131,7 +131,8 @@ for c = 1, 4 do
   sets[2 * c - 1], sets[2 * c] = queue[c] .. 'scheduled', queue[c] .. 'retry'
 end
 local limited = shard .. 'waits:' .. number .. ':limit'
-sets[9] = limited
+local conversations = shard .. 'conversations:' .. number
+sets[9], sets[10] = limited, conversations
 if redis.call('EXISTS', unpack(sets)) > 0 then
   for c = 1, 4 do
     due(c - 1, queue[c], sets[2 * c - 1])
@@ -142,6 +143,8 @@ if redis.call('EXISTS', unpack(sets)) > 0 then
   end
   if tonumber(ARGV[3]) > tonumber(ARGV[2]) then again(tonumber(ARGV[3]), '(2251799813685248') end -- 2^51: the most urgent class, see queue.orderOf
   again(tonumber(ARGV[2]), '+inf')
+  local _, due_again = release_waits(shard, number, queues, now[1] * 1000000 + now[2], now[1], most, conversations)
+  if due_again then more = 1 end
   left = redis.call('EXISTS', unpack(sets)) > 0
 end
 
@@ -187,7 +190,7 @@ for _, hold in ipairs(redis.call('SMEMBERS', kept)) do
   end
 end
 
-local waiting, due_too = release_waits(shard, number, queues, now[1] * 1000000 + now[2], now[1], most)
+local waiting, due_too = release_waits(shard, number, queues, now[1] * 1000000 + now[2], now[1], most, shard .. 'waits:' .. number)
 left = left or waiting
 if due_too then more = 1 end
 
