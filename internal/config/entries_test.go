@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -20,8 +21,12 @@ func TestParseEntries(t *testing.T) {
 	for text, want := range map[string]string{
 		`numbers: [{phone_number_id: "7", token_file: token}]`: "x:1: numbers[0].token_file: is not an absolute path: give the path that all workers can read, or set the access token itself",
 		`apps: [{name: main, secret_file: /secret}]`:           "x:1: apps[0].secret_file: a stored app has no files: remove the key, and set the secret itself",
-		`canary: []`:                      "x:1: canary: unknown key; valid keys: api_keys, apps, clients, numbers",
-		`clients: [{name: a}, {name: a}]`: "x:1: clients[1].name: client a is in the list twice: remove one",
+		`canary: []`:                                     "x:1: canary: unknown key; valid keys: api_keys, apps, clients, numbers",
+		`clients: [{name: a, weight: 1001}]`:             `x:1: clients[0].weight: "1001" is not a whole number from 1 to 1000`,
+		`clients: [{name: a, campaign_weights: {b: 0}}]`: `x:1: clients[0].campaign_weights.b: "0" is not a whole number from 1 to 1000`,
+		"clients: [{name: a, campaign_weights: {" + strings.Repeat("b", 65) + ": 1}}]":        "x:1: clients[0].campaign_weights: the name of a campaign has 1 to 64 characters, \"" + strings.Repeat("b", 65) + "\" has 65",
+		`clients: [{name: a, quotas: {per_day: -1}}]`:                                         `x:1: clients[0].quotas.per_day: "-1" is not a whole number from 1 to 1000000000`,
+		`clients: [{name: a}, {name: a}]`:                                                     "x:1: clients[1].name: client a is in the list twice: remove one",
 		`numbers: [{phone_number_id: "7", classes: {authentication: {in_doubt_window: 5s}}}]`: "in_doubt_window of class authentication of number 7: is 5s and in_doubt_policy is resend: the first request may still be running then. Set in_doubt_window to 30s or more, or in_doubt_policy to park",
 		`[]`: "x:1: must be a mapping with the keys api_keys, apps, clients, numbers",
 		``:   "x: is empty",

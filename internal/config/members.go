@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -205,8 +206,11 @@ func (d *document) ofClient(one *Client) []member {
 	}
 }
 
-// maxWeight is the largest weight.
-const maxWeight = 1000
+// maxWeight is the largest weight, and campaignMost how many characters the name of a campaign has at most, as in a message.
+const (
+	maxWeight    = 1000
+	campaignMost = 64
+)
 
 // weights reads weights by name.
 func (d *document) weights(dst *map[string]int) func(string, *yaml.Node) {
@@ -215,6 +219,9 @@ func (d *document) weights(dst *map[string]int) func(string, *yaml.Node) {
 		*dst = map[string]int{}
 		for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
 			name := n.Content[i].Value
+			if length := utf8.RuneCountInString(name); length == 0 || length > campaignMost {
+				d.wrong(path, n.Content[i], fmt.Errorf("the name of a campaign has 1 to %d characters, %q has %d", campaignMost, name, length))
+			}
 			known = append(known, member{key: name, read: func(path string, n *yaml.Node) {
 				var weight int
 				if d.scalar(integer(&weight, 1, maxWeight))(path, n); weight > 0 {

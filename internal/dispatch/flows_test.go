@@ -9,6 +9,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/store"
 )
 
 // flow adds n tasks of a flow and class, whose ids begin with the client and the campaign.
@@ -113,6 +114,11 @@ func TestManyCampaignsGetNoMore(t *testing.T) {
 	f.flow(200, message.Flow{Client: "b", Campaign: "spring"}, message.Marketing)
 	for i := range 300 {
 		f.flow(1, message.Flow{Client: "a", Campaign: fmt.Sprint("order", i)}, message.Marketing)
+	}
+	for _, key := range f.db.Keys(t.Context(), "*flow*").Val() {
+		if tag := store.Key(shards.Of(phone), "flow"); !strings.HasPrefix(key, tag) {
+			t.Errorf("%q is not in the slot of its shard, where scripts may use it in a Cluster", key)
+		}
 	}
 	got, at := fetchAll(t, c, g, n, 0, 200)
 	clients := map[string]int{}
