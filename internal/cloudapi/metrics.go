@@ -70,7 +70,7 @@ func (m *metrics) begin(version string, route message.Route) {
 func (m *metrics) observe(ctx context.Context, r message.Request, k message.Kind, d time.Duration) {
 	tracing.Observe(ctx, m.duration.WithLabelValues(string(k)), d.Seconds())
 	version := r.Version
-	known, first := m.versions.admit(version + " " + string(r.Route()))
+	known, first := m.versions.admit(version, string(r.Route()))
 	if !known {
 		version = "other"
 	} else if first {
@@ -89,7 +89,7 @@ func (m *metrics) served(asked, served string) {
 	if served == asked || !versionForm.MatchString(served) {
 		return
 	}
-	known, first := m.pairs.admit(asked + " " + served)
+	known, first := m.pairs.admit(asked, served)
 	if !known {
 		return
 	}
@@ -102,14 +102,15 @@ func (m *metrics) served(asked, served string) {
 // maxLabels is how many different values of labels are counted: each version has two routes.
 const maxLabels = 20
 
-// bounded is a set of at most maxLabels values. It is safe for concurrent use. The zero value is empty.
+// bounded is a set of at most maxLabels pairs of labels. It is safe for concurrent use. The zero value is empty.
 type bounded struct {
 	mu  sync.RWMutex
-	all map[string]bool
+	all map[[2]string]bool
 }
 
-// admit reports whether a value is in the set, and whether it has just come into it.
-func (b *bounded) admit(value string) (known, first bool) {
+// admit reports whether a pair is in the set, and whether it has just come into it.
+func (b *bounded) admit(label, other string) (known, first bool) {
+	value := [2]string{label, other}
 	b.mu.RLock()
 	known = b.all[value]
 	b.mu.RUnlock()
@@ -122,7 +123,7 @@ func (b *bounded) admit(value string) (known, first bool) {
 		return b.all[value], false
 	}
 	if b.all == nil {
-		b.all = map[string]bool{}
+		b.all = map[[2]string]bool{}
 	}
 	b.all[value] = true
 	return true, true

@@ -427,3 +427,43 @@ func BenchmarkSync(t *testing.B) {
 	}
 	t.Logf("a message is read and compared in %s", time.Since(start)/checks)
 }
+
+// TestActive: a template is active when it is first read, edited and restored, and not when Meta changes its status or quality.
+func TestActive(t *testing.T) {
+	t.Parallel()
+	w := setup(t, map[string][]graphsim.Template{account: {{Name: "sale"}}, foreign: nil})
+	s, c := w.syncer(time.Hour, first)
+	w.step(s)
+	since := c.Accounts()[0].Templates[0].Active
+	if since == 0 {
+		t.Error("not when it is first read")
+	}
+	moved := func(what string, want bool) {
+		t.Helper()
+		if err := c.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		is := c.Accounts()[0].Templates[0].Active
+		if (is != since) != want {
+			t.Errorf("%s: active since %d, before %d", what, is, since)
+		}
+		since = is
+	}
+	for _, change := range []struct {
+		members string
+		counts  bool
+	}{
+		{`{"status":"PAUSED","quality_score":"RED"}`, false}, {`{"status":"ARCHIVED"}`, false}, {`{"status":"APPROVED"}`, true}, {`{"components":[` + string(body) + `]}`, true},
+	} {
+		w.patch(account, "sale/en_US", change.members)
+		w.again(account)
+		w.step(s)
+		moved(change.members, change.counts)
+	}
+	for _, status := range []string{"ARCHIVED", "APPROVED"} {
+		if err := templates.NewStore(w.db).Change(t.Context(), account, message.TemplateChange{Name: "sale", Language: "en_US", Status: status}); err != nil {
+			t.Fatal(err)
+		}
+		moved(status+" by webhook", status == "APPROVED")
+	}
+}
