@@ -227,12 +227,16 @@ type Recipient struct{ Number, To string }
 func (o *Owners) lookup(ctx context.Context, all []Recipient) ([]Person, error) {
 	persons, queries := make([]Person, len(all)), make([]people.Query, len(all))
 	for i, r := range all {
+		persons[i] = Person([]byte(message.Pair(r.Number, r.To)))
 		queries[i] = people.Query{Number: r.Number, Identity: o.people.Identity(r.To)}
+	}
+	if !o.people.On() { // records have no names of people then
+		return persons, nil
 	}
 	ids, err := o.people.Lookup(ctx, queries)
 	for i, id := range ids {
-		if persons[i] = Person(id); id == (people.ID{}) {
-			persons[i] = Person([]byte(message.Pair(all[i].Number, all[i].To)))
+		if id != (people.ID{}) {
+			persons[i] = Person(id)
 		}
 	}
 	return persons, err

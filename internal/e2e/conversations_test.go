@@ -103,10 +103,12 @@ func TestConversationsOfOtherApps(t *testing.T) {
 
 	// A message that is in its queue when another app takes the conversation is rejected before Meta is asked.
 	owner(refusing, ann, "us")
+	given := time.Now().Unix()
 	poll.Until(t, "the number accepts", func() bool {
 		_, err := w.api.Send(t.Context(), message(refusing, ann, service))
 		return err == nil
 	})
+	poll.Until(t, "the next second", func() bool { return time.Now().Unix() > given }) // Meta's times are in seconds
 	later := message(refusing, ann, service)
 	later.SendAt = time.Now().Add(3 * time.Second)
 	id := send(later)
