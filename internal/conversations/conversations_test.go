@@ -27,10 +27,10 @@ const (
 	user   = "US.1234567890"
 )
 
-type nobody struct{}
+type noAccounts struct{}
 
-func (nobody) All(context.Context) (map[string]string, error)        { return nil, nil }
-func (nobody) Portfolios(context.Context) (map[string]string, error) { return nil, nil }
+func (noAccounts) All(context.Context) (map[string]string, error)        { return nil, nil }
+func (noAccounts) Portfolios(context.Context) (map[string]string, error) { return nil, nil }
 
 // trips counts round trips to Redis.
 type trips struct{ atomic.Int64 }
@@ -73,7 +73,7 @@ func setup(t testing.TB, keyed bool) *fixture {
 		t.Fatal(err)
 	}
 	f.db = db
-	o := people.Options{Shards: 2, Owners: nobody{}}
+	o := people.Options{Shards: 2, Owners: noAccounts{}}
 	if keyed {
 		o.Hash = secrets.Hasher("a key", "recipient index")
 	}

@@ -224,7 +224,7 @@ local function take(all)
   if next then next.left, next.at = next.left - 1, next.at + next.step end
   return next
 end
--- settle stores the virtual times of a level. It forgets who has no tasks and is not ahead.
+-- settle stores the virtual times of a level. Those without tasks that are not ahead are removed.
 local function settle(all)
   local floor = math.huge
   for _, f in ipairs(all) do
