@@ -105,6 +105,22 @@ func (f *fixture) until(o *conversations.Owners, to string) time.Time {
 	return until[0]
 }
 
+// TestWithoutAnIndex: without an index of recipients a worker has hashes of its own for messaging limits. All programs name the people
+// of conversations alike all the same.
+func TestWithoutAnIndex(t *testing.T) {
+	t.Parallel()
+	f := setup(t, false)
+	worker := conversations.New(f.db, 2, people.New(f.db, people.Options{
+		Hash: secrets.Hasher("a key", "recipient index"), Alone: true, Shards: 2, Owners: noAccounts{},
+	}), slog.New(slog.DiscardHandler))
+	f.ok(worker.Note(t.Context(), []message.OwnerReport{f.report(message.OwnedByOther, time.Hour, false)}))
+	producer := f.process()
+	f.ok(producer.Load(t.Context()))
+	if until := f.until(producer, "+"+phone); until.IsZero() {
+		t.Error("the producer does not know the owner that the worker stored")
+	}
+}
+
 // TestOwner: the latest report decides, in whatever order and however often reports come. After 24 hours without one no app owns a
 // conversation.
 func TestOwner(t *testing.T) {
