@@ -292,6 +292,9 @@ func (d *Directory) Weigh(f message.Flow) (client, campaign int) {
 	return max(c.Weight, 1), max(c.Campaigns[f.Campaign], 1)
 }
 
+// Clients returns the names of all clients, sorted.
+func (d *Directory) Clients() []string { return slices.Sorted(maps.Keys(d.now.Load().clients)) }
+
 // Quotas returns the quotas of a client; zero: it has none.
 func (d *Directory) Quotas(client string) config.Quotas { return d.now.Load().clients[client].Quotas }
 

@@ -7,8 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
 
@@ -216,4 +219,31 @@ func TestTasksReturnToTheirFlow(t *testing.T) {
 	if err != nil || waiting.Waiting[3].Pending != 3 || len(waiting.Waiting[3].Flows) != 1 || waiting.Waiting[3].Flows[0].Flow != flow {
 		t.Errorf("backlog %+v, %v", waiting.Waiting[3], err)
 	}
+}
+
+// TestFlowsInACluster: in a Cluster clients and campaigns share the slots by weight, and all messages are sent.
+func TestFlowsInACluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t)
+	f := open(t, cluster.Servers[0].Addr, func(c redis.UniversalClient) redis.UniversalClient {
+		c.Close()
+		return cluster.Client()
+	})
+	f.candidates = f.ask
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	g.o.Weigh = func(flow message.Flow) (client, campaign int) {
+		if flow.Client == "b" {
+			return 3, 1
+		}
+		return 1, 1
+	}
+	a, b := message.Flow{Client: "a", Campaign: "spring"}, message.Flow{Client: "b"}
+	f.flow(1000, a, message.Marketing)
+	f.flow(400, b, message.Marketing)
+	got, at := fetchAll(t, c, g, n, 0, 400)
+	if share := float64(got[b]) / float64(got[a]+got[b]); share < .7 || share > .8 {
+		t.Errorf("sent %v, want three quarters of b", got)
+	}
+	fetchAll(t, c, g, n, at+100*time.Millisecond, 1400-got[a]-got[b])
 }

@@ -11,6 +11,7 @@ import (
 	"sluice/internal/backlog"
 	"sluice/internal/message"
 	"sluice/internal/ratelimit"
+	"sluice/internal/store"
 )
 
 // clock is a clock of a test's own for the scripts. It starts at a whole second of the true
@@ -30,9 +31,12 @@ func (f *fixture) stopClock() *clock {
 	return c
 }
 
+// clockKey is in the slot of the shard of phone, where its scripts may read it in a Cluster.
+var clockKey = store.Key(shards.Of(phone), "clock")
+
 // set sets the clock to d after its start.
 func (c *clock) set(d time.Duration) {
-	if err := c.f.db.Set(c.f.t.Context(), "clock", c.base.Add(d).UnixMicro(), 0).Err(); err != nil {
+	if err := c.f.db.Set(c.f.t.Context(), clockKey, c.base.Add(d).UnixMicro(), 0).Err(); err != nil {
 		c.f.t.Fatal(err)
 	}
 }
@@ -43,7 +47,7 @@ func (c *clock) script(text string) string {
 		c.f.t.Fatal("the script does not ask for the time once")
 	}
 	return strings.Replace(text, "redis.call('TIME')",
-		"(function() local us = tonumber(redis.call('GET', 'clock')) return {math.floor(us / 1000000), us % 1000000} end)()", 1)
+		"(function() local us = tonumber(redis.call('GET', '"+clockKey+"')) return {math.floor(us / 1000000), us % 1000000} end)()", 1)
 }
 
 // gate is a dispatcher that goes by the clock and its one number.

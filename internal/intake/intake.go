@@ -112,6 +112,7 @@ type Options struct {
 	SharedWith func(number string) []string                        // returns the other clients that may send from a number; nil: none may
 	Quotas     quotas                                              // nil: clients have no quotas
 	Usage      usage                                               // nil: nothing is counted
+	Clients    func() []string                                     // the clients of the directory; nil: there are none
 	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Classes    classes                                             // nil: message.DefaultClass
@@ -183,6 +184,9 @@ func New(o Options) *Intake {
 	}
 	if o.Usage == nil {
 		o.Usage = func(context.Context, string, time.Time, time.Time) ([]message.Usage, error) { return nil, nil }
+	}
+	if o.Clients == nil {
+		o.Clients = func() []string { return nil }
 	}
 	if o.SharedWith == nil {
 		o.SharedWith = func(string) []string { return nil }

@@ -166,7 +166,11 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return b.eta(ctx, number, c)
 		},
+		Clients: func() []string { return []string{"acme"} },
 		Usage: func(_ context.Context, client string, from, _ time.Time) ([]message.Usage, error) {
+			if client != "" && client != "removed" {
+				return nil, b.store.err
+			}
 			return []message.Usage{{Day: from.Format(time.DateOnly), Client: client, Number: ours, Category: "utility", Taken: 2, Billed: 1}}, b.store.err
 		},
 		Refuse: func(string) bool { return b.refuse },

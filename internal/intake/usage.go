@@ -75,6 +75,10 @@ func (in *Intake) getUsage(w http.ResponseWriter, r *http.Request) {
 		refuse("store_unavailable").Write(w)
 		return
 	}
+	if len(all) == 0 && client != "" && key.Client == "" && !slices.Contains(in.o.Clients(), client) { // a client that was removed has its usage still
+		httpapi.RefuseAt("client", "client_not_found").Write(w)
+		return
+	}
 	all = slices.DeleteFunc(all, func(u message.Usage) bool { return key.Client == "" && !key.Covers(u.Number) })
 	httpapi.WriteJSON(w, "application/json", http.StatusOK, usageList{append([]message.Usage{}, all...)})
 }

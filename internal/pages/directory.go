@@ -35,9 +35,22 @@ func (e entry) Text(name string) string {
 			all = append(all, fmt.Sprint(one))
 		}
 		return strings.Join(all, ", ")
-	default:
-		return fmt.Sprint(v)
+	case map[string]any:
+		if version := v["version"]; version != nil {
+			return fmt.Sprintf("%v=%v", version, v["share"])
+		}
 	}
+	return fmt.Sprint(e[name])
+}
+
+// Others returns what the list shows in the column of other settings: those that are set to something else than their defaults.
+func (e entry) Others(k entryKind) (all []string) {
+	for _, f := range k.Fields {
+		if normal, is := k.Others[f.Name]; is && e.Text(f.Name) != "" && e.Text(f.Name) != normal {
+			all = append(all, f.Label+": "+e.Text(f.Name))
+		}
+	}
+	return all
 }
 
 // Secrets returns the stored secrets in words.
@@ -61,7 +74,8 @@ func dayOf(v any) string {
 	return clock(at)
 }
 
-// entryField is a field of the form of an entry, and a column of the list. The kinds are text, whole, list, time, check and secret.
+// entryField is a field of the form of an entry, and a column of the list. The kinds are text, whole, list, time, check, choice (true, false
+// or nothing), share (a version and its share in percent) and secret.
 type entryField struct{ Name, Label, Hint, Kind string }
 
 // entryKind is a kind of entries.
@@ -70,10 +84,11 @@ type entryKind struct {
 	path             string // in the console API
 	ID               entryField
 	Fields           []entryField
-	Rotated          string // the label of the secret that can be replaced; empty: there is none
-	rotated          string // its member; empty: Sluice makes it
-	Previous         bool   // the previous secret works for a time
-	Leaves           bool   // a removal says what becomes of messages
+	Others           map[string]string // the fields that have no column of their own, with their defaults
+	Rotated          string            // the label of the secret that can be replaced; empty: there is none
+	rotated          string            // its member; empty: Sluice makes it
+	Previous         bool              // the previous secret works for a time
+	Leaves           bool              // a removal says what becomes of messages
 }
 
 var entryName = entryField{Name: "name", Label: "Name", Hint: "1 to 32 of a-z, 0-9 and -."}
@@ -90,8 +105,15 @@ var entryKinds = []entryKind{
 			{"unknown_types", "Unknown message types", "pass or refuse.", "text"},
 			{"other_app_conversations", "Conversations of other apps", "refuse, wait or send: service messages in them.", "text"},
 			{"messaging_account_id", "Messaging account", "Meta's id, of messages that name none. Empty: Meta chooses.", "text"},
+			{"marketing_messages", "Marketing messages", "off, fallback or strict: whether they go to Meta's Marketing Messages API. Empty: off.", "text"},
+			{"message_activity_sharing", "Message activity sharing", "true or false, of these messages. Empty: Meta's default.", "choice"},
+			{"graph_version", "Graph version", "Like v25.0. Empty: that of the configuration.", "text"},
+			{"graph_version_canary", "Graph version canary", "Another version for a share of the messages, in percent, like v27.0=5. Empty: none.", "share"},
 			{"token_file", "Token file", "A path that each worker reads. Empty: a stored access token.", "text"},
 			{"access_token", "Access token", "Stored encrypted, never shown. Empty: the stored one stays.", "secret"},
+		},
+		Others: map[string]string{
+			"unknown_types": "pass", "other_app_conversations": "refuse", "messaging_account_id": "", "marketing_messages": "off", "message_activity_sharing": "", "graph_version": "", "graph_version_canary": "", "token_file": "",
 		},
 		Rotated: "New access token", rotated: "access_token", Leaves: true,
 	},
@@ -126,7 +148,10 @@ var entryKinds = []entryKind{
 
 // Columns are the fields that the list shows.
 func (k entryKind) Columns() []entryField {
-	return slices.DeleteFunc(slices.Clone(k.Fields), func(f entryField) bool { return f.Kind == "secret" })
+	return slices.DeleteFunc(slices.Clone(k.Fields), func(f entryField) bool {
+		_, other := k.Others[f.Name]
+		return other || f.Kind == "secret"
+	})
 }
 
 // directoryData is the data of the page.
@@ -232,6 +257,17 @@ func typed(f entryField, text string) (any, *problem) {
 			return nil, &problem{Status: 422, Title: "Not a number", Detail: f.Label + " must be a whole number."}
 		}
 		return json.Number(text), nil
+	case f.Kind == "choice":
+		if text != "true" && text != "false" {
+			return nil, &problem{Status: 422, Title: "Not a choice", Detail: f.Label + " must be true or false, or empty."}
+		}
+		return text == "true", nil
+	case f.Kind == "share":
+		version, share, _ := strings.Cut(text, "=")
+		if share == "" || strings.Trim(share, "0123456789") != "" {
+			return nil, &problem{Status: 422, Title: "Not a share", Detail: f.Label + " must be a version and a share in percent, like v27.0=5."}
+		}
+		return map[string]any{"version": version, "share": json.Number(share)}, nil
 	}
 	return text, nil
 }

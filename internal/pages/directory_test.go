@@ -23,7 +23,7 @@ func TestDirectoryPage(t *testing.T) {
 				t.Errorf("%s: no %q in %s", what, text, p.text)
 			}
 		}
-		if p.StatusCode != status || strings.Contains(p.text, "canary") || strings.Contains(p.text, hostile) {
+		if p.StatusCode != status || strings.Contains(p.text, "hidden-") || strings.Contains(p.text, hostile) {
 			t.Errorf("%s: %d %s", what, p.StatusCode, p.text)
 		}
 	}
@@ -31,7 +31,7 @@ func TestDirectoryPage(t *testing.T) {
 	shows("without a reason", b.act(numbers, "set", "id", "77", "client", "acme"), 422, "reason is missing", `value="77"`)
 	shows("a client that is not there", b.act(numbers, "set", "id", "77", "client", "nosuch", "reason", "new"), 422, "client nosuch does not exist")
 	shows("not a number", b.act(numbers, "set", "id", "77", "rate_limit", "fast", "reason", "new"), 422, "must be a whole number")
-	shows("add a number", b.act(numbers, "set", "id", "77", "client", "acme", "rate_limit", "50", "access_token", "canary-token-1", "reason", "new"), 200, "Stored: number 77", "access token ", "acme", "stored")
+	shows("add a number", b.act(numbers, "set", "id", "77", "client", "acme", "rate_limit", "50", "access_token", "hidden-token-1", "reason", "new"), 200, "Stored: number 77", "access token ", "acme", "stored")
 	form := b.get(numbers + "&set=77")
 	shows("the form", form, 200, "Change the number 77", `name="client" value="acme"`, `name="rate_limit" value="50"`)
 	revision := regexp.MustCompile(`name="revision" value="(\d+)"`).FindStringSubmatch(form.text)
@@ -42,8 +42,28 @@ func TestDirectoryPage(t *testing.T) {
 	shows("change it", b.act(numbers+"&set=77", "set", change...), 200, "Stored: number 77", ">60<", "access token ")
 	change[len(change)-3] = "70"
 	shows("another change of the same revision", b.act(numbers+"&set=77", "set", change...), 409, "another operator changed it")
-	shows("replace the token", b.act(numbers+"&rotate=77", "rotate", "id", "77", "secret", "canary-token-2", "reason", "expired"), 200, "Replaced the secret: number 77")
-	shows("add an app", b.act("/console/directory?kind=apps", "set", "id", "second", "secret", "canary-app-secret", "verify_token", "canary-verify-token", "reason", "new"), 200, "Stored: app second", "secret ", "verify token ")
+	set := func(name, value string) page {
+		return b.act(numbers+"&set=77", "set", "id", "77", "change", "1", "revision", "", "client", "acme", "rate_limit", "60", name, value, "reason", "test")
+	}
+	for name, value := range map[string]string{"message_activity_sharing": "maybe", "graph_version_canary": "v27.0", "marketing_messages": "loud"} {
+		shows("a wrong "+name, set(name, value), 422, `value="`+value+`"`)
+	}
+	for name, value := range map[string]string{
+		"unknown_types": "refuse", "other_app_conversations": "wait", "messaging_account_id": "222", "marketing_messages": "strict", "message_activity_sharing": "false", "graph_version": "v26.0", "graph_version_canary": "v27.0=5",
+	} {
+		listed := set(name, value)
+		shows("set "+name, listed, 200, ": "+value+"<br>")
+		if n := strings.Count(listed.text, "<br>"); n != 2 { // the setting and the stored secret
+			t.Errorf("%s: %d other settings and secrets: %s", name, n, listed.text)
+		}
+		shows("the form after "+name, b.get(numbers+"&set=77"), 200, `name="`+name+`" value="`+value+`"`)
+	}
+	shows("a default", set("marketing_messages", "off"), 200, "Stored: number 77")
+	if p := b.get(numbers); strings.Contains(p.text, "Marketing messages: ") {
+		t.Errorf("a default is shown as another setting: %s", p.text)
+	}
+	shows("replace the token", b.act(numbers+"&rotate=77", "rotate", "id", "77", "secret", "hidden-token-2", "reason", "expired"), 200, "Replaced the secret: number 77")
+	shows("add an app", b.act("/console/directory?kind=apps", "set", "id", "second", "secret", "hidden-app-secret", "verify_token", "hidden-verify-token", "reason", "new"), 200, "Stored: app second", "secret ", "verify token ")
 
 	made := b.act(keys, "set", "id", "shop", "phone_number_ids", "77", "scopes", "messages:send, messages:read", "client", "acme", "reason", "new")
 	shows("add a key", made, 200, "The API key shop is", "never shown again")
