@@ -30,6 +30,7 @@ var objects = map[string]reflect.Type{
 	"ErrorDetail":     reflect.TypeFor[ErrorDetail](),
 	"After":           reflect.TypeFor[WaitsFor](),
 	"Usage":           reflect.TypeFor[Usage](),
+	"QuotaUse":        reflect.TypeFor[Quota](),
 	"TimelineEntry":   reflect.TypeFor[Step](),
 	"Explanation":     reflect.TypeFor[Explanation](),
 	"Hold":            reflect.TypeFor[Hold](),
@@ -48,7 +49,7 @@ var objects = map[string]reflect.Type{
 
 // without are the objects without a type: methods return their one member, or nothing, Meta documents its own form, and a search
 // has fewer members than its request, because List has the others.
-var without = []string{"SearchRequest", "StateList", "UsageList", "NamedCursors", "Acknowledgement", "Cancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage"}
+var without = []string{"SearchRequest", "StateList", "UsageList", "QuotaList", "NamedCursors", "Acknowledgement", "Cancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage"}
 
 // property is a member of an object in a JSON schema.
 type property struct {
@@ -247,6 +248,7 @@ func TestEveryPathHasAMethod(t *testing.T) {
 		"get /v1/messages/{id}":            "Get",
 		"get /v1/states":                   "States",
 		"get /v1/usage":                    "Usage",
+		"get /v1/quotas":                   "Quotas",
 		"get /v1/messages/{id}/explain":    "Explain",
 		"post /v1/messages/{id}/cancel":    "Cancel",
 		"get /v1/events":                   "Events",

@@ -30,3 +30,26 @@ func (c *Client) Usage(ctx context.Context, name string, from, to time.Time) ([]
 	err := c.do(ctx, request{method: http.MethodGet, path: "/v1/usage?" + q.Encode()}, &answer)
 	return answer.Usage, err
 }
+
+// Quota is what is used of a quota of a client.
+type Quota struct {
+	Client  string    `json:"client"`
+	Quota   string    `json:"quota"` // per_second, per_day or per_month, or one of a class, like marketing.per_day
+	Limit   int       `json:"limit"`
+	Used    int       `json:"used"`    // accepted messages of this second, day or month, by UTC
+	Refused int       `json:"refused"` // messages that the quota refused in this day or month; of a quota per second: in this day
+	Until   time.Time `json:"until"`   // when the quota begins again
+}
+
+// Quotas returns what is used of the quotas of clients. name is the name of a client; empty: that of the API key, or all clients if it has none.
+func (c *Client) Quotas(ctx context.Context, name string) ([]Quota, error) {
+	path := "/v1/quotas"
+	if name != "" {
+		path += "?" + url.Values{"client": {name}}.Encode()
+	}
+	var answer struct {
+		Quotas []Quota `json:"quotas"`
+	}
+	err := c.do(ctx, request{method: http.MethodGet, path: path}, &answer)
+	return answer.Quotas, err
+}

@@ -3,8 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
+	"sluice/internal/config"
 	"sluice/internal/directory"
 )
 
@@ -28,15 +32,52 @@ type numbersListCmd struct{ consoleFlags }
 // Run lists the numbers.
 func (n numbersListCmd) Run(ctx context.Context) error {
 	return n.ask(ctx, "GET", "/v1/numbers", nil, read(func(t table, a struct{ Numbers []directory.Number }) {
-		t.row("PHONE NUMBER ID", "NUMBER", "CLIENT", "RATE LIMIT", "FROM", "STORED SECRETS", "LEAVING")
+		t.row("PHONE NUMBER ID", "NUMBER", "CLIENT", "RATE LIMIT", "FROM", "STORED SECRETS", "LEAVING", "OTHER SETTINGS")
 		for _, one := range a.Numbers {
 			limit := "as Meta says"
 			if one.RateLimit > 0 {
 				limit = fmt.Sprint(one.RateLimit)
 			}
-			t.row(one.PhoneNumberID, orDash(one.Display), orDash(one.Client), limit, source(one.State), fingerprints(one.State), orDash(one.Leaving))
+			t.row(one.PhoneNumberID, orDash(one.Display), orDash(one.Client), limit, source(one.State), fingerprints(one.State), orDash(one.Leaving), orDash(otherSettings(one)))
 		}
 	}))
+}
+
+// otherSettings returns the settings of a number that have no column and differ from their defaults, as the configuration file names them.
+func otherSettings(n directory.Number) string {
+	var all []string
+	add := func(name, value, normal string) {
+		if value != "" && value != normal {
+			all = append(all, name+"="+value)
+		}
+	}
+	add("shared_with", strings.Join(n.SharedWith, ","), "")
+	add("unknown_types", n.UnknownTypes, "pass")
+	add("other_app_conversations", n.OtherApp, "refuse")
+	add("messaging_account_id", n.Account, "")
+	add("marketing_messages", n.Marketing, config.MarketingOff)
+	if n.Sharing != nil {
+		add("message_activity_sharing", strconv.FormatBool(*n.Sharing), "")
+	}
+	add("graph_version", n.GraphVersion, "")
+	if c := n.GraphCanary; c != nil {
+		add("graph_version_canary", fmt.Sprintf("%s=%d", c.Version, c.Share), "")
+	}
+	add("token_file", n.TokenFile, "")
+	for _, name := range slices.Sorted(maps.Keys(n.Classes)) {
+		c := n.Classes[name]
+		of := "classes." + name + "."
+		add(of+"deadline", c.Deadline, "")
+		add(of+"in_doubt_window", c.InDoubtWindow, "")
+		add(of+"in_doubt_policy", c.InDoubtPolicy, "")
+		add(of+"server_error_window", c.ServerErrorWindow, "")
+		add(of+"webhook_retry_window", c.WebhookRetryWindow, "")
+		add(of+"portfolio_limit", c.PortfolioLimit, "refuse")
+	}
+	for _, t := range n.TemplateClasses {
+		add("template_classes."+t.Name, t.Class, "")
+	}
+	return strings.Join(all, " ")
 }
 
 // numberFlags are the settings of a number.

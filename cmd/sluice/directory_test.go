@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sluice/internal/config"
+	"sluice/internal/directory"
 )
 
 // TestDirectoryCommands: what the commands about numbers, apps, API keys and clients ask for, and what they print.
@@ -29,6 +32,14 @@ func TestDirectoryCommands(t *testing.T) {
 			[]string{`{"numbers":[` + entry + `,{"phone_number_id":"7","source":"file","leaving":"drain","secrets":{"access_token":{"fingerprint":"0a1b2c3d","set_at":"2026-01-31T15:04:05Z"}}}]}`},
 			[]string{"GET /v1/numbers "},
 			[]string{"stored, revision 9007199254740993", "as Meta says", "access_token 0a1b2c3d", "drain"},
+		},
+		"list other settings": {
+			[]string{"numbers", "list"},
+			[]string{`{"numbers":[{"phone_number_id":"7","shared_with":["a","b"],"unknown_types":"refuse","other_app_conversations":"wait","messaging_account_id":"222","marketing_messages":"strict","message_activity_sharing":false,` +
+				`"graph_version":"v26.0","graph_version_canary":{"version":"v27.0","share":5},"token_file":"/t","classes":{"marketing":{"deadline":"24h","portfolio_limit":"wait"}},"template_classes":[{"name":"otp_*","class":"authentication"}]}]}`},
+			[]string{"GET /v1/numbers "},
+			[]string{"shared_with=a,b unknown_types=refuse other_app_conversations=wait messaging_account_id=222 marketing_messages=strict message_activity_sharing=false graph_version=v26.0 graph_version_canary=v27.0=5 " +
+				"token_file=/t classes.marketing.deadline=24h classes.marketing.portfolio_limit=wait template_classes.otp_*=authentication"},
 		},
 		"add": {
 			append([]string{"numbers", "add", number, "--client", "acme", "--access-token-file", secret}, why...),
@@ -97,7 +108,13 @@ func TestDirectoryCommands(t *testing.T) {
 		"add a client":    {append([]string{"clients", "add", "acme", "--note", "4711"}, why...), []string{stored}, []string{`POST /v1/clients {"actor":"anna","name":"acme","note":"4711",` + who + `}`}, nil},
 		"remove a client": {append([]string{"clients", "remove", "acme"}, why...), []string{`{"removed":true}`}, []string{`POST /v1/clients/acme/remove {"actor":"anna",` + who + `}`}, nil},
 		"list clients":    {[]string{"clients", "list", "--json"}, []string{`{"clients":[]}`}, []string{"GET /v1/clients "}, []string{`{"clients":[]}`}},
-		"export":          {[]string{"directory", "export"}, []string{`{"document":"clients:\n  - {name: acme}\n"}`}, []string{"GET /v1/directory/export "}, []string{"clients:\n  - {name: acme}\n"}},
+		"quotas": {
+			[]string{"usage", "--quotas", "--client", "acme"},
+			[]string{`{"quotas":[{"client":"acme","quota":"marketing.per_day","limit":5000,"used":4999,"refused":17,"until":"2026-02-01T00:00:00Z"}]}`},
+			[]string{"GET /v1/quotas?client=acme "},
+			[]string{"marketing.per_day", "4999", "5000", "17", "2026-0"},
+		},
+		"export": {[]string{"directory", "export"}, []string{`{"document":"clients:\n  - {name: acme}\n"}`}, []string{"GET /v1/directory/export "}, []string{"clients:\n  - {name: acme}\n"}},
 		"import": {
 			append([]string{"directory", "import", secret}, why...),
 			[]string{`{"added":["client acme"],"unchanged":["app main"]}`},
@@ -121,7 +138,18 @@ func TestDirectoryCommands(t *testing.T) {
 	if asked, _, code := sluice(t, append([]string{"clients", "set", "nosuch"}, why...), `{"clients":[]}`); code != 1 || len(asked) != 1 {
 		t.Errorf("a change of what is not there: exit code %d, asked %q", code, asked)
 	}
+	if asked, _, code := sluice(t, []string{"usage", "--quotas", "--from", "2026-01-01"}, `{}`); code != 1 || len(asked) != 0 {
+		t.Errorf("quotas of the past: exit code %d, asked %q", code, asked)
+	}
 	if asked, _, code := sluice(t, append([]string{"numbers", "rotate", number, "--access-token-file", os.DevNull}, why...), stored); code != 1 || len(asked) != 0 {
 		t.Errorf("an empty secret: exit code %d, asked %q", code, asked)
+	}
+}
+
+// TestDefaultsAreNoOtherSettings: sluice numbers list shows no setting that is its default.
+func TestDefaultsAreNoOtherSettings(t *testing.T) {
+	n := directory.Number{PhoneNumberID: "7", Client: "acme", UnknownTypes: "pass", OtherApp: "refuse", Marketing: config.MarketingOff, Classes: map[string]directory.Class{"service": {PortfolioLimit: "refuse"}}}
+	if got := otherSettings(n); got != "" {
+		t.Errorf("other settings: %q", got)
 	}
 }

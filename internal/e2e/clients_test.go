@@ -187,6 +187,17 @@ func TestClientsSeeOnlyTheirMessages(t *testing.T) {
 	}
 	_, err = order(shared["a"], "fourth", message.Utility)
 	refused("over the quota of a day", err, "quota_exceeded", http.StatusTooManyRequests)
+	used, err := shared["a"].Quotas(ctx, "")
+	if err != nil || len(used) != 2 {
+		t.Fatalf("quotas of a: %+v, %v", used, err)
+	}
+	for i, want := range []client.Quota{{Client: "a", Quota: "per_day", Limit: 2, Used: 2, Refused: 1}, {Client: "a", Quota: "marketing.per_month", Limit: 1, Used: 1, Refused: 1}} {
+		if want.Until = used[i].Until; used[i] != want || !want.Until.After(time.Now()) {
+			t.Errorf("quota %+v, want %+v", used[i], want)
+		}
+	}
+	_, err = shared["a"].Quotas(ctx, "b")
+	refused("quotas of another client", err, "client_not_found", http.StatusUnprocessableEntity)
 }
 
 // TestUsageEqualsMetasLedger: what is counted of clients is exactly what Meta took, although a worker is killed amid its requests.

@@ -50,6 +50,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"searchMessages":     {"/v1/messages/search", `{"state":"failed,queued","limit":1}`, nil},
 		"checkMessage":       {"/v1/messages/check", envelope(`,"key":"check"`), nil},
 		"getUsage":           {"/v1/usage", "", nil},
+		"getQuotas":          {"/v1/quotas", "", withHeader("Authorization", "Bearer "+b.wide)},
 		"listStates":         {"/v1/states", "", nil},
 		"explainMessage":     {"/v1/messages/" + sent + "/explain", "", nil},
 		"cancelMessage":      {"/v1/messages/" + queued + "/cancel", "", nil},
@@ -154,6 +155,8 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("graphSendMarketing", b.do(t, "POST", marketing, sale, nil))
 	check("getMessage", b.do(t, "GET", "/v1/messages/"+sent, "", nil))
 	check("getUsage", b.do(t, "GET", "/v1/usage", "", nil))
+	check("getQuotas", b.do(t, "GET", "/v1/quotas", "", withHeader("Authorization", "Bearer "+b.wide)))
+	check("getQuotas", b.do(t, "GET", "/v1/quotas?client=unknown", "", withHeader("Authorization", "Bearer "+b.wide)))
 
 	d.Done()
 }

@@ -91,8 +91,10 @@ type catalogue interface {
 type quotas interface {
 	// Take counts messages of clients, and returns an error for each that is not counted: a *message.QuotaError, or why the
 	// quota is not known. It returns nil without a round trip if no client of the messages has a quota.
-	// back takes back the messages at some places, which were counted and not accepted.
+	// back takes back the messages at some places, which were counted and not accepted, or refused and are accepted or counted anew.
 	Take(ctx context.Context, all []message.Message) (refused []error, back func(places []int))
+	// Used returns what is used of the quotas of some clients. Clients without quotas are left out.
+	Used(ctx context.Context, clients []string) ([]message.QuotaUse, error)
 }
 
 // usage returns what Meta took of a client, or of all if it is empty, from a day to another one, both included.

@@ -2,12 +2,14 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"sluice/internal/message"
 	"sluice/internal/tracing"
 )
 
@@ -32,6 +34,7 @@ const (
 type metrics struct {
 	messages map[string]prometheus.Counter // by result, because a lookup of the label costs more than the count
 	cancels  *prometheus.CounterVec
+	quotas   *prometheus.CounterVec
 	duration prometheus.Histogram
 }
 
@@ -47,12 +50,22 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sluice_api_cancels_total",
 			Help: "Requests to cancel a message, by result: cancelled, in_flight, already_sent, already_final, denied, unavailable.",
 		}, []string{"result"}),
+		quotas: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_api_quota_refusals_total",
+			Help: "Messages that were refused because a quota of their client is used up, by quota: per_second, per_day, per_month, and those of classes, like marketing.per_day.",
+		}, []string{"quota"}),
 		duration: factory.NewHistogram(prometheus.HistogramOpts{
 			Name:                        "sluice_api_request_duration_seconds",
 			Help:                        "Time to answer a request to send a message.",
 			Buckets:                     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 			NativeHistogramBucketFactor: 1.1,
 		}),
+	}
+	for _, period := range []string{"per_second", "per_day", "per_month"} {
+		m.quotas.WithLabelValues(period)
+		for _, class := range message.Classes() {
+			m.quotas.WithLabelValues(string(class) + "." + period)
+		}
 	}
 	for _, result := range []string{resultAccepted, resultDuplicate, resultInvalid, resultDenied, resultUnreachable, resultUnavailable} {
 		m.messages[result] = messages.WithLabelValues(result)
@@ -65,6 +78,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // count counts a request to send.
 func (m *metrics) count(result string) { m.messages[result].Inc() }
+
+// overQuota counts a message with a *message.QuotaError.
+func (m *metrics) overQuota(err error) {
+	if e, is := errors.AsType[*message.QuotaError](err); is {
+		m.quotas.WithLabelValues(e.Quota).Inc()
+	}
+}
 
 // observe counts a request to send a single message, with its duration.
 func (m *metrics) observe(ctx context.Context, result string, start time.Time) {

@@ -3,12 +3,14 @@ package intake
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"sluice/internal/message"
 )
 
 // acceptAll is Acceptor.AcceptAll within the quotas of the clients. A message that is over a quota is accepted all the same if its key is
-// known, because it repeats an earlier one. What was not accepted now does not count, and leaves room for others of the same call.
+// known, because it repeats an earlier one. What was not accepted now does not count, and leaves room for others of the same call. What is
+// refused in the end counts as refused once.
 func (in *Intake) acceptAll(ctx context.Context, all []message.Message) []message.AcceptResult {
 	var refused []error
 	var back func(places []int)
@@ -21,12 +23,14 @@ func (in *Intake) acceptAll(ctx context.Context, all []message.Message) []messag
 	repeats := in.repeats(ctx, all, refused)
 	results := make([]message.AcceptResult, len(all))
 	var asked, rest []message.Message
-	var places, over, unused []int
+	var places, over, unused, repeated []int
 	for i, m := range all {
 		_, full := errors.AsType[*message.QuotaError](refused[i])
 		switch results[i].Err = refused[i]; {
 		case refused[i] == nil || repeats[i]:
-			asked, places = append(asked, m), append(places, i)
+			if asked, places = append(asked, m), append(places, i); refused[i] != nil {
+				repeated = append(repeated, i)
+			}
 		case full:
 			rest, over = append(rest, m), append(over, i)
 		}
@@ -38,9 +42,15 @@ func (in *Intake) acceptAll(ctx context.Context, all []message.Message) []messag
 		}
 	}
 	if len(unused) == 0 {
+		if len(repeated) > 0 {
+			back(repeated)
+		}
+		for _, i := range over {
+			in.metrics.overQuota(results[i].Err)
+		}
 		return results
 	}
-	if back(unused); len(rest) > 0 {
+	if back(slices.Concat(unused, repeated, over)); len(rest) > 0 { // the rest is counted anew
 		for k, r := range in.acceptAll(ctx, rest) {
 			results[over[k]] = r
 		}

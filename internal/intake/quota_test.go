@@ -5,22 +5,40 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"sluice/internal/message"
 )
 
 // fakeQuota lets a client have some messages.
-type fakeQuota struct{ most, used int }
+type fakeQuota struct{ most, used, refused int }
 
 func (q *fakeQuota) Take(_ context.Context, all []message.Message) ([]error, func([]int)) {
 	refused := make([]error, len(all))
 	for i := range all {
 		if q.used == q.most {
 			refused[i] = &message.QuotaError{Client: "acme", Quota: "per_day", Limit: q.most}
+			q.refused++
 			continue
 		}
 		q.used++
 	}
-	return refused, func(places []int) { q.used -= len(places) }
+	return refused, func(places []int) {
+		for _, i := range places {
+			if refused[i] == nil {
+				q.used--
+			} else {
+				q.refused--
+			}
+		}
+	}
+}
+
+func (q *fakeQuota) Used(_ context.Context, clients []string) (all []message.QuotaUse, err error) {
+	for _, client := range clients {
+		all = append(all, message.QuotaUse{Client: client, Quota: "per_day", Limit: q.most, Used: q.used, Refused: q.refused})
+	}
+	return all, nil
 }
 
 // fakeAccepted knows messages by their keys.
@@ -53,7 +71,7 @@ func (f fakeAccepted) AcceptAll(_ context.Context, all []message.Message) []mess
 func TestRepeatedBatchWithinQuota(t *testing.T) {
 	t.Parallel()
 	f, q := fakeAccepted{known: map[string]bool{}}, &fakeQuota{most: 5}
-	in := &Intake{o: Options{Acceptor: f, Reader: f, Quotas: q}}
+	in := &Intake{o: Options{Acceptor: f, Reader: f, Quotas: q}, metrics: newMetrics(nil)}
 	batch := func(n int) (text string) {
 		var all []message.Message
 		for i := range n {
@@ -81,5 +99,8 @@ func TestRepeatedBatchWithinQuota(t *testing.T) {
 	}
 	if q.used != 5 {
 		t.Errorf("used %d of 5", q.used)
+	}
+	if counted := testutil.ToFloat64(in.metrics.quotas.WithLabelValues("per_day")); q.refused != 4 || counted != 4 {
+		t.Errorf("refused %d, in the metric %v, want 4: the x of all batches", q.refused, counted)
 	}
 }

@@ -111,7 +111,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Codes:   []string{"body_not_allowed", "not_found", "in_flight", "already_sent", "already_final", "store_unavailable"},
 			Handler: in.cancel,
 		},
-		in.usageRoute(),
+		in.usageRoute(), in.quotasRoute(),
 	}, slices.Concat(in.o.More, httpapi.About(in.Document))...)
 }
 

@@ -97,6 +97,18 @@ type fakeAccounts map[string]string
 
 func (a fakeAccounts) Accounts(context.Context) (map[string]string, error) { return a, nil }
 
+// fakeUsed has a quota of each client, which refuses nothing.
+type fakeUsed struct{ store *fakeStore }
+
+func (fakeUsed) Take(context.Context, []message.Message) ([]error, func([]int)) { return nil, nil }
+
+func (f fakeUsed) Used(_ context.Context, clients []string) (all []message.QuotaUse, err error) {
+	for _, client := range clients {
+		all = append(all, message.QuotaUse{Client: client, Quota: "per_day", Limit: 5, Used: 3, Refused: 1, Until: time.Now()})
+	}
+	return all, f.store.err
+}
+
 // bench is an Intake behind a real HTTP server.
 type bench struct {
 	*httptest.Server
@@ -116,6 +128,7 @@ type bench struct {
 	account   string // messaging account of numbers
 	// Tokens of keys: for everything, for ours, without the scope to send, without scopes, revoked, expired, for ours with a messaging account.
 	wide, narrow, readOnly, scopeless, revoked, expired, billed string
+	acmes                                                       string            // of the client acme, for ours
 	keys                                                        map[string]string // for ours, by the only scope of the key
 }
 
@@ -137,7 +150,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		known:    &fakeTemplates{},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
-		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(), billed: httpapi.NewToken(),
+		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(), billed: httpapi.NewToken(), acmes: httpapi.NewToken(),
 	}
 	b.finder = &fakeFinder{fakeStore: b.store}
 	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel, httpapi.ScopeAccount}
@@ -145,6 +158,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
 		{Name: "narrow", Hash: httpapi.HashToken(b.narrow), Scopes: both, Numbers: []string{ours}, Expires: time.Now().Add(time.Hour)},
 		{Name: "billed", Hash: httpapi.HashToken(b.billed), Scopes: both, Numbers: []string{ours}, Account: "222"},
+		{Name: "acmes", Hash: httpapi.HashToken(b.acmes), Scopes: both, Numbers: []string{ours}, Client: "acme"},
 		{Name: "readOnly", Hash: httpapi.HashToken(b.readOnly), Scopes: []string{httpapi.ScopeRead}, Numbers: []string{ours}},
 		{Hash: httpapi.HashToken(b.scopeless), Numbers: []string{ours}},
 		{Name: "revoked", Hash: httpapi.HashToken(b.revoked), Scopes: both, Numbers: []string{ours}, Revoked: true},
@@ -166,7 +180,8 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return b.eta(ctx, number, c)
 		},
-		Clients: func() []string { return []string{"acme"} },
+		Clients: func() []string { return []string{"acme", "globex"} },
+		Quotas:  fakeUsed{b.store},
 		Usage: func(_ context.Context, client string, from, _ time.Time) ([]message.Usage, error) {
 			if client != "" && client != "removed" {
 				return nil, b.store.err

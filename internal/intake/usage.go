@@ -36,6 +36,18 @@ func (in *Intake) usageRoute() httpapi.Route {
 	}
 }
 
+// clientOf returns the client that a request asks for: the one of its API key, or the one that it names; empty: all.
+func clientOf(r *http.Request, key httpapi.Key) (string, httpapi.Refusal) {
+	client := r.URL.Query().Get("client")
+	switch {
+	case key.Client != "" && client == "":
+		return key.Client, nil
+	case key.Client != "" && client != key.Client:
+		return "", httpapi.RefuseAt("client", "client_not_found")
+	}
+	return client, nil
+}
+
 // getUsage serves GET /v1/usage.
 func (in *Intake) getUsage(w http.ResponseWriter, r *http.Request) {
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead, httpapi.ScopeConsole)
@@ -43,13 +55,7 @@ func (in *Intake) getUsage(w http.ResponseWriter, r *http.Request) {
 		refused.Write(w)
 		return
 	}
-	client := r.URL.Query().Get("client")
-	switch {
-	case key.Client != "" && client == "":
-		client = key.Client
-	case key.Client != "" && client != key.Client:
-		refused = append(refused, httpapi.Problem("client", "client_not_found"))
-	}
+	client, refused := clientOf(r, key)
 	today := in.now().UTC().Truncate(24 * time.Hour)
 	from, to := today.AddDate(0, 0, 1-today.Day()), today
 	for name, at := range map[string]*time.Time{"from": &from, "to": &to} {
@@ -81,4 +87,58 @@ func (in *Intake) getUsage(w http.ResponseWriter, r *http.Request) {
 	}
 	all = slices.DeleteFunc(all, func(u message.Usage) bool { return key.Client == "" && !key.Covers(u.Number) })
 	httpapi.WriteJSON(w, "application/json", http.StatusOK, usageList{append([]message.Usage{}, all...)})
+}
+
+// quotaList is the answer of GET /v1/quotas.
+type quotaList struct {
+	Quotas []message.QuotaUse `json:"quotas" doc:"By client and quota. Clients without quotas are left out."`
+}
+
+func (in *Intake) quotasRoute() httpapi.Route {
+	return httpapi.Route{
+		Method: http.MethodGet, Path: "/v1/quotas", Name: "getQuotas", Group: "Usage",
+		Summary: "Read what is used of the quotas of clients, and how many messages they refused.",
+		Doc:     "A key of a client sees the quotas of its client. Another key must be for all numbers, and sees those of all clients.",
+		Scope:   httpapi.ScopeRead, Console: true,
+		Params:  []httpapi.Param{{In: "query", Name: "client", Doc: "Only of this client.", Example: "acme"}},
+		Answers: []httpapi.Answer{{Status: 200, Doc: "The quotas.", Type: quotaList{}}},
+		Codes:   []string{"client_not_found", "all_numbers_required", "store_unavailable"},
+		Handler: in.getQuotas,
+	}
+}
+
+// getQuotas serves GET /v1/quotas.
+func (in *Intake) getQuotas(w http.ResponseWriter, r *http.Request) {
+	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeRead, httpapi.ScopeConsole)
+	if refused != nil {
+		refused.Write(w)
+		return
+	}
+	client, refused := clientOf(r, key)
+	clients := in.o.Clients()
+	switch {
+	case refused != nil:
+	case key.Client == "" && !key.CoversAll(): // a quota counts the messages of all numbers
+		refused = httpapi.Refuse("all_numbers_required")
+	case client != "" && !slices.Contains(clients, client):
+		refused = httpapi.RefuseAt("client", "client_not_found")
+	case client != "":
+		clients = []string{client}
+	}
+	if refused != nil {
+		refused.Write(w)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	var all []message.QuotaUse
+	if in.o.Quotas != nil {
+		var err error
+		if all, err = in.o.Quotas.Used(ctx, clients); err != nil {
+			in.o.Log.Error("cannot read the quotas of clients", "err", err)
+			refuse("store_unavailable").Write(w)
+			return
+		}
+	}
+	httpapi.WriteJSON(w, "application/json", http.StatusOK, quotaList{append([]message.QuotaUse{}, all...)})
 }

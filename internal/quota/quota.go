@@ -76,6 +76,7 @@ type part struct {
 	rules   []rule
 	places  []int
 	classes []byte
+	full    []byte // what the script replied for each, as characters from 0 on
 	reply   *redis.Cmd
 	at      int64 // when they were counted, in seconds
 }
@@ -83,6 +84,18 @@ type part struct {
 // add adds the message at a place.
 func (p *part) add(place int, m message.Message) {
 	p.places, p.classes = append(p.places, place), append(p.classes, '0'+byte(m.Class.Order()))
+}
+
+// answer returns the reply of the script: the time, and n numbers.
+func (p *part) answer(err error, n int) ([]int64, error) {
+	if err != nil {
+		return nil, err
+	}
+	reply, err := p.reply.Int64Slice()
+	if err == nil && len(reply) != n+1 {
+		err = errors.New("the script's reply is not understood")
+	}
+	return reply, err
 }
 
 // parts returns the parts of the clients that have quotas.
@@ -111,15 +124,15 @@ func (s *Store) run(ctx context.Context, parts []*part, back bool) error {
 			for _, r := range one.rules {
 				args = append(args, r.name, r.class, r.period, r.most)
 			}
-			one.reply = s.script.Add(ctx, p, []string{key(one.client)}, append(args, one.classes)...)
+			one.reply = s.script.Add(ctx, p, []string{key(one.client)}, append(args, one.classes, one.full)...)
 		}
 	})
 }
 
 // Take counts messages of clients, and returns an error for each that is not counted: a *message.QuotaError if its client has used up a
 // quota, or why the counters cannot be read. It returns nil without a round trip if no client of the messages has a quota. back takes
-// back the messages at some places, which were not accepted: in the periods in which they were counted, if those have not ended. Without an
-// answer of Redis they stay counted.
+// back what was counted for the messages at some places, which were not accepted, or not refused: in the periods in which they were counted, if
+// those have not ended. Without an answer of Redis they stay counted.
 func (s *Store) Take(ctx context.Context, all []message.Message) (refused []error, back func(places []int)) {
 	parts := s.parts(all)
 	if len(parts) == 0 {
@@ -128,22 +141,16 @@ func (s *Store) Take(ctx context.Context, all []message.Message) (refused []erro
 	refused = make([]error, len(all))
 	err := s.run(ctx, parts, false)
 	for _, one := range parts {
-		var reply []int64
-		failed := err
-		if failed == nil {
-			reply, failed = one.reply.Int64Slice()
-		}
-		if failed == nil && len(reply) != len(one.places)+1 {
-			failed = errors.New("the script's reply is not understood")
-		}
+		reply, failed := one.answer(err, len(one.places))
 		if failed == nil {
 			one.at = reply[0]
 		}
 		for i, place := range one.places {
-			switch {
-			case failed != nil:
+			if failed != nil {
 				refused[place] = fmt.Errorf("count messages of client %s: %w", one.client, failed)
-			case reply[i+1] > 0:
+				continue
+			}
+			if one.full = append(one.full, '0'+byte(reply[i+1])); reply[i+1] > 0 {
 				r := one.rules[reply[i+1]-1]
 				refused[place] = &message.QuotaError{Client: one.client, Quota: r.name, Limit: r.most, Wait: r.wait(time.Unix(one.at, 0))}
 			}
@@ -154,8 +161,9 @@ func (s *Store) Take(ctx context.Context, all []message.Message) (refused []erro
 		for _, p := range parts {
 			one := &part{client: p.client, rules: p.rules, at: p.at}
 			for _, place := range places {
-				if slices.Contains(p.places, place) {
+				if i := slices.Index(p.places, place); i >= 0 && i < len(p.full) { // a part that failed was not counted, as far as is known
 					one.add(place, all[place])
+					one.full = append(one.full, p.full[i])
 				}
 			}
 			if len(one.places) > 0 {
@@ -166,4 +174,29 @@ func (s *Store) Take(ctx context.Context, all []message.Message) (refused []erro
 			_ = s.run(context.WithoutCancel(ctx), some, true) // the quota is then used up a little too early
 		}
 	}
+}
+
+// Used returns what is used of the quotas of some clients, in their order and in one round trip. Clients without quotas are left out.
+func (s *Store) Used(ctx context.Context, clients []string) (all []message.QuotaUse, err error) {
+	var parts []*part
+	for _, client := range clients {
+		if r := rules(s.of(client)); len(r) > 0 {
+			parts = append(parts, &part{client: client, rules: r})
+		}
+	}
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	err = s.run(ctx, parts, false)
+	for _, one := range parts {
+		reply, err := one.answer(err, 2*len(one.rules))
+		if err != nil {
+			return nil, fmt.Errorf("read the quotas of client %s: %w", one.client, err)
+		}
+		now := time.Unix(reply[0], 0).UTC()
+		for i, r := range one.rules {
+			all = append(all, message.QuotaUse{Client: one.client, Quota: r.name, Limit: r.most, Used: int(reply[2*i+1]), Refused: int(reply[2*i+2]), Until: now.Add(r.wait(now))})
+		}
+	}
+	return all, nil
 }
