@@ -1,6 +1,7 @@
 package browsertest
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -39,6 +40,7 @@ func TestConsole(t *testing.T) {
 	t.Run("failed", func(t *testing.T) { testFailed(t, w) })
 	t.Run("relay", func(t *testing.T) { testRelay(t, w) })
 	t.Run("directory", func(t *testing.T) { testDirectory(t, w) })
+	t.Run("client", func(t *testing.T) { testClient(t, w) })
 	t.Run("overview and number", func(t *testing.T) { testOverview(t, w) }) // with what the others left
 	t.Run("reports", func(t *testing.T) { testReports(t, w) })
 }
@@ -274,6 +276,52 @@ func testDirectory(t *testing.T, w *world) {
 	viewer.shows("#entries", "acme")
 	viewer.hidden("a, button", "Change")
 	viewer.hidden("button", "Add")
+}
+
+// A client that has used up its quota: its page says so, what its numbers wait for, and what it used. The operator comes to it from the list.
+func testClient(t *testing.T, w *world) {
+	b := w.signIn(t, rig.APIKey)
+	w.order(t, "/v1/clients", `"name":"globex","weight":3,"quotas":{"per_day":5,"classes":{"marketing":{"per_month":100}}}`)
+	key := w.order(t, "/v1/api-keys", `"name":"globex","client":"globex","phone_number_ids":["*"],"scopes":["messages:send"]`)
+	b.open("/console/directory?set=" + w.numbers[1])
+	b.fill("shared_with", "globex")
+	b.fill("reason", "a campaign of theirs")
+	b.submit("set")
+	b.shows("#entries", "globex")
+	caller := client.New(w.api.String(), key, client.WithRetryFor(0))
+	send := func(n int) error {
+		_, err := caller.Send(t.Context(), client.Message{From: w.numbers[1], Class: client.ClassUtility, Content: client.Text(fmt.Sprintf("+1555060%04d", n), "Hello")})
+		return err
+	}
+	before := w.accepted(t)
+	poll.Until(t, "the client may send", func() bool { return send(0) == nil }) // the producer knows its key, and that it shares the number
+	for i := range 4 {
+		check(t, send(i+1))
+	}
+	for i := range 2 {
+		if p, is := errors.AsType[*client.Problem](send(i + 5)); !is || p.Code != "quota_exceeded" {
+			t.Errorf("over the quota: %v", p)
+		}
+	}
+	poll.Until(t, "Meta got them", func() bool { return w.accepted(t) >= before+5 })
+	b.open("/console/directory?kind=clients")
+	b.click("globex")
+	b.shows("#client-name", "globex")
+	b.shows(".notice", "The quota per_day is used up")
+	b.shows("#quotas", "used up")
+	b.shows("#numbers", w.numbers[1])
+	b.shows("#keys", "globex")
+	poll.Until(t, "the usage is counted", func() bool {
+		b.open("/console/clients/globex")
+		return get(b, "the usage", chromedp.Evaluate[bool](`document.querySelector("#usage tr:last-child td")?.innerText === "5"`))
+	})
+	if refused := get(b, "what the quota refused", chromedp.Evaluate[string](`document.querySelector("#quotas tbody td:nth-child(6)").innerText`)); refused != "2" {
+		t.Errorf("refused %s, want 2", refused)
+	}
+	b.looks("client")
+	b.open("/console/clients/nosuch")
+	b.shows("[role=alert]", "this entry")
+	b.forget() // the browser says that the answer is a 404
 }
 
 // The overview says in words what needs a person, and leads to the page of a number, with its charts.

@@ -5,9 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"sluice/client"
@@ -94,6 +97,24 @@ func check(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// order changes an entry of the directory, and returns the API key that it made; empty: none.
+func (w *world) order(t *testing.T, path, members string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.console+path, strings.NewReader(`{"actor":"Anna","reason":"test",`+members+`}`))
+	check(t, err)
+	req.Header.Set("Authorization", "Bearer "+rig.APIKey)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := w.rig.HTTP.Do(req)
+	check(t, err)
+	defer resp.Body.Close()
+	var answer struct{ Key, Detail string }
+	check(t, json.NewDecoder(resp.Body).Decode(&answer))
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %d %s", path, resp.StatusCode, answer.Detail)
+	}
+	return answer.Key
 }
 
 // send sends a text from the n-th number, and returns the id of the message.

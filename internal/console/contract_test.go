@@ -64,6 +64,7 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"listApps":                {"/v1/apps", ""},
 		"listAPIKeys":             {"/v1/api-keys", ""},
 		"listClients":             {"/v1/clients", ""},
+		"readClient":              {"/v1/clients/acme", ""},
 		"listAccounts":            {"/v1/accounts", ""},
 		"setNumber":               {"/v1/numbers", `{` + number + `,"revision":3,"access_token":"x",` + signed + `}`},
 		"setApp":                  {"/v1/apps", `{"name":"main","revision":3,"secret":"x",` + signed + `}`},
@@ -119,6 +120,10 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		if name != "listHolds" && name != "countUndelivered" && name != "listRelayTargets" && name != "readNumber" && method == "GET" {
 			path, _, _ := strings.Cut(g.path, "?")
 			call(path+"?limit=0", "wide", nil, nil)
+		}
+		if name == "readClient" {
+			call("/v1/clients/nosuch", "wide", nil, nil)
+			call(g.path, "admin", nil, nil)
 		}
 		if name == "readNumber" {
 			call("/v1/numbers/"+theirs, "admin", nil, nil)

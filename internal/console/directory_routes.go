@@ -90,6 +90,7 @@ func (c *Console) directoryRoutes() []httpapi.Route {
 		list(client, "The API key must be for all numbers.", clientList{}, false, func(all directory.Entries, _ httpapi.Key, id string) any {
 			return clientList{some(all.Clients, id, nil)}
 		}),
+		c.clientRoute(),
 		set(client, clientRequest{}, `"name":"acme","note":"contract 4711",`, putEntry[clientRequest](c)),
 		remove(client, directory.KindClient),
 		{

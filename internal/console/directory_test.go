@@ -21,6 +21,7 @@ type fakeDirectory struct {
 	put     directory.Entry // the last one
 	given   directory.Secrets
 	refuse  error
+	entries *directory.Entries // in place of the usual ones
 }
 
 func (f *fakeDirectory) change(what string, c directory.Change) error {
@@ -35,6 +36,9 @@ func (f *fakeDirectory) change(what string, c directory.Change) error {
 }
 
 func (f *fakeDirectory) List(context.Context) (directory.Entries, error) {
+	if f.entries != nil {
+		return *f.entries, f.err
+	}
 	stored := directory.State{Source: directory.SourceStored, Revision: 3, UpdatedAt: time.Now()}
 	withSecret := stored
 	withSecret.Secrets = map[string]directory.SecretInfo{directory.SecretAccessToken: {Fingerprint: "0a1b2c3d", SetAt: time.Now()}}

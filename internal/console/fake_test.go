@@ -228,9 +228,9 @@ func (s fakePersonal) Forget(_ context.Context, id string) (bool, error) {
 // testConsole is a console with a fakeStore.
 type testConsole struct {
 	*httptest.Server
-	store *fakeStore
-	fleet *fakeFleet
-
+	store      *fakeStore
+	fleet      *fakeFleet
+	targets    *fakeTargets
 	directory  *fakeDirectory
 	onboarding *fakeOnboarding
 	synced     []string // the accounts whose templates were ordered
@@ -250,7 +250,10 @@ func setup(t *testing.T) *testConsole {
 		add(scope, scope, ours)
 	}
 	add("wide", httpapi.ScopeAdmin, httpapi.AllNumbers)
+	add("acmes", httpapi.ScopeConsole, ours)
+	keys[len(keys)-1].Client = "acme"
 	d.fleet, d.directory = &fakeFleet{fakeStore: d.store}, &fakeDirectory{fakeStore: d.store}
+	d.targets = &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}
 	d.c = console.New(console.Options{
 		Fleet: d.fleet, Rates: rateSetter{d.fleet}, Directory: d.directory, Onboarding: d.onboarding, Templates: catalogue(),
 		SyncTemplates: func(_ context.Context, account string) error {
@@ -260,7 +263,7 @@ func setup(t *testing.T) *testConsole {
 		Accounts: func(context.Context) (map[string]string, error) {
 			return map[string]string{ours: "11", theirs: "22", "1": "33"}, d.store.err
 		},
-		Holds: d.store, People: fakeNames{d.store}, Limits: fakeLimits{d.store}, Personal: fakePersonal{d.store}, Archived: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}, Keys: httpapi.FixedKeys(keys...),
+		Holds: d.store, People: fakeNames{d.store}, Limits: fakeLimits{d.store}, Personal: fakePersonal{d.store}, Archived: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: d.targets, Keys: httpapi.FixedKeys(keys...),
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },
 		Explain:     func(int) (title, advice string) { return "Undeliverable", "Ask for another number." },

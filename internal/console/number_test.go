@@ -16,14 +16,15 @@ import (
 // fakeFleet has two numbers, and keeps the rates that are set.
 type fakeFleet struct {
 	*fakeStore
-	set []string
+	set     []string
+	clients map[string]int // of the number theirs
 }
 
 func (f *fakeFleet) numbers() []fleet.Number {
 	held := 9
 	all := fleet.NumberHold{Hold: httpapi.Hold{Actor: "anna", Reason: "x"}, Messages: &held}
 	return []fleet.Number{
-		{ID: theirs, Classes: []fleet.WaitingClass{}, Holds: []fleet.NumberHold{all}, Waiting: 3, Dead: 1, Attention: fleet.Look, Why: "1 dead letter."},
+		{ID: theirs, Classes: []fleet.WaitingClass{}, Holds: []fleet.NumberHold{all}, Clients: f.clients, Waiting: 3, Dead: 1, Attention: fleet.Look, Why: "1 dead letter."},
 		{ID: ours, Classes: []fleet.WaitingClass{}, Holds: []fleet.NumberHold{all}, Waiting: 2, RampUntil: time.Now(), PauseUntil: time.Now(), SetRate: 1, RefusedAt: 1},
 	}
 }

@@ -79,13 +79,18 @@ func (c *Console) overview(ctx context.Context, _ http.ResponseWriter, r *http.R
 	o.Count, o.Headline = len(shown), fleet.Headline(shown)
 	shown = shown[min(offset, len(shown)):]
 	for _, n := range shown[:min(limit, len(shown))] {
-		one := overviewNumber{Number: c.seen(n, key)}
-		for _, p := range c.o.Fleet.History(n.ID, s.At.Add(-overviewHistory)) {
-			one.Attempts = append(one.Attempts, p.Attempts)
-		}
-		o.Numbers = append(o.Numbers, one)
+		o.Numbers = append(o.Numbers, c.shown(n, s.At, key))
 	}
 	return o, nil
+}
+
+// shown returns a number, read at a time, as a key may see it, with its history.
+func (c *Console) shown(n fleet.Number, at time.Time, key httpapi.Key) overviewNumber {
+	one := overviewNumber{Number: c.seen(n, key)}
+	for _, p := range c.o.Fleet.History(n.ID, at.Add(-overviewHistory)) {
+		one.Attempts = append(one.Attempts, p.Attempts)
+	}
+	return one
 }
 
 // seen returns a number as a key may see it: only a key for all numbers sees how many messages a hold on all numbers keeps.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -43,11 +44,27 @@ func (e entry) Text(name string) string {
 	return fmt.Sprint(e[name])
 }
 
-// Others returns what the list shows in the column of other settings: those that are set to something else than their defaults.
+// Others returns what the list shows in the column of other settings: those that are set to something else than their defaults. The form
+// does not have the settings of classes and templates: they stay as they are.
 func (e entry) Others(k entryKind) (all []string) {
 	for _, f := range k.Fields {
 		if normal, is := k.Others[f.Name]; is && e.Text(f.Name) != "" && e.Text(f.Name) != normal {
 			all = append(all, f.Label+": "+e.Text(f.Name))
+		}
+	}
+	classes, _ := e["classes"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(classes)) {
+		class, _ := classes[name].(map[string]any)
+		for _, setting := range slices.Sorted(maps.Keys(class)) {
+			if setting != "portfolio_limit" || class[setting] != "refuse" {
+				all = append(all, fmt.Sprintf("Class %s, %s: %v", name, strings.ReplaceAll(setting, "_", " "), class[setting]))
+			}
+		}
+	}
+	templates, _ := e["template_classes"].([]any)
+	for _, one := range templates {
+		if t, is := one.(map[string]any); is {
+			all = append(all, fmt.Sprintf("Templates %v: class %v", t["name"], t["class"]))
 		}
 	}
 	return all

@@ -2,6 +2,7 @@ package pages_test
 
 import (
 	"html"
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -61,6 +62,25 @@ func TestDirectoryPage(t *testing.T) {
 	shows("a default", set("marketing_messages", "off"), 200, "Stored: number 77")
 	if p := b.get(numbers); strings.Contains(p.text, "Marketing messages: ") {
 		t.Errorf("a default is shown as another setting: %s", p.text)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/v1/numbers", strings.NewReader(`{"phone_number_id":"78","actor":"anna","reason":"new","access_token":"hidden-token-3",`+
+		`"classes":{"marketing":{"deadline":"24h","portfolio_limit":"wait"},"service":{"portfolio_limit":"refuse"}},"template_classes":[{"name":"otp_*","class":"authentication"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+s.tokens["admin"])
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+	settings := []string{"Class marketing, deadline: 24h", "Class marketing, portfolio limit: wait<br>", "Templates otp_*: class authentication<br>"}
+	shows("settings of classes", b.get(numbers), 200, settings...)
+	listed := b.act(numbers+"&set=78", "set", "id", "78", "change", "1", "revision", "", "rate_limit", "61", "reason", "test")
+	shows("they stay", listed, 200, append(settings, ">61<")...)
+	if strings.Contains(listed.text, "Class service") {
+		t.Errorf("a default of a class is shown: %s", listed.text)
 	}
 	shows("replace the token", b.act(numbers+"&rotate=77", "rotate", "id", "77", "secret", "hidden-token-2", "reason", "expired"), 200, "Replaced the secret: number 77")
 	shows("add an app", b.act("/console/directory?kind=apps", "set", "id", "second", "secret", "hidden-app-secret", "verify_token", "hidden-verify-token", "reason", "new"), 200, "Stored: app second", "secret ", "verify token ")

@@ -1,6 +1,7 @@
 package pages_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -11,16 +12,19 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/internal/admission"
 	"sluice/internal/backlog"
 	"sluice/internal/cloudapi"
+	"sluice/internal/config"
 	"sluice/internal/holds"
 	"sluice/internal/httpapi"
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/quota"
 	"sluice/internal/repository"
 	"sluice/internal/signature"
 )
@@ -34,6 +38,21 @@ func (s *site) callers(keys httpapi.Keys, reader *backlog.Reader, book *ledger.L
 		Keys:    keys, All: func() []string { return []string{ours, theirs} },
 		Numbers: func(number string) bool { return number == ours || number == theirs },
 		Explain: explain,
+		Clients: func() []string { return []string{"acme", "globex"} },
+		Quotas: quota.New(s.db, func(client string) (q config.Quotas) {
+			if client == "acme" {
+				q = s.quotas
+			}
+			return q
+		}),
+		Usage: func(_ context.Context, client string, from, to time.Time) (all []message.Usage, err error) {
+			for _, u := range s.usages {
+				if (client == "" || u.Client == client) && u.Day >= from.Format(time.DateOnly) && u.Day <= to.Format(time.DateOnly) {
+					all = append(all, u)
+				}
+			}
+			return all, nil
+		},
 	}).Handler()
 }
 

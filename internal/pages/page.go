@@ -126,6 +126,9 @@ func (p *Pages) page(pg page) http.HandlerFunc {
 				f.Nav = append(f.Nav, link{root + other.path, other.title, other.name == pg.name})
 			}
 		}
+		if client := s.key.Client; client != "" {
+			f.Nav = append(f.Nav, link{address("clients/" + client), "Client " + client, pg.name == "client"})
+		}
 		p.write(w, status, pg.name, f)
 	}
 }

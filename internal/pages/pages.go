@@ -61,6 +61,7 @@ func all() []page {
 		templatesPage(),
 		relayPage(),
 		directoryPage(),
+		clientPage(),
 		reportsPage(),
 		auditPage(),
 	}

@@ -9,7 +9,9 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -54,11 +56,15 @@ type site struct {
 	db      *store.DB
 	keys    []httpapi.Key
 	numbers []string          // that are configured
-	tokens  map[string]string // by the name of the API key: admin, reader, narrow (only the number ours), sender
+	tokens  map[string]string // by the name of the API key: admin, reader, narrow (only the number ours), sender, acmes (of the client acme)
 	pages   *pages.Pages
 	fleet   *fleet.Fleet // of the last serve
 	limits  *portfolio.Ledger
 	summary *report.Summary // of the archive; nil: there is no archive
+
+	commands atomic.Int64 // that the pages sent to Redis
+	usages   []message.Usage
+	quotas   config.Quotas // of the client acme
 
 	catalogue catalogue
 	synced    []string // the accounts whose templates were ordered
@@ -68,11 +74,14 @@ type site struct {
 func setup(t testing.TB) *site {
 	t.Helper()
 	srv := redistest.Start(t, "--appendonly", "no")
-	db, err := store.New(t.Context(), srv.Client())
+	s := &site{t: t, redis: srv.Client(), tokens: map[string]string{}, numbers: []string{ours, theirs}}
+	c := srv.Client()
+	c.AddHook(counter{&s.commands})
+	db, err := store.New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, redis: srv.Client(), db: db, tokens: map[string]string{}, numbers: []string{ours, theirs}, limits: portfolio.New(db, portfolio.Window)}
+	s.db, s.limits = db, portfolio.New(db, portfolio.Window)
 	add := func(name, number string, scopes ...string) {
 		s.tokens[name] = httpapi.NewToken()
 		s.keys = append(s.keys, httpapi.Key{Name: name, Hash: httpapi.HashToken(s.tokens[name]), Scopes: scopes, Numbers: []string{number}})
@@ -81,6 +90,9 @@ func setup(t testing.TB) *site {
 	add("reader", httpapi.AllNumbers, httpapi.ScopeConsole)
 	add("narrow", ours, httpapi.ScopeAdmin)
 	add("sender", httpapi.AllNumbers, httpapi.ScopeSend)
+	add("acmes", ours, httpapi.ScopeAdmin, httpapi.ScopeSend)
+	last := &s.keys[len(s.keys)-1]
+	last.Client, last.Numbers, last.Shared = "acme", []string{ours, theirs}, []string{theirs}
 	s.pages, s.url = s.serve(s.keys)
 	return s
 }
@@ -89,6 +101,10 @@ func setup(t testing.TB) *site {
 func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 	s.t.Helper()
 	log := slog.New(slog.DiscardHandler)
+	covered := slices.Clone(all) // of operators: a key of a client covers no shared number
+	for i := range covered {
+		covered[i].Numbers = slices.DeleteFunc(slices.Clone(covered[i].Numbers), func(number string) bool { return slices.Contains(covered[i].Shared, number) })
+	}
 	reader, keys := backlog.New(s.db, shards, func(string) int { return 80 }).WithLimits(s.limits), httpapi.FixedKeys(all...)
 	book := ledger.New(s.db, ledger.Options{Shards: shards, RecipientHash: secrets.Hasher("a key of the tests", "recipient index")})
 	held := struct {
@@ -109,7 +125,7 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 			return nil
 		},
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
-		Relay: relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: keys,
+		Relay: relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: httpapi.FixedKeys(covered...),
 		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,
 	}
 	if s.summary != nil {
