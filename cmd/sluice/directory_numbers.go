@@ -137,12 +137,13 @@ func (n numbersRotateCmd) Run(ctx context.Context) error {
 
 type numbersRemoveCmd struct {
 	numberArg
-	Backlog *string `help:"refuse, the default: do not remove the number. drain: send the messages, then remove it. cancel: cancel the messages, then remove it." placeholder:"CHOICE"`
+	Backlog *string `help:"refuse, the default: do not remove the number. drain: send the messages, then remove it. move: let the number of --to send the messages, then remove it. cancel: cancel the messages, then remove it." placeholder:"CHOICE"`
+	To      *string `help:"With --backlog move: phone number id of another number of the same WhatsApp Business Account and client." placeholder:"ID"`
 	signature
 	consoleFlags
 }
 
 // Run removes a number.
 func (n numbersRemoveCmd) Run(ctx context.Context) error {
-	return kindNumber.order(ctx, n.consoleFlags, n.signature, n.ID, "remove", map[string]any{"backlog": n.Backlog}, showRemoved)
+	return kindNumber.order(ctx, n.consoleFlags, n.signature, n.ID, "remove", given(map[string]any{"backlog": n.Backlog, "to": n.To}), showRemoved)
 }

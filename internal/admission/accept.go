@@ -52,6 +52,10 @@ func (a *Acceptor) AcceptAll(ctx context.Context, messages []message.Message) []
 	var accepting []ledger.Accepting
 	var places []int
 	for i, m := range messages {
+		if found, err := a.earlier(ctx, m); err != nil || found.ID != "" {
+			out[i] = message.AcceptResult{Acceptance: found, Err: err}
+			continue
+		}
 		if out[i].Err = a.checkMemory(ctx, m); out[i].Err != nil {
 			continue
 		}
@@ -68,6 +72,37 @@ func (a *Acceptor) AcceptAll(ctx context.Context, messages []message.Message) []
 		out[places[i]] = r
 	}
 	return out
+}
+
+// maxMoves is how often a message is followed from number to number.
+const maxMoves = 10
+
+// earlier returns the message of the same request at a number whose messages were moved to that of m, or the message that
+// has taken its place. Its id is empty if there is none.
+func (a *Acceptor) earlier(ctx context.Context, m message.Message) (message.Acceptance, error) {
+	for _, e := range m.Earlier {
+		r, err := a.records.Read(ctx, e.ID)
+		if errors.Is(err, message.ErrNotFound) || err == nil && (r.Hash != e.Hash || r.Client != m.Client) {
+			continue
+		} else if err != nil {
+			return message.Acceptance{}, err
+		}
+		found := message.Acceptance{ID: r.ID, State: r.State, Class: r.Class, ExpiresAt: r.ExpiresAt.UTC(), Duplicate: true}
+		for range maxMoves {
+			if r.MovedTo == "" {
+				break
+			}
+			found.ID, found.State = r.MovedTo, message.Queued // it is accepted in a moment
+			if r, err = a.records.Read(ctx, r.MovedTo); errors.Is(err, message.ErrNotFound) {
+				break
+			} else if err != nil {
+				return message.Acceptance{}, err
+			}
+			found.State = r.State
+		}
+		return found, nil
+	}
+	return message.Acceptance{}, nil
 }
 
 // checkMemory returns message.ErrFull when Redis has no memory for a new message. A repeated request needs

@@ -9,11 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"sluice/internal/backlog"
 	"sluice/internal/config"
 	"sluice/internal/directory"
+	"sluice/internal/holds"
 	"sluice/internal/httpapi"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -37,8 +36,8 @@ func newDirectory(db *store.DB, c config.Common, of entries, log *slog.Logger) (
 	reader := backlog.New(db, shards, func(number string) int { return configuredRate(known)(number) })
 	entries := directory.NewStore(directory.StoreOptions{
 		DB: db, Box: of.box, File: of.file,
-		Unfinished: unfinished(newLedger(db, c, nil), reader),
-		Reencrypt:  relay.NewTargets(db, shards, of.box).Reencrypt,
+		Unfinished: unfinished(newLedger(db, c, nil), reader), Accounts: holds.NewAccounts(db).All,
+		Reencrypt: relay.NewTargets(db, shards, of.box).Reencrypt,
 	})
 	known = directory.New(entries, log, of.uses...)
 	return known, entries
@@ -113,11 +112,13 @@ func unfinished(book *ledger.Ledger, reader *backlog.Reader) func(context.Contex
 		if err != nil {
 			return 0, err
 		}
-		if n := tasks.Messages() + lists[number].InDoubt + lists[number].Parked; n > 0 {
-			return n, nil
+		// The records decide: while a number is held, tasks of cancelled messages stay in its queues.
+		some, err := openMessages(ctx, book, number, 1, unfinishedStates...)
+		if err != nil || len(some) > 0 {
+			return max(len(some), tasks.Messages()+lists[number].InDoubt+lists[number].Parked), err
 		}
-		some, err := openMessages(ctx, book, number, 1, unfinishedStates...) // one without a task, or behind the counted part of a list
-		return len(some), err
+		moving, err := book.Moving(ctx, number, 1)
+		return len(moving), err
 	}
 }
 
@@ -154,6 +155,9 @@ func (w *worker) removeLeaving(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if err := w.finishMoves(ctx); err != nil && ctx.Err() == nil {
+			w.Log.Warn("cannot move messages to another number, will retry", "err", err)
+		}
 		for _, number := range w.directory.Numbers() {
 			how, revision := w.directory.Leaving(number)
 			if how == "" || w.DB.Clock(ctx, ledger.RecordPrefix(0)).Before(time.UnixMicro(revision).Add(leaveAfter)) {
@@ -181,16 +185,17 @@ func (w *worker) leave(ctx context.Context, number, how string, revision int64) 
 		if err != nil {
 			return err
 		}
-		var g errgroup.Group
-		g.SetLimit(cancelAtOnce)
-		for _, m := range some {
-			g.Go(func() error {
-				_, err := w.book.Cancel(ctx, m.ID)
-				return err
-			})
-		}
-		if err := g.Wait(); err != nil {
+		err = each(some, func(m message.Record) error {
+			_, err := w.book.Cancel(ctx, m.ID)
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("cancel messages: %w", err)
+		}
+	}
+	if how == directory.BacklogMove {
+		if err := w.moveAway(ctx, number, w.directory.LeavingTo(number)); err != nil {
+			return err
 		}
 	}
 	left, err := w.unfinished(ctx, number)

@@ -112,6 +112,7 @@ type Options struct {
 	SharedWith func(number string) []string                        // returns the other clients that may send from a number; nil: none may
 	Quotas     quotas                                              // nil: clients have no quotas
 	Usage      usage                                               // nil: nothing is counted
+	MovedTo    func(number string) []string                        // returns the numbers whose messages were moved to a number; nil: there are none
 	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Classes    classes                                             // nil: message.DefaultClass
@@ -189,6 +190,9 @@ func New(o Options) *Intake {
 	}
 	if o.Accepts == nil {
 		o.Accepts = o.Numbers
+	}
+	if o.MovedTo == nil {
+		o.MovedTo = func(string) []string { return nil }
 	}
 	if o.All == nil {
 		o.All = func() []string { return nil }

@@ -188,6 +188,7 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 		return e.problems
 	}
 	e.finish(m)
+	in.earlier(e, m)
 	m.Account = cmp.Or(m.Content.Account, key.Account, in.o.Account(m.From))
 	problems := in.chooseTemplate(e, m)
 	if in.complete(m, now); len(problems) > 0 {
@@ -271,10 +272,28 @@ func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 // idOf returns the id of a message with an idempotency key. Clients that share a number have keys of their own; those of the client that
 // the number belongs to are the keys that the number had before it was shared.
 func (in *Intake) idOf(number, client, key string) string {
+	return message.NewID(number, in.keyOf(number, client, key))
+}
+
+// keyOf returns the key of which the id is made.
+func (in *Intake) keyOf(number, client, key string) string {
 	if key != "" && client != in.o.Owner(number) {
-		key = client + "\x00" + key
+		return client + "\x00" + key
 	}
-	return message.NewID(number, key)
+	return key
+}
+
+// earlier sets what the id and the hash of a message with a key would be at the numbers whose messages were moved to its number. They
+// belonged to the same client.
+func (in *Intake) earlier(e *envelope, m *message.Message) {
+	if m.Key == "" {
+		return
+	}
+	for _, number := range in.o.MovedTo(m.From) {
+		other := *m
+		other.From = number
+		m.Earlier = append(m.Earlier, message.Earlier{ID: message.NewID(number, in.keyOf(m.From, m.Client, m.Key)), Hash: e.hash(&other)})
+	}
 }
 
 // complete sets the id of a checked message, and the defaults of its class and deadline.

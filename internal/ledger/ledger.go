@@ -164,7 +164,7 @@ func (l *Ledger) Read(ctx context.Context, id string) (record.Record, error) {
 }
 
 // lists has all lists of a shard.
-var lists = []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListDead, message.ListAwaiting}
+var lists = []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListDead, message.ListAwaiting, message.ListMoving}
 
 // inspectTries is how often Inspect reads a record that changes again and again.
 const inspectTries = 10
