@@ -43,6 +43,7 @@ var objects = map[string]reflect.Type{
 	"Context":         reflect.TypeFor[Info](),
 	"StatusReport":    reflect.TypeFor[Report](),
 	"Gap":             reflect.TypeFor[Gap](),
+	"Handover":        reflect.TypeFor[Handover](),
 }
 
 // without are the objects without a type: methods return their one member, or nothing, Meta documents its own form, and a search

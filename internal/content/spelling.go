@@ -18,7 +18,7 @@ country_code coupon_code currency data date_time department description discount
 emails emoji expiration_days expiration_time_ms fallback_value filename first_name flow_action
 flow_action_data flow_action_payload flow_cta flow_id flow_message_version flow_name flow_token footer
 formatted_name gif header id image index interactive items language last_name latitude limited_time_offer link
-location longitude message_activity_sharing message_id messaging_product middle_name mode name offset order order_details org
+location longitude message_activity_sharing message_id messaging_account_id messaging_product middle_name mode name offset order order_details org
 parameter_name parameters payload phone phones pin policy prefix preview_url product product_items
 product_policy product_retailer_id quantity quick_reply reaction recipient recipient_identity_key_hash recipient_type
 reference_id reply rows sale_amount saved_addresses screen sections shipping state status sticker street

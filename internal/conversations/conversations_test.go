@@ -27,10 +27,10 @@ const (
 	user   = "US.1234567890"
 )
 
-type nobody struct{}
+type noAccounts struct{}
 
-func (nobody) All(context.Context) (map[string]string, error)        { return nil, nil }
-func (nobody) Portfolios(context.Context) (map[string]string, error) { return nil, nil }
+func (noAccounts) All(context.Context) (map[string]string, error)        { return nil, nil }
+func (noAccounts) Portfolios(context.Context) (map[string]string, error) { return nil, nil }
 
 // trips counts round trips to Redis.
 type trips struct{ atomic.Int64 }
@@ -73,7 +73,7 @@ func setup(t testing.TB, keyed bool) *fixture {
 		t.Fatal(err)
 	}
 	f.db = db
-	o := people.Options{Shards: 2, Owners: nobody{}}
+	o := people.Options{Shards: 2, Owners: noAccounts{}}
 	if keyed {
 		o.Hash = secrets.Hasher("a key", "recipient index")
 	}
@@ -103,6 +103,22 @@ func (f *fixture) until(o *conversations.Owners, to string) time.Time {
 	until, err := o.ElsewhereTo(f.t.Context(), []conversations.Recipient{{Number: number, To: to}})
 	f.ok(err)
 	return until[0]
+}
+
+// TestWithoutAnIndex: without an index of recipients a worker has hashes of its own for messaging limits. All programs name the people
+// of conversations alike all the same.
+func TestWithoutAnIndex(t *testing.T) {
+	t.Parallel()
+	f := setup(t, false)
+	worker := conversations.New(f.db, 2, people.New(f.db, people.Options{
+		Hash: secrets.Hasher("a key", "recipient index"), Alone: true, Shards: 2, Owners: noAccounts{},
+	}), slog.New(slog.DiscardHandler))
+	f.ok(worker.Note(t.Context(), []message.OwnerReport{f.report(message.OwnedByOther, time.Hour, false)}))
+	producer := f.process()
+	f.ok(producer.Load(t.Context()))
+	if until := f.until(producer, "+"+phone); until.IsZero() {
+		t.Error("the producer does not know the owner that the worker stored")
+	}
 }
 
 // TestOwner: the latest report decides, in whatever order and however often reports come. After 24 hours without one no app owns a

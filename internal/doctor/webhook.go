@@ -27,7 +27,7 @@ func (v *visit) account(ctx context.Context, number, account, app string) {
 		v.add("account", account, why(err))
 	case !slices.Contains(apps, app):
 		f := found(Fail, "does not send its webhooks to the app "+app+": no statuses come", "subscribe it: POST /"+account+"/subscribed_apps with the token")
-		v.add("account", account, v.mend(f, "subscribe the app to the account", func() error {
+		v.add("account", account, v.repair(f, "subscribe the app to the account", func() error {
 			return v.graph.Subscribe(ctx, number, account, cloudapi.Callback{}) // without a subscription there is no override that would end
 		}))
 	default:
@@ -35,8 +35,8 @@ func (v *visit) account(ctx context.Context, number, account, app string) {
 	}
 }
 
-// mend returns the finding of a check that failed and whose fix is safe, after the fix if --fix asks for it. to says what the fix does.
-func (v *visit) mend(f Finding, to string, fix func() error) Finding {
+// repair returns the finding of a check that failed and whose fix is safe, after the fix if --fix asks for it. to says what the fix does.
+func (v *visit) repair(f Finding, to string, fix func() error) Finding {
 	switch {
 	case v.o.DryRun:
 		f.Fixed = "would " + to
@@ -102,7 +102,7 @@ func (v *visit) fields(ctx context.Context, id string, a config.App, s cloudapi.
 		level = Fail
 	}
 	f := found(level, "is not subscribed to "+strings.Join(lacks, ", "), fix)
-	v.add("app fields", id, v.mend(f, "subscribe the app to "+strings.Join(names, ", "), func() error {
+	v.add("app fields", id, v.repair(f, "subscribe the app to "+strings.Join(names, ", "), func() error {
 		return v.graph.SubscribeFields(ctx, id, string(a.Secret), cloudapi.Callback{URL: s.Callback, VerifyToken: string(a.VerifyToken)}, slices.Concat(s.Fields, names))
 	}))
 }

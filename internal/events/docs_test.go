@@ -103,7 +103,7 @@ func TestTheDocumentedEventsAreEvents(t *testing.T) {
 		}
 		types = append(types, e.Type)
 	}
-	if want := []string{message.EventMessage, message.EventFinal, message.EventFinal, message.EventStatus, message.EventInbound, message.EventUpdate, message.EventGap}; !slices.Equal(types, want) {
+	if want := []string{message.EventMessage, message.EventFinal, message.EventFinal, message.EventStatus, message.EventInbound, message.EventStandby, message.EventHandover, message.EventUpdate, message.EventGap}; !slices.Equal(types, want) {
 		t.Errorf("examples of %v, want %v", types, want)
 	}
 }

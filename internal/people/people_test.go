@@ -14,6 +14,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/people"
+	"sluice/internal/poll"
 	"sluice/internal/redistest"
 	"sluice/internal/secrets"
 	"sluice/internal/store"
@@ -313,11 +314,9 @@ func TestNote(t *testing.T) {
 	for _, p := range []*people.People{s.People, second} {
 		go func() { done <- p.Run(ctx) }()
 	}
-	for deadline := time.Now().Add(30 * time.Second); same(t, second, number, "5511987654321", "551187654321") != "5511987654321=551187654321"; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("not known after 30 s")
-		}
-	}
+	poll.Until(t, "the other process knows it", func() bool {
+		return same(t, second, number, "5511987654321", "551187654321") == "5511987654321=551187654321"
+	})
 	cancel()
 	for range 2 {
 		if err := <-done; err != nil {
@@ -326,7 +325,7 @@ func TestNote(t *testing.T) {
 	}
 }
 
-// TestWithoutAKey: without a secrets key nothing is stored, and each name is nobody.
+// TestWithoutAKey: without a secrets key nothing is stored, and no name has a person.
 func TestWithoutAKey(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)

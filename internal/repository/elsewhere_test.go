@@ -25,7 +25,7 @@ func TestElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	log, now := slog.New(slog.DiscardHandler), time.Now().Truncate(time.Second)
-	owners := conversations.New(db, 2, people.New(db, people.Options{Shards: 2, Owners: nobody{}}), log)
+	owners := conversations.New(db, 2, people.New(db, people.Options{Shards: 2, Owners: noAccounts{}}), log)
 	taken := func(number, phone string, ago time.Duration) message.OwnerReport {
 		return message.OwnerReport{Number: number, Phone: phone, Owner: message.OwnedByOther, At: now.Add(-ago)}
 	}

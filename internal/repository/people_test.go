@@ -16,11 +16,11 @@ import (
 	"sluice/internal/store"
 )
 
-// nobody owns no number.
-type nobody struct{}
+// noAccounts owns no number.
+type noAccounts struct{}
 
-func (nobody) All(context.Context) (map[string]string, error)        { return nil, nil }
-func (nobody) Portfolios(context.Context) (map[string]string, error) { return nil, nil }
+func (noAccounts) All(context.Context) (map[string]string, error)        { return nil, nil }
+func (noAccounts) Portfolios(context.Context) (map[string]string, error) { return nil, nil }
 
 // TestOnePairLimit: messages to the phone number and to the user id of a person have one pair limit, and count once for a messaging limit. Without an index of recipients
 // each has its own, groups have none, and without Redis each name counts alone.
@@ -33,7 +33,7 @@ func TestOnePairLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	hash := secrets.Hasher("a key", "recipient index")
-	known := people.New(db, people.Options{Hash: hash, Shards: 2, Owners: nobody{}})
+	known := people.New(db, people.Options{Hash: hash, Shards: 2, Owners: noAccounts{}})
 	if err := known.Learn(t.Context(), []message.Identities{{Number: number, User: user, Phones: []string{phone[1:]}}}); err != nil {
 		t.Fatal(err)
 	}

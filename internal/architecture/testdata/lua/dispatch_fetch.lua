@@ -195,9 +195,9 @@ most, reach = math.min(most + spare, capacity), math.min(reach + spare, capacity
 local fetched, n = {}, 0 -- by class: the ids fetched; for how many slots that is
 -- level is those who share: the clients of a class, or the campaigns of a client. fill sets what of one waits (left) and its weight.
 -- One that had no tasks begins where the others are. None gets further ahead of them than one task: what is fetched may be set aside.
-local function level(key, most, unnamed, fill)
-  local entries, floor, highest = redis.call('ZRANGE', key, 0, most - 1, 'WITHSCORES'), math.huge, 0
-  local all = {key = key, more = #entries == 2 * most}
+local function level(key, some, unnamed, fill)
+  local entries, floor, highest = redis.call('ZRANGE', key, 0, some - 1, 'WITHSCORES'), math.huge, 0
+  local all = {key = key, more = #entries == 2 * some}
   for i = 1, #entries, 2 do
     all[#all + 1] = {name = entries[i], at = tonumber(entries[i + 1])}
     unnamed = unnamed and entries[i] ~= ''
@@ -224,7 +224,7 @@ local function take(all)
   if next then next.left, next.at = next.left - 1, next.at + next.step end
   return next
 end
--- settle stores the virtual times of a level. It forgets who has no tasks and is not ahead.
+-- settle stores the virtual times of a level. Those without tasks that are not ahead are removed.
 local function settle(all)
   local floor = math.huge
   for _, f in ipairs(all) do
