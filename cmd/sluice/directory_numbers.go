@@ -34,9 +34,21 @@ func (n numbersListCmd) Run(ctx context.Context) error {
 			if one.RateLimit > 0 {
 				limit = fmt.Sprint(one.RateLimit)
 			}
-			t.row(one.PhoneNumberID, orDash(one.Display), orDash(one.Client), limit, source(one.State), fingerprints(one.State), orDash(one.Leaving))
+			t.row(one.PhoneNumberID, orDash(one.Display), orDash(one.Client), limit, source(one.State), fingerprints(one.State), leaving(one))
 		}
 	}))
+}
+
+// leaving says what becomes of the messages of a number that is being removed, and how many are left.
+func leaving(n directory.Number) string {
+	text := orDash(n.Leaving)
+	if n.LeavingTo != "" {
+		text += " to " + n.LeavingTo
+	}
+	if n.Left > 0 {
+		text += fmt.Sprintf(", %d left", n.Left)
+	}
+	return text
 }
 
 // numberFlags are the settings of a number.

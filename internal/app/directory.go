@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/internal/backlog"
 	"sluice/internal/config"
 	"sluice/internal/directory"
 	"sluice/internal/holds"
@@ -31,16 +30,12 @@ type entries struct {
 // newDirectory returns the directory of a program, which has not read Redis yet, and its store.
 func newDirectory(db *store.DB, c config.Common, of entries, log *slog.Logger) (*directory.Directory, *directory.Store) {
 	of.file.Numbers, of.file.Clients, of.file.Classes = c.Numbers, c.Clients, c.Classes
-	shards := message.Shards(c.Shards)
-	var known *directory.Directory
-	reader := backlog.New(db, shards, func(number string) int { return configuredRate(known)(number) })
 	entries := directory.NewStore(directory.StoreOptions{
 		DB: db, Box: of.box, File: of.file,
-		Unfinished: unfinished(newLedger(db, c, nil), reader), Accounts: holds.NewAccounts(db).All,
-		Reencrypt: relay.NewTargets(db, shards, of.box).Reencrypt,
+		Unfinished: unfinished(newLedger(db, c, nil)), Accounts: holds.NewAccounts(db).All,
+		Reencrypt: relay.NewTargets(db, message.Shards(c.Shards), of.box).Reencrypt,
 	})
-	known = directory.New(entries, log, of.uses...)
-	return known, entries
+	return directory.New(entries, log, of.uses...), entries
 }
 
 // keys returns all API keys, with others of this process. A key of a client covers shared numbers too, and sees only messages of its
@@ -101,24 +96,19 @@ func accepts(d *directory.Directory) func(number string) bool {
 // unfinishedStates are the states in which a message needs its number.
 var unfinishedStates = []message.State{message.Queued, message.Attempting, message.InDoubt, message.Parked}
 
-// unfinished returns a function that returns how many messages of a number are not final, about; 0: none.
-func unfinished(book *ledger.Ledger, reader *backlog.Reader) func(context.Context, string) (int, error) {
+// unfinished returns a function that returns how many messages need a number, about; 0: none does.
+func unfinished(book *ledger.Ledger) func(context.Context, string) (int, error) {
 	return func(ctx context.Context, number string) (int, error) {
-		tasks, err := reader.Read(ctx, number)
-		if err != nil {
-			return 0, err
-		}
-		_, lists, err := book.CountLists(ctx, time.Now())
-		if err != nil {
-			return 0, err
-		}
-		// The records decide: while a number is held, tasks of cancelled messages stay in its queues.
 		some, err := openMessages(ctx, book, number, 1, unfinishedStates...)
-		if err != nil || len(some) > 0 {
-			return max(len(some), tasks.Messages()+lists[number].InDoubt+lists[number].Parked), err
+		if err != nil {
+			return 0, err
 		}
 		moving, err := book.Moving(ctx, number, 1)
-		return len(moving), err
+		if found := len(some) + len(moving); err != nil || found == 0 {
+			return 0, err
+		}
+		count, err := book.CountUnfinished(ctx, number)
+		return max(count, 1), err
 	}
 }
 

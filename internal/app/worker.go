@@ -109,7 +109,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	})
 	reader := backlog.New(p.DB, shards, configuredRate(p.directory)).WithLimits(w.limits)
 	reader.Weigh(p.directory.Weigh)
-	w.unfinished = unfinished(w.book, reader)
+	w.unfinished = unfinished(w.book)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.controller, Accounts: holds.NewAccounts(p.DB),
 		Numbers: p.directory.Numbers, Working: reader.Working, Shards: shards, Token: p.directory.Token, QualityChanged: w.throughput.Ask, Log: log,

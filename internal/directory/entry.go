@@ -23,7 +23,7 @@ func bare(e Entry) Entry { return withState(e, State{}) }
 // parse reads and checks an entry by the rules of the configuration file. The place of a mistake is the member.
 func parse(e Entry, classes map[string]config.Class) (config.Entries, []config.Mistake) {
 	if n, ok := e.(Number); ok {
-		n.Leaving, n.LeavingTo = "", ""
+		n.Leaving, n.LeavingTo, n.Left = "", "", 0
 		e = n
 	}
 	list := lists[e.Kind()]

@@ -80,7 +80,7 @@ type StoreOptions struct {
 	DB   *store.DB
 	Box  secrets.Box // encrypts the secrets; without a key, secrets are refused
 	File File
-	// Unfinished returns how many messages of a number are not final. RemoveNumber needs it.
+	// Unfinished returns how many messages still need a number. RemoveNumber needs it.
 	Unfinished func(ctx context.Context, number string) (int, error)
 	// Accounts returns the known WhatsApp Business Accounts, by number. A removal with BacklogMove needs it.
 	Accounts func(ctx context.Context) (map[string]string, error)
@@ -219,7 +219,15 @@ func (s *Store) List(ctx context.Context) (Entries, error) {
 	if err != nil {
 		return Entries{}, err
 	}
-	return s.o.File.merge(c).entries(), nil
+	all := s.o.File.merge(c).entries()
+	for i := range all.Numbers {
+		if n := &all.Numbers[i]; n.Leaving != "" && s.o.Unfinished != nil {
+			if n.Left, err = s.o.Unfinished(ctx, n.PhoneNumberID); err != nil {
+				return Entries{}, err
+			}
+		}
+	}
+	return all, nil
 }
 
 // Put stores an entry, with the secrets that are given; other stored secrets of the entry stay. It writes the audit entry in the

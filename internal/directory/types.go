@@ -87,6 +87,7 @@ type Number struct {
 	SharedWith      []string         `json:"shared_with,omitempty" doc:"Names of other clients that may send from the number."`
 	Leaving         string           `json:"leaving,omitempty" doc:"drain, cancel or move: the number is being removed and accepts no new messages. Only a removal sets it."`
 	LeavingTo       string           `json:"leaving_to,omitempty" doc:"With move: phone number id of the number that takes the messages."`
+	Left            int              `json:"messages_left,omitempty" doc:"While the number is being removed: about how many of its messages still need it."`
 	State
 }
 

@@ -26,6 +26,9 @@ type acceptor interface {
 	// AcceptAll accepts up to some hundred messages, and returns a result for each, in order. Of messages with the
 	// same id it accepts the first, and the others are duplicates. It does not keep the slice.
 	AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult
+	// Repeats returns the id of the message that each message repeats because it has the same key; empty: it repeats none. Accept returns
+	// a duplicate then, or message.ErrKeyReused.
+	Repeats(ctx context.Context, messages []message.Message) ([]string, error)
 }
 
 // reader reads records.

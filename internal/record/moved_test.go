@@ -76,6 +76,7 @@ func TestMayMove(t *testing.T) {
 		"an attempt without an outcome": {change(func(r *record.Record) { r.Attempt, r.Proven = 2, 1 }), false},
 		"attempting":                    {change(func(r *record.Record) { r.State = message.Attempting }), false},
 		"in doubt":                      {change(func(r *record.Record) { r.State = message.InDoubt }), false},
+		"parked":                        {change(func(r *record.Record) { r.State = message.Parked }), false},
 		"cancelled":                     {change(func(r *record.Record) { r.State = message.Cancelled }), false},
 		"free-form":                     {fresh(), false},
 		"to a group":                    {change(func(r *record.Record) { r.Recipient = "" }), false},
