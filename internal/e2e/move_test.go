@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"sluice/client"
+	"sluice/internal/directory"
 	"sluice/internal/graphsim"
 	"sluice/internal/message"
 	"sluice/internal/poll"
@@ -17,13 +20,14 @@ import (
 // Each message is sent once, from the other number. A caller who repeats a request there sends nothing more.
 func TestMoveBacklog(t *testing.T) {
 	t.Parallel()
-	const messages = 200
-	from, to := numbers[0], numbers[1]
+	const messages, to, leaving = 400, "106540352242924", "106540352242925"
+	from := numbers[0]
 	w := setup(t, 200, graphsim.Options{Token: "e2e-access-token", Account: graphsim.Account{
 		ID: "900", Templates: []graphsim.Template{{Name: "sale", Category: "UTILITY", Status: "APPROVED"}},
-	}, Webhook: graphsim.Webhook{Batch: 20}})
+	}, Webhook: graphsim.Webhook{Batch: 20}}, configured([]string{to, leaving}, 200))
+	w.other.Store(graphsim.New(graphsim.Options{Token: "e2e-access-token", Account: graphsim.Account{ID: otherAccount}}))
 	holds := w.holds()
-	for _, number := range numbers { // the other one too: a kill during an attempt would leave it in doubt
+	for _, number := range []string{from, to, leaving} { // to: a kill during an attempt would leave it in doubt
 		if _, err := holds.Set(t.Context(), message.Hold{Number: number, Reason: "blocked", By: "test"}); err != nil {
 			t.Fatal(err)
 		}
@@ -48,50 +52,85 @@ func TestMoveBacklog(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := order(leaving, messages); err != nil {
+		t.Fatal(err)
+	}
 	workers := []*worker{w.worker(), w.worker()}
 	console := client.New(w.console, apiKey, client.WithRetryFor(0))
-	remove := func(to string) error {
+	remove := func(number string, members map[string]string) error {
+		members["actor"], members["reason"] = "anna", "blocked"
 		var removed struct{ Removed bool }
-		return console.Call(t.Context(), "POST", "/v1/numbers/"+from+"/remove", map[string]string{"backlog": "move", "to": to, "actor": "anna", "reason": "blocked"}, &removed)
+		return console.Call(t.Context(), "POST", "/v1/numbers/"+number+"/remove", members, &removed)
 	}
-	if err := remove(from); err == nil || !strings.Contains(err.Error(), "is the number that is removed") {
-		t.Errorf("to itself: %v", err)
-	}
-	poll.Until(t, "the account of both numbers is known", func() bool {
-		err := remove(to)
-		if err != nil && !strings.Contains(err.Error(), "is not known yet") {
-			t.Fatal(err)
-		}
-		return err == nil
+	moveTo := func(to string) error { return remove(from, map[string]string{"backlog": "move", "to": to}) }
+	poll.Until(t, "the accounts of all numbers are known", func() bool {
+		of, err := w.redis.admin.HGetAll(t.Context(), "sluice:accounts").Result()
+		return err == nil && of[from] == "900" && of[to] == "900" && of[leaving] == "900" && of[numbers[1]] == otherAccount
 	})
-	moved := func(id string) bool {
-		r, err := w.api.Get(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r.State == client.StateCancelled
+	if err := remove(leaving, map[string]string{"backlog": "drain"}); err != nil {
+		t.Fatal(err)
 	}
-	for range 2 {
-		some := 0
-		poll.Until(t, "a message is moved", func() bool {
-			for some < messages && moved(ids[some]) {
-				some++
-			}
-			return some > 0
-		})
-		for i, k := range workers {
-			k.kill()
-			workers[i] = w.worker()
+	for to, want := range map[string]string{from: "is the number that is removed", leaving: "is being removed itself", numbers[1]: "belongs to the WhatsApp Business Account " + otherAccount} {
+		if err := moveTo(to); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("to %s: %v", to, err)
 		}
-		t.Logf("killed the workers after message %d", some)
 	}
-	poll.Until(t, "the number is removed", func() bool {
-		var all struct{ Numbers []struct{} }
+	listed := func() (all struct{ Numbers []directory.Number }) {
 		if err := console.Call(t.Context(), "GET", "/v1/numbers?phone_number_id="+from, nil, &all); err != nil {
 			t.Fatal(err)
 		}
-		return len(all.Numbers) == 0
-	})
+		return all
+	}
+	if all := listed(); all.Numbers[0].Leaving != "" {
+		t.Fatalf("a refused removal changed the number: %+v", all.Numbers[0])
+	}
+	if err := moveTo(to); err != nil {
+		t.Fatal(err)
+	}
+	if n := listed().Numbers[0]; n.LeavingTo != to || n.Left != messages {
+		t.Errorf("%+v", n)
+	}
+
+	// moving returns how many moves have begun and not ended.
+	moving := func() (count int64) {
+		for _, key := range w.redis.keys(t, "sluice:*:moving") {
+			count += w.redis.admin.ZCard(t.Context(), key).Val()
+		}
+		return count
+	}
+	amid, last := int64(0), int64(0)
+	for range 3 {
+		for moving() == last && len(listed().Numbers) > 0 {
+			time.Sleep(time.Millisecond) // moves are fast
+		}
+		for _, k := range workers {
+			k.cmd.Process.Kill()
+		}
+		for _, k := range workers {
+			k.kill()
+		}
+		last = moving()
+		amid += last
+		t.Logf("killed the workers amid %d moves", last)
+		for i := range workers {
+			workers[i] = w.worker()
+		}
+	}
+	if amid == 0 {
+		t.Error("no kill hit a move")
+	}
+	poll.Until(t, "the number is removed", func() bool { return len(listed().Numbers) == 0 })
+	if n := moving(); n > 0 {
+		t.Errorf("%d moves have not ended", n)
+	}
+	type entry struct{ Action, Target, Actor, Reason string }
+	var audit struct{ Entries []entry }
+	if err := console.Call(t.Context(), "GET", "/v1/audit", nil, &audit); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(audit.Entries, entry{"number-move", from + " to " + to, "anna", "blocked"}) {
+		t.Errorf("%+v", audit.Entries)
+	}
 
 	if _, err := holds.Release(t.Context(), message.Hold{Number: to}); err != nil {
 		t.Fatal(err)
