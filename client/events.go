@@ -60,12 +60,13 @@ func (e Event) Time() time.Time { return time.UnixMilli(e.At) }
 // Change is a change of the state of a message.
 type Change struct {
 	To      State       `json:"to"`
-	Attempt int         `json:"attempt,omitempty"` // the number of the attempt
-	WAMID   string      `json:"wamid,omitempty"`   // Meta's id of the message
-	Code    int         `json:"code,omitempty"`    // Meta's error code
-	Reason  string      `json:"reason,omitempty"`  // why the message is in this state
-	Error   ErrorDetail `json:"error,omitzero"`    // Meta's own text
-	Route   string      `json:"route,omitempty"`   // marketing_messages: after an attempt that went to Meta's Marketing Messages API
+	Attempt int         `json:"attempt,omitempty"`  // the number of the attempt
+	WAMID   string      `json:"wamid,omitempty"`    // Meta's id of the message
+	Code    int         `json:"code,omitempty"`     // Meta's error code
+	Reason  string      `json:"reason,omitempty"`   // why the message is in this state
+	Error   ErrorDetail `json:"error,omitzero"`     // Meta's own text
+	Route   string      `json:"route,omitempty"`    // marketing_messages: after an attempt that went to Meta's Marketing Messages API
+	MovedTo string      `json:"moved_to,omitempty"` // with the reason moved: the id of the message of another number that takes its place
 }
 
 // Final is what became of a message.

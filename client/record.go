@@ -23,6 +23,7 @@ type Info struct {
 	Template      string   `json:"template,omitempty"`             // as name/language
 	Fallback      string   `json:"fallback_template,omitempty"`    // as name/language, as long as Sluice may still use it
 	FallbackFor   string   `json:"fallback_for,omitempty"`         // the template of your request, if the message has the fallback template in its place
+	MovedFrom     string   `json:"moved_from,omitempty"`           // the id of the message of another number whose place this one has taken
 	Ref           string   `json:"ref,omitempty"`                  // your own reference
 	Tags          []string `json:"tags,omitempty"`                 // your own labels
 	Client        string   `json:"client,omitempty"`               // the client that the message belongs to
@@ -47,6 +48,7 @@ type Record struct {
 	ExpiresAt  time.Time  `json:"expires_at,omitzero"`  // no attempt starts after this time
 	NextAt     time.Time  `json:"next_at,omitzero"`     // when the next step happens by itself
 	After      *WaitsFor  `json:"after,omitempty"`      // the message waits for another one; nil: it does not, or not any more
+	MovedTo    string     `json:"moved_to,omitempty"`   // with the reason moved: the id of the message of another number that has taken the place of this one
 	Followers  []WaitsFor `json:"followers,omitempty"`  // the messages that wait for this one, each with the state that it waits for
 	Duplicates int        `json:"duplicates"`           // how many extra times Meta accepted the message
 	KeyUntil   time.Time  `json:"key_until,omitzero"`   // if the record was removed: until when Sluice remembers the state and the key

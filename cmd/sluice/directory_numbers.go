@@ -38,7 +38,7 @@ func (n numbersListCmd) Run(ctx context.Context) error {
 			if one.RateLimit > 0 {
 				limit = fmt.Sprint(one.RateLimit)
 			}
-			t.row(one.PhoneNumberID, orDash(one.Display), orDash(one.Client), limit, source(one.State), fingerprints(one.State), orDash(one.Leaving), orDash(otherSettings(one)))
+			t.row(one.PhoneNumberID, orDash(one.Display), orDash(one.Client), limit, source(one.State), fingerprints(one.State), leaving(one), orDash(otherSettings(one)))
 		}
 	}))
 }
@@ -78,6 +78,18 @@ func otherSettings(n directory.Number) string {
 		add("template_classes."+t.Name, t.Class, "")
 	}
 	return strings.Join(all, " ")
+}
+
+// leaving says what becomes of the messages of a number that is being removed, and how many are left.
+func leaving(n directory.Number) string {
+	text := orDash(n.Leaving)
+	if n.LeavingTo != "" {
+		text += " to " + n.LeavingTo
+	}
+	if n.Left > 0 {
+		text += fmt.Sprintf(", %d left", n.Left)
+	}
+	return text
 }
 
 // numberFlags are the settings of a number.
@@ -178,12 +190,13 @@ func (n numbersRotateCmd) Run(ctx context.Context) error {
 
 type numbersRemoveCmd struct {
 	numberArg
-	Backlog *string `help:"refuse, the default: do not remove the number. drain: send the messages, then remove it. cancel: cancel the messages, then remove it." placeholder:"CHOICE"`
+	Backlog *string `help:"refuse, the default: do not remove the number. drain: send the messages, then remove it. move: let the number of --to send the messages, then remove it. cancel: cancel the messages, then remove it." placeholder:"CHOICE"`
+	To      *string `help:"With --backlog move: phone number id of another number of the same WhatsApp Business Account and client." placeholder:"ID"`
 	signature
 	consoleFlags
 }
 
 // Run removes a number.
 func (n numbersRemoveCmd) Run(ctx context.Context) error {
-	return kindNumber.order(ctx, n.consoleFlags, n.signature, n.ID, "remove", map[string]any{"backlog": n.Backlog}, showRemoved)
+	return kindNumber.order(ctx, n.consoleFlags, n.signature, n.ID, "remove", given(map[string]any{"backlog": n.Backlog, "to": n.To}), showRemoved)
 }

@@ -29,9 +29,9 @@ func TestDirectoryCommands(t *testing.T) {
 	}{
 		"list": {
 			[]string{"numbers", "list"},
-			[]string{`{"numbers":[` + entry + `,{"phone_number_id":"7","source":"file","leaving":"drain","secrets":{"access_token":{"fingerprint":"0a1b2c3d","set_at":"2026-01-31T15:04:05Z"}}}]}`},
+			[]string{`{"numbers":[` + entry + `,{"phone_number_id":"7","source":"file","leaving":"move","leaving_to":"8","messages_left":37,"secrets":{"access_token":{"fingerprint":"0a1b2c3d","set_at":"2026-01-31T15:04:05Z"}}}]}`},
 			[]string{"GET /v1/numbers "},
-			[]string{"stored, revision 9007199254740993", "as Meta says", "access_token 0a1b2c3d", "drain"},
+			[]string{"stored, revision 9007199254740993", "as Meta says", "access_token 0a1b2c3d", "move to 8, 37 left"},
 		},
 		"list other settings": {
 			[]string{"numbers", "list"},
@@ -70,6 +70,12 @@ func TestDirectoryCommands(t *testing.T) {
 			[]string{`{"removed":false}`},
 			[]string{"POST /v1/numbers/" + number + `/remove {"actor":"anna","backlog":"drain",` + who + `}`},
 			[]string{"Workers remove it when its last message is final."},
+		},
+		"move": {
+			append([]string{"numbers", "remove", number, "--backlog", "move", "--to", "8"}, why...),
+			[]string{`{"removed":false}`},
+			[]string{"POST /v1/numbers/" + number + `/remove {"actor":"anna","backlog":"move",` + who + `,"to":"8"}`},
+			nil,
 		},
 		"accounts": {[]string{"accounts", "list"}, []string{`{"accounts":[{"waba_id":"11","phone_number_ids":["1","2"]}]}`}, []string{"GET /v1/accounts "}, []string{"11", "1, 2"}},
 		"add an app": {

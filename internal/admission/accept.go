@@ -10,6 +10,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/record"
 	"sluice/internal/signature"
 	"sluice/internal/store"
 )
@@ -51,7 +52,12 @@ func (a *Acceptor) AcceptAll(ctx context.Context, messages []message.Message) []
 	}
 	var accepting []ledger.Accepting
 	var places []int
+	found, err := a.earlier(ctx, messages)
 	for i, m := range messages {
+		if len(m.Earlier) > 0 && (err != nil || found[i].ID != "") {
+			out[i] = message.AcceptResult{Acceptance: found[i], Err: err}
+			continue
+		}
 		if out[i].Err = a.checkMemory(ctx, m); out[i].Err != nil {
 			continue
 		}
@@ -68,6 +74,96 @@ func (a *Acceptor) AcceptAll(ctx context.Context, messages []message.Message) []
 		out[places[i]] = r
 	}
 	return out
+}
+
+// maxMoves is how often a message is followed from number to number.
+const maxMoves = 10
+
+// earlier returns, for each message, what the same request at a number whose messages were moved to that of the message has become: its
+// message, or the one that has taken its place. The id is empty if there is none, or if the request was made at the present number too.
+// It needs no round trip if no messages were moved.
+func (a *Acceptor) earlier(ctx context.Context, messages []message.Message) ([]message.Acceptance, error) {
+	found := make([]message.Acceptance, len(messages))
+	var ids []string
+	for _, m := range messages {
+		if len(m.Earlier) > 0 {
+			ids = append(ids, m.ID)
+		}
+		for _, e := range m.Earlier {
+			ids = append(ids, e.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return found, nil
+	}
+	records, err := a.records.ReadAnywhere(ctx, ids)
+	if err != nil {
+		return found, err
+	}
+	for i, m := range messages {
+		if len(m.Earlier) == 0 {
+			continue
+		}
+		own, others := records[0], records[1:1+len(m.Earlier)]
+		if records = records[1+len(m.Earlier):]; own.Exists() && own.Hash == m.Hash {
+			continue
+		}
+		for k, e := range m.Earlier {
+			if r := others[k]; r.Exists() && r.Hash == e.Hash && r.Client == m.Client {
+				if found[i], err = a.latest(ctx, r); err != nil {
+					return found, err
+				}
+				break
+			}
+		}
+	}
+	return found, nil
+}
+
+// latest returns a message as a duplicate, or the one that has taken its place.
+func (a *Acceptor) latest(ctx context.Context, r record.Record) (message.Acceptance, error) {
+	found := message.Acceptance{ID: r.ID, State: r.State, Class: r.Class, ExpiresAt: r.ExpiresAt.UTC(), Duplicate: true}
+	for range maxMoves {
+		if r.MovedTo == "" {
+			break
+		}
+		found.ID, found.State = r.MovedTo, message.Queued // it is accepted in a moment
+		next, err := a.records.Read(ctx, r.MovedTo)
+		if errors.Is(err, message.ErrNotFound) {
+			break
+		} else if err != nil {
+			return found, err
+		}
+		r, found.State = next, next.State
+	}
+	return found, nil
+}
+
+// Repeats returns the id of the message that each message repeats because it has the same key; empty: it repeats none. Accept returns a
+// duplicate then, or message.ErrKeyReused. It needs two round trips, and one more for each message that was moved.
+func (a *Acceptor) Repeats(ctx context.Context, messages []message.Message) ([]string, error) {
+	found, err := a.earlier(ctx, messages)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(messages))
+	for i, m := range messages {
+		if m.Key != "" {
+			ids[i] = m.ID
+		}
+	}
+	known, err := a.records.ReadAnywhere(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i := range ids {
+		if found[i].ID != "" {
+			ids[i] = found[i].ID
+		} else if !known[i].Exists() {
+			ids[i] = ""
+		}
+	}
+	return ids, nil
 }
 
 // checkMemory returns message.ErrFull when Redis has no memory for a new message. A repeated request needs

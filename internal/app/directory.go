@@ -9,11 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"sluice/internal/backlog"
 	"sluice/internal/config"
 	"sluice/internal/directory"
+	"sluice/internal/holds"
 	"sluice/internal/httpapi"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -32,16 +30,12 @@ type entries struct {
 // newDirectory returns the directory of a program, which has not read Redis yet, and its store.
 func newDirectory(db *store.DB, c config.Common, of entries, log *slog.Logger) (*directory.Directory, *directory.Store) {
 	of.file.Numbers, of.file.Clients, of.file.Classes = c.Numbers, c.Clients, c.Classes
-	shards := message.Shards(c.Shards)
-	var known *directory.Directory
-	reader := backlog.New(db, shards, func(number string) int { return configuredRate(known)(number) })
 	entries := directory.NewStore(directory.StoreOptions{
 		DB: db, Box: of.box, File: of.file,
-		Unfinished: unfinished(newLedger(db, c, nil), reader),
-		Reencrypt:  relay.NewTargets(db, shards, of.box).Reencrypt,
+		Unfinished: unfinished(newLedger(db, c, nil)), Accounts: holds.NewAccounts(db).All,
+		Reencrypt: relay.NewTargets(db, message.Shards(c.Shards), of.box).Reencrypt,
 	})
-	known = directory.New(entries, log, of.uses...)
-	return known, entries
+	return directory.New(entries, log, of.uses...), entries
 }
 
 // keys returns all API keys, with others of this process. A key of a client covers shared numbers too, and sees only messages of its
@@ -102,22 +96,19 @@ func accepts(d *directory.Directory) func(number string) bool {
 // unfinishedStates are the states in which a message needs its number.
 var unfinishedStates = []message.State{message.Queued, message.Attempting, message.InDoubt, message.Parked}
 
-// unfinished returns a function that returns how many messages of a number are not final, about; 0: none.
-func unfinished(book *ledger.Ledger, reader *backlog.Reader) func(context.Context, string) (int, error) {
+// unfinished returns a function that returns how many messages need a number, about; 0: none does.
+func unfinished(book *ledger.Ledger) func(context.Context, string) (int, error) {
 	return func(ctx context.Context, number string) (int, error) {
-		tasks, err := reader.Read(ctx, number)
+		some, err := openMessages(ctx, book, number, 1, unfinishedStates...)
 		if err != nil {
 			return 0, err
 		}
-		_, lists, err := book.CountLists(ctx, time.Now())
-		if err != nil {
+		moving, err := book.Moving(ctx, number, 1)
+		if found := len(some) + len(moving); err != nil || found == 0 {
 			return 0, err
 		}
-		if n := tasks.Messages() + lists[number].InDoubt + lists[number].Parked; n > 0 {
-			return n, nil
-		}
-		some, err := openMessages(ctx, book, number, 1, unfinishedStates...) // one without a task, or behind the counted part of a list
-		return len(some), err
+		count, err := book.CountUnfinished(ctx, number)
+		return max(count, 1), err
 	}
 }
 
@@ -154,6 +145,9 @@ func (w *worker) removeLeaving(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if err := w.finishMoves(ctx); err != nil && ctx.Err() == nil {
+			w.Log.Warn("cannot move messages to another number, will retry", "err", err)
+		}
 		for _, number := range w.directory.Numbers() {
 			how, revision := w.directory.Leaving(number)
 			if how == "" || w.DB.Clock(ctx, ledger.RecordPrefix(0)).Before(time.UnixMicro(revision).Add(leaveAfter)) {
@@ -181,16 +175,17 @@ func (w *worker) leave(ctx context.Context, number, how string, revision int64) 
 		if err != nil {
 			return err
 		}
-		var g errgroup.Group
-		g.SetLimit(cancelAtOnce)
-		for _, m := range some {
-			g.Go(func() error {
-				_, err := w.book.Cancel(ctx, m.ID)
-				return err
-			})
-		}
-		if err := g.Wait(); err != nil {
+		err = each(some, func(m message.Record) error {
+			_, err := w.book.Cancel(ctx, m.ID)
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("cancel messages: %w", err)
+		}
+	}
+	if how == directory.BacklogMove {
+		if err := w.moveAway(ctx, number, w.directory.LeavingTo(number)); err != nil {
+			return err
 		}
 	}
 	left, err := w.unfinished(ctx, number)

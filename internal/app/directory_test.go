@@ -97,10 +97,10 @@ func TestNumbersAtRunTime(t *testing.T) {
 	poll.Until(t, "the second number accepts messages", func() bool { return post(drained, soon) })
 	poll.Until(t, "the third number accepts messages", func() bool { return post(cancelled, later) })
 	for number, how := range map[string]string{drained: directory.BacklogDrain, cancelled: directory.BacklogCancel} {
-		if _, err := entries.RemoveNumber(t.Context(), number, directory.BacklogRefuse, change); err == nil {
+		if _, err := entries.RemoveNumber(t.Context(), number, directory.BacklogRefuse, "", change); err == nil {
 			t.Error("a number with a message is removed")
 		}
-		if _, err := entries.RemoveNumber(t.Context(), number, how, change); err != nil {
+		if _, err := entries.RemoveNumber(t.Context(), number, how, "", change); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -98,6 +98,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Accepts:    accepts(p.directory),
 		Owner:      p.directory.Owner,
 		SharedWith: p.directory.SharedWith,
+		MovedTo:    p.directory.MovedTo,
 		Quotas:     quota.New(p.DB, p.directory.Quotas),
 		Usage:      book.Usage,
 		Clients:    p.directory.Clients,

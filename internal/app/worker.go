@@ -75,6 +75,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	if err != nil {
 		return nil, err
 	}
+	records.RecipientHash = recipientHash(c)
 	records.Due = repository.AddTask(queue.NewClient(p.DB, records.Shards))
 	shards := message.Shards(c.Shards)
 	persons := newPeople(p.DB, c.Common, c.SecretsKey, c.MarkerKey, c.RecipientIndex, log)
@@ -108,7 +109,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	})
 	reader := backlog.New(p.DB, shards, configuredRate(p.directory)).WithLimits(w.limits)
 	reader.Weigh(p.directory.Weigh)
-	w.unfinished = unfinished(w.book, reader)
+	w.unfinished = unfinished(w.book)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.controller, Accounts: holds.NewAccounts(p.DB),
 		Numbers: p.directory.Numbers, Working: reader.Working, Shards: shards, Token: p.directory.Token, QualityChanged: w.throughput.Ask, Log: log,
@@ -168,6 +169,10 @@ type worker struct {
 	limits     *portfolio.Ledger
 	owners     *conversations.Owners
 	coexisting sync.Map // phone number ids of which a webhook said so
+
+	signer signature.Signer
+	tasks  *queue.Client
+	moved  map[string]message.ListPosition // where the next messages to move are, by number
 }
 
 // profile asks Meta for the description of a number.
@@ -187,6 +192,8 @@ func (w *worker) send(ctx context.Context) error {
 		return err
 	}
 	signer := signature.New(string(c.PayloadKey), string(c.SecondPayloadKey))
+	tasks := queue.NewClient(w.DB, w.shards)
+	w.signer, w.tasks, w.moved = signer, tasks, map[string]message.ListPosition{}
 	watch := tokenwatch.New(tokenwatch.Options{
 		Numbers: w.directory.Numbers, Token: w.directory.Token, Ask: w.graph.DebugToken, Changed: w.policy.NewToken, Store: w.observed.SetTokens, Registerer: w.Registry, Log: log,
 	})
@@ -231,7 +238,6 @@ func (w *worker) send(ctx context.Context) error {
 		Log:              log,
 		Registerer:       w.Registry,
 	})
-	tasks := queue.NewClient(w.DB, w.shards)
 	messages := repository.New(w.book, tasks)
 	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
 	candidates := repository.NewCandidates(repository.CandidateOptions{

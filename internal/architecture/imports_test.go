@@ -72,7 +72,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/dispatch", "message store holds portfolio ratelimit queue"},
 	{"internal/backlog", "message store holds portfolio ratelimit queue"},
 	{"internal/quota", "message config store"},
-	{"internal/admission", "message signature config store ledger queue backlog"},
+	{"internal/admission", "message record signature config store ledger queue backlog"},
 	{"internal/people", "message store"},
 	{"internal/conversations", "message store ratelimit queue people"},
 	{"internal/repository", "message content record store send ledger holds people conversations ratelimit portfolio queue dispatch backlog"},

@@ -20,7 +20,7 @@ type entries interface {
 	Put(ctx context.Context, e directory.Entry, given directory.Secrets, c directory.Change) (int64, error)
 	RotateApp(ctx context.Context, name string, secret config.Secret, previousUntil time.Time, c directory.Change) (int64, error)
 	Remove(ctx context.Context, kind directory.Kind, id string, c directory.Change) error
-	RemoveNumber(ctx context.Context, id, backlog string, c directory.Change) (removed bool, err error)
+	RemoveNumber(ctx context.Context, id, backlog, to string, c directory.Change) (removed bool, err error)
 	Export(ctx context.Context) ([]byte, error)
 	Import(ctx context.Context, name string, text []byte, c directory.Change) (directory.Imported, error)
 	Reencrypt(ctx context.Context, c directory.Change) (int, error)
@@ -119,7 +119,8 @@ type removeRequest struct {
 
 // removeNumberRequest is the body of POST /v1/numbers/{phone_number_id}/remove.
 type removeNumberRequest struct {
-	Backlog string `json:"backlog,omitempty" doc:"What becomes of messages that are not final. refuse: the number is not removed. drain: they are sent, then the number is removed. cancel: they are cancelled, then the number is removed. With drain and cancel the number accepts no new messages. Default: refuse."`
+	Backlog string `json:"backlog,omitempty" doc:"What becomes of messages that are not final. refuse: the number is not removed. drain: they are sent, then the number is removed. move: another number of the same WhatsApp Business Account sends them, then the number is removed. cancel: they are cancelled, then the number is removed. With drain, move and cancel the number accepts no new messages. Default: refuse."`
+	To      string `json:"to,omitempty" doc:"With move: phone number id of the number that takes the messages. It must belong to the same client."`
 	removeRequest
 }
 
@@ -183,7 +184,7 @@ const maxImport = 4 << 20
 
 // directoryVerbs returns the values of the label action of changes of the directory.
 func directoryVerbs() []string {
-	all := []string{"number-" + directory.BacklogDrain, "number-" + directory.BacklogCancel, "import", message.VerbReencrypt}
+	all := []string{"number-" + directory.BacklogDrain, "number-" + directory.BacklogMove, "number-" + directory.BacklogCancel, "import", message.VerbReencrypt}
 	for _, kind := range []directory.Kind{directory.KindNumber, directory.KindApp, directory.KindKey, directory.KindClient} {
 		all = append(all, string(kind)+"-set", string(kind)+"-remove")
 	}
@@ -336,13 +337,13 @@ func (c *Console) removeNumber(ctx context.Context, w http.ResponseWriter, r *ht
 	if refused == nil {
 		refused = ask.admit(key)
 	}
-	if refused == nil && !slices.Contains([]string{"", directory.BacklogRefuse, directory.BacklogDrain, directory.BacklogCancel}, ask.Backlog) {
+	if refused == nil && ask.Backlog != "" && !slices.Contains(directory.Backlogs(), ask.Backlog) {
 		refused = httpapi.RefuseAt("backlog", "backlog_unknown")
 	}
 	if refused != nil {
 		return nil, refused
 	}
-	removed, err := c.o.Directory.RemoveNumber(ctx, r.PathValue("phone_number_id"), ask.Backlog, ask.change(ask.revision(), key))
+	removed, err := c.o.Directory.RemoveNumber(ctx, r.PathValue("phone_number_id"), ask.Backlog, ask.To, ask.change(ask.revision(), key))
 	if err != nil {
 		return nil, c.refusedEntry("remove number", err)
 	}

@@ -66,7 +66,7 @@ func (c *Console) directoryRoutes() []httpapi.Route {
 		set(number, numberRequest{}, `"phone_number_id":"106540352242922","display_number":"+15551234567","client":"acme","access_token":"EAAG...",`, putEntry[numberRequest](c), "secrets_key_missing"),
 		order(number, "rotate", "Replace the access token of a number.", "The next attempt uses the new token. Holds that Sluice set because the old token was not valid end.", rotateTokenRequest{}, entryStored{},
 			`"access_token":"EAAG...",`, c.handle(c.rotateToken), "secret_missing", "secrets_key_missing"),
-		order(number, "remove", "Remove a number.", aboutRemove+" `backlog` says what becomes of messages that wait. With `drain` the number stays in the list, with `leaving`, until its last message is final.", removeNumberRequest{}, removeResult{},
+		order(number, "remove", "Remove a number.", aboutRemove+" `backlog` says what becomes of messages that wait. With `drain`, `move` and `cancel` the number stays in the list, with `leaving`, until its last message is final.", removeNumberRequest{}, removeResult{},
 			`"backlog":"drain",`, c.handle(c.removeNumber), "backlog_unknown", "number_has_messages"),
 		{
 			Method: http.MethodGet, Path: "/v1/accounts", Name: "listAccounts", Group: "Numbers", Scope: httpapi.ScopeConsole,

@@ -73,7 +73,7 @@ func (f *fakeDirectory) Remove(_ context.Context, kind directory.Kind, id string
 	return f.change("remove "+string(kind)+" "+id, c)
 }
 
-func (f *fakeDirectory) RemoveNumber(_ context.Context, id, backlog string, c directory.Change) (bool, error) {
+func (f *fakeDirectory) RemoveNumber(_ context.Context, id, backlog, _ string, c directory.Change) (bool, error) {
 	switch {
 	case id == "nosuch":
 		return false, directory.ErrNotFound
@@ -168,7 +168,7 @@ func TestDirectoryRefusals(t *testing.T) {
 		{"wide", "/v1/numbers/1/rotate", `"access_token":"x",`, nil, 404, "entry_not_found"},
 		{"wide", "/v1/numbers/" + theirs + "/remove", ``, nil, 409, "backlog number_has_messages"},
 		{"wide", "/v1/numbers/" + theirs + "/remove", ``, nil, 409, "7 of its messages are not final"},
-		{"wide", "/v1/numbers/" + theirs + "/remove", `"backlog":"move",`, nil, 422, "backlog backlog_unknown"},
+		{"wide", "/v1/numbers/" + theirs + "/remove", `"backlog":"keep",`, nil, 422, "backlog backlog_unknown"},
 		{"wide", "/v1/apps/main/rotate", ``, nil, 422, "secret secret_missing"},
 		{"wide", "/v1/apps/main/rotate", `"secret":"x","previous_for":"soon",`, nil, 422, "previous_for duration_invalid"},
 		{"wide", "/v1/apps/nosuch/rotate", `"secret":"x",`, nil, 404, "entry_not_found"},

@@ -146,7 +146,7 @@ func (d *Directory) Number(id string) (config.Number, bool) {
 // Known reports whether there is a number.
 func (d *Directory) Known(number string) bool { return d.now.Load().numbers[number] != nil }
 
-// Leaving returns BacklogDrain or BacklogCancel if a number is being removed and accepts no new messages, and the revision of its
+// Leaving returns BacklogDrain, BacklogMove or BacklogCancel if a number is being removed and accepts no new messages, and the revision of its
 // entry; else empty.
 func (d *Directory) Leaving(number string) (how string, revision int64) {
 	if n := d.now.Load().numbers[number]; n != nil {
@@ -321,16 +321,18 @@ type snapshot struct {
 	apps     map[string]config.App
 	keys     []config.APIKey
 	clients  map[string]config.Client
+	moved    map[string][]string // for each number, those whose messages were moved to it
 }
 
 // number is a number of a snapshot.
 type number struct {
 	config.Number
-	revision int64  // of the stored entry; 0: it is of the file
-	leaving  string // BacklogDrain, BacklogCancel or empty
-	token    string // the stored access token; empty: none
-	tokenErr error  // why the stored access token cannot be used; nil: it can, or there is none
-	tokens   *config.Tokens
+	revision  int64  // of the stored entry; 0: it is of the file
+	leaving   string // BacklogDrain, BacklogMove, BacklogCancel or empty
+	leavingTo string // with BacklogMove
+	token     string // the stored access token; empty: none
+	tokenErr  error  // why the stored access token cannot be used; nil: it can, or there is none
+	tokens    *config.Tokens
 }
 
 func (n *number) hasToken() bool { return n.token != "" || n.tokenErr == nil && n.tokens.Has(n.ID) }
@@ -339,7 +341,7 @@ func (n *number) hasToken() bool { return n.token != "" || n.tokenErr == nil && 
 // from it.
 func (d *Directory) snapshot(c contents, old *snapshot) *snapshot {
 	f := d.store.o.File
-	next := &snapshot{revision: c.revision, numbers: map[string]*number{}, apps: map[string]config.App{}, clients: map[string]config.Client{}}
+	next := &snapshot{revision: c.revision, numbers: map[string]*number{}, apps: map[string]config.App{}, clients: map[string]config.Client{}, moved: c.movedTo(time.Now())}
 	for _, id := range c.unread {
 		d.log.Error("cannot read a stored entry, it is not used", "entry", id)
 	}
@@ -363,7 +365,8 @@ func (d *Directory) snapshot(c contents, old *snapshot) *snapshot {
 			next.clients[one.Name] = one
 		}
 	}
-	for kind, entries := range c.entries {
+	for _, kind := range kinds {
+		entries := c.entries[kind]
 		for _, id := range slices.Sorted(maps.Keys(entries)) {
 			one := entries[id]
 			if one.removed {
@@ -451,7 +454,7 @@ func (f File) number(n config.Number, one stored, secrets map[string]opened) *nu
 	token := secrets[SecretAccessToken]
 	out := &number{Number: n, revision: one.revision, token: string(token.secret), tokenErr: token.err, tokens: f.Tokens}
 	if e, ok := one.entry.(Number); ok {
-		out.leaving = e.Leaving
+		out.leaving, out.leavingTo = e.Leaving, e.LeavingTo
 	}
 	if token.secret == "" && token.err == nil && n.TokenFile != "" {
 		out.tokens = config.TokenOf(n.ID, n.TokenFile, f.Tokens)

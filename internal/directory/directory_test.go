@@ -352,17 +352,17 @@ func TestRemoveNumber(t *testing.T) {
 	in := setup(t)
 	s := in.store(oldKey)
 	in.unfinished = 3
-	_, err := s.RemoveNumber(t.Context(), "10", "", change)
+	_, err := s.RemoveNumber(t.Context(), "10", "", "", change)
 	if b, ok := errors.AsType[*directory.BacklogError](err); !ok || b.Waiting != 3 {
 		t.Errorf("%v", err)
 	}
-	if _, err := s.RemoveNumber(t.Context(), "10", "keep", change); err == nil {
+	if _, err := s.RemoveNumber(t.Context(), "10", "keep", "", change); err == nil {
 		t.Error("an unknown choice is taken")
 	}
-	if _, err := s.RemoveNumber(t.Context(), "11", "", change); !errors.Is(err, directory.ErrNotFound) {
+	if _, err := s.RemoveNumber(t.Context(), "11", "", "", change); !errors.Is(err, directory.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
-	if now, err := s.RemoveNumber(t.Context(), "10", directory.BacklogDrain, change); now || err != nil {
+	if now, err := s.RemoveNumber(t.Context(), "10", directory.BacklogDrain, "", change); now || err != nil {
 		t.Errorf("%t, %v", now, err)
 	}
 	d := in.process(s)
@@ -375,7 +375,7 @@ func TestRemoveNumber(t *testing.T) {
 		t.Error("a change does not end the removal")
 	}
 	in.unfinished = 0
-	if now, err := s.RemoveNumber(t.Context(), "10", directory.BacklogRefuse, change); !now || err != nil {
+	if now, err := s.RemoveNumber(t.Context(), "10", directory.BacklogRefuse, "", change); !now || err != nil {
 		t.Errorf("%t, %v", now, err)
 	}
 	if in.process(s).Known("10") {

@@ -23,7 +23,7 @@ func bare(e Entry) Entry { return withState(e, State{}) }
 // parse reads and checks an entry by the rules of the configuration file. The place of a mistake is the member.
 func parse(e Entry, classes map[string]config.Class) (config.Entries, []config.Mistake) {
 	if n, ok := e.(Number); ok {
-		n.Leaving = ""
+		n.Leaving, n.LeavingTo, n.Left = "", "", 0
 		e = n
 	}
 	list := lists[e.Kind()]
@@ -152,6 +152,9 @@ func decode(kind Kind, d document) (Entry, error) {
 	case KindClient:
 		var c Client
 		return c, json.Unmarshal(d.Entry, &c)
+	case kindMove:
+		var m move
+		return m, json.Unmarshal(d.Entry, &m)
 	}
 	return nil, errors.New("unknown kind")
 }
@@ -169,6 +172,9 @@ func withState(e Entry, s State) Entry {
 		e.State = s
 		return e
 	case Client:
+		e.State = s
+		return e
+	case move:
 		e.State = s
 		return e
 	}
@@ -249,8 +255,8 @@ func (f File) entries() index {
 // merge returns the entries of the file with what is stored in their place.
 func (f File) merge(c contents) index {
 	x := f.entries()
-	for kind, entries := range c.entries {
-		for id, one := range entries {
+	for _, kind := range kinds {
+		for id, one := range c.entries[kind] {
 			if one.removed {
 				delete(x[kind], id)
 				continue

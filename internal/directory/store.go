@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -30,8 +31,11 @@ var (
 // place is the shard that has all stored entries: each of them concerns all programs, and few change.
 const place = message.Shard(0)
 
-// kinds are the kinds of entries, in the order of their hashes in the scripts.
+// kinds are the kinds of entries of operators.
 var kinds = []Kind{KindNumber, KindApp, KindKey, KindClient}
+
+// hashes are the kinds of stored entries, in the order of their hashes in the scripts.
+var hashes = append(slices.Clip(kinds), kindMove)
 
 // revisionKey is the Redis key of the revision of all stored entries: a number that grows with each change. Absent: nothing was ever
 // stored.
@@ -76,8 +80,10 @@ type StoreOptions struct {
 	DB   *store.DB
 	Box  secrets.Box // encrypts the secrets; without a key, secrets are refused
 	File File
-	// Unfinished returns how many messages of a number are not final. RemoveNumber needs it.
+	// Unfinished returns how many messages still need a number. RemoveNumber needs it.
 	Unfinished func(ctx context.Context, number string) (int, error)
+	// Accounts returns the known WhatsApp Business Accounts, by number. A removal with BacklogMove needs it.
+	Accounts func(ctx context.Context) (map[string]string, error)
 	// Reencrypt encrypts the secrets of other packages again, and returns how many there are. nil: there are none.
 	Reencrypt func(ctx context.Context) (int, error)
 }
@@ -120,10 +126,10 @@ func (s *Store) apply(ctx context.Context, c Change, changes ...oneChange) (int6
 				return 0, fmt.Errorf("store %s: %w", one.kind, err)
 			}
 		}
-		args = append(args, 3+slices.Index(kinds, one.kind), one.id, one.expected, text, entry)
+		args = append(args, 3+slices.Index(hashes, one.kind), one.id, one.expected, text, entry)
 	}
 	keys := []string{revisionKey(), audit.Key(place)}
-	for _, k := range kinds {
+	for _, k := range hashes {
 		keys = append(keys, kindKey(k))
 	}
 	var cmd *redis.Cmd
@@ -155,7 +161,7 @@ type contents struct {
 func (s *Store) load(ctx context.Context) (contents, error) {
 	c := contents{entries: map[Kind]map[string]stored{}}
 	keys := []string{revisionKey()}
-	for _, k := range kinds {
+	for _, k := range hashes {
 		keys = append(keys, kindKey(k))
 		c.entries[k] = map[string]stored{}
 	}
@@ -164,7 +170,7 @@ func (s *Store) load(ctx context.Context) (contents, error) {
 		return c, fmt.Errorf("read the stored numbers, apps, API keys and clients: %w", errors.Join(err, ctx.Err()))
 	}
 	c.revision, _ = reply[0].(string)
-	for i, k := range kinds {
+	for i, k := range hashes {
 		fields, _ := reply[i+1].([]any)
 		for n := 0; n+1 < len(fields); n += 2 {
 			id, _ := fields[n].(string)
@@ -213,7 +219,15 @@ func (s *Store) List(ctx context.Context) (Entries, error) {
 	if err != nil {
 		return Entries{}, err
 	}
-	return s.o.File.merge(c).entries(), nil
+	all := s.o.File.merge(c).entries()
+	for i := range all.Numbers {
+		if n := &all.Numbers[i]; n.Leaving != "" && s.o.Unfinished != nil {
+			if n.Left, err = s.o.Unfinished(ctx, n.PhoneNumberID); err != nil {
+				return Entries{}, err
+			}
+		}
+	}
+	return all, nil
 }
 
 // Put stores an entry, with the secrets that are given; other stored secrets of the entry stay. It writes the audit entry in the
@@ -237,7 +251,13 @@ func (s *Store) Put(ctx context.Context, e Entry, given Secrets, c Change) (int6
 		return 0, err
 	}
 	one.expected = in.expected(e.Kind(), e.ID(), c.Revision)
-	return s.apply(ctx, c, one)
+	changes := []oneChange{one}
+	if e.Kind() == KindNumber {
+		for _, id := range in.moves(e.ID()) { // the number is in use again: its keys are its own
+			changes = append(changes, oneChange{kind: kindMove, id: id, expected: in.expected(kindMove, id, AnyRevision)})
+		}
+	}
+	return s.apply(ctx, c, changes...)
 }
 
 // put returns the change that stores a checked entry.
@@ -315,28 +335,53 @@ func (s *Store) Remove(ctx context.Context, kind Kind, id string, c Change) erro
 }
 
 // RemoveNumber removes a number, also one of the file: it stays hidden until Put stores it again. backlog is one of BacklogRefuse
-// (also when empty), BacklogDrain and BacklogCancel. It returns true if the number is removed now, and false if workers remove it
-// when its last message is final. Its error wraps ErrNotFound, or is a *BacklogError, an *InvalidError or a *ConflictError.
-func (s *Store) RemoveNumber(ctx context.Context, id, backlog string, c Change) (bool, error) {
-	if backlog != "" && backlog != BacklogRefuse && backlog != BacklogDrain && backlog != BacklogCancel {
-		return false, &InvalidError{[]config.Mistake{{Place: "backlog", Err: fmt.Errorf("%q is none of %s, %s, %s", backlog, BacklogRefuse, BacklogDrain, BacklogCancel)}}}
+// (also when empty), BacklogDrain, BacklogCancel and BacklogMove; to is the number that takes the messages, with BacklogMove only. It
+// returns true if the number is removed now, and false if workers remove it when its last message is final. Its error wraps
+// ErrNotFound, or is a *BacklogError, an *InvalidError or a *ConflictError.
+func (s *Store) RemoveNumber(ctx context.Context, id, backlog, to string, c Change) (bool, error) {
+	if !slices.Contains(Backlogs(), cmp.Or(backlog, BacklogRefuse)) {
+		return false, &InvalidError{[]config.Mistake{{Place: "backlog", Err: fmt.Errorf("%q is none of %s", backlog, strings.Join(Backlogs(), ", "))}}}
+	}
+	if to != "" && backlog != BacklogMove {
+		return false, &InvalidError{[]config.Mistake{{Place: "to", Err: fmt.Errorf("only backlog %s has a number that takes the messages: leave it out", BacklogMove)}}}
 	}
 	in, err := s.load(ctx)
 	if err != nil {
 		return false, err
 	}
-	n, ok := s.o.File.merge(in)[KindNumber][id].(Number)
+	all := s.o.File.merge(in)
+	n, ok := all[KindNumber][id].(Number)
 	if !ok {
 		return false, fmt.Errorf("phone number id %s %w", id, ErrNotFound)
 	}
-	if backlog == BacklogDrain || backlog == BacklogCancel {
-		n.Leaving = backlog
+	if other := all.takes(id); other != "" {
+		return false, &InvalidError{[]config.Mistake{{Place: "phone_number_id", Err: fmt.Errorf("it takes the messages of phone number id %s: wait until workers have removed that number", other)}}}
+	}
+	if backlog == BacklogMove {
+		if mistakes, err := s.mayMoveTo(ctx, all, n, to); err != nil {
+			return false, err
+		} else if len(mistakes) > 0 {
+			return false, &InvalidError{mistakes}
+		}
+	}
+	if backlog != "" && backlog != BacklogRefuse {
+		n.Leaving, n.LeavingTo = backlog, to
 		one, err := s.put(in, n, nil, time.Time{})
 		if err != nil {
 			return false, err
 		}
 		one.expected, one.verb = in.expected(KindNumber, id, c.Revision), "number-"+backlog
-		_, err = s.apply(ctx, c, one)
+		changes := []oneChange{one}
+		if backlog == BacklogMove {
+			changes[0].on += " to " + to
+			m := move{From: id, To: to}
+			text, err := json.Marshal(m)
+			if err != nil {
+				return false, err
+			}
+			changes = append(changes, oneChange{kind: kindMove, id: m.ID(), expected: in.expected(kindMove, m.ID(), AnyRevision), document: &document{Entry: text}})
+		}
+		_, err = s.apply(ctx, c, changes...)
 		return false, err
 	}
 	waiting, err := s.o.Unfinished(ctx, id)

@@ -23,6 +23,8 @@ const (
 	KindApp    Kind = "app"
 	KindKey    Kind = "key"
 	KindClient Kind = "client"
+
+	kindMove Kind = "move" // only Redis has these
 )
 
 // Entry is a Number, an App, an APIKey or a Client. Its JSON has the form of an entry in the configuration file.
@@ -83,7 +85,9 @@ type Number struct {
 	TemplateClasses []TemplateClass  `json:"template_classes,omitempty" doc:"Default class of template messages, by the name of the template. The first match counts."`
 	Client          string           `json:"client,omitempty" doc:"Name of the client that the number belongs to."`
 	SharedWith      []string         `json:"shared_with,omitempty" doc:"Names of other clients that may send from the number."`
-	Leaving         string           `json:"leaving,omitempty" doc:"drain or cancel: the number is being removed and accepts no new messages. Only a removal sets it."`
+	Leaving         string           `json:"leaving,omitempty" doc:"drain, cancel or move: the number is being removed and accepts no new messages. Only a removal sets it."`
+	LeavingTo       string           `json:"leaving_to,omitempty" doc:"With move: phone number id of the number that takes the messages."`
+	Left            int              `json:"messages_left,omitempty" doc:"While the number is being removed: about how many of its messages still need it."`
 	State
 }
 
@@ -193,7 +197,11 @@ const (
 	BacklogRefuse = "refuse" // the number is removed only if none waits
 	BacklogDrain  = "drain"  // they are sent, then the number is removed
 	BacklogCancel = "cancel" // they are cancelled, then the number is removed
+	BacklogMove   = "move"   // another number of the account sends them, then the number is removed
 )
+
+// Backlogs returns all choices of what becomes of them.
+func Backlogs() []string { return []string{BacklogRefuse, BacklogDrain, BacklogMove, BacklogCancel} }
 
 // ErrNotFound means that no entry has the id.
 var ErrNotFound = errors.New("is neither in the configuration file nor stored")
@@ -230,7 +238,7 @@ type BacklogError struct {
 
 // Error returns what failed, why, and what to do.
 func (e *BacklogError) Error() string {
-	return fmt.Sprintf("phone number id %s was not removed: %d of its messages are not final. Choose what becomes of them: %s or %s", e.Number, e.Waiting, BacklogDrain, BacklogCancel)
+	return fmt.Sprintf("phone number id %s was not removed: %d of its messages are not final. Choose what becomes of them: %s, %s or %s", e.Number, e.Waiting, BacklogDrain, BacklogMove, BacklogCancel)
 }
 
 // Imported is what an import did, each entry as "kind id".

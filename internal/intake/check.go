@@ -51,9 +51,9 @@ func (in *Intake) checked(ctx context.Context, header http.Header, m *message.Me
 		shown.ID = ""
 		return shown, refused
 	}
-	_, refused = in.find(ctx, m.ID)
-	if shown.Duplicate = refused == nil; !shown.Duplicate && refused.Status() == http.StatusNotFound {
-		refused = nil
+	id, refused := in.repeats(ctx, m)
+	if shown.Duplicate = id != ""; shown.Duplicate {
+		shown.ID = id
 	}
 	return shown, refused
 }

@@ -26,6 +26,7 @@ type record struct {
 	ExpiresAt  time.Time       `json:"expires_at,omitzero" doc:"No attempt starts after this time."`
 	NextAt     time.Time       `json:"next_at,omitzero" doc:"When the next step happens by itself: a retry, the end of the in-doubt window, or the end of the wait for another message."`
 	After      *message.After  `json:"after,omitempty" doc:"The message waits for another message. Absent when it does not wait, or not any more."`
+	MovedTo    string          `json:"moved_to,omitempty" doc:"With the reason moved: the id of the message of another number that has taken the place of this one."`
 	Followers  []message.After `json:"followers,omitempty" doc:"The messages that wait for this one, each with the state that it waits for."`
 	Duplicates int             `json:"duplicates" doc:"How many extra times Meta accepted the message, as Meta's statuses prove. A repeated request of yours does not count."`
 	KeyUntil   time.Time       `json:"key_until,omitzero" doc:"Present only when the record was removed. Until this time Sluice remembers the state and the key."`
@@ -92,7 +93,7 @@ func (in *Intake) record(rec message.Record) record {
 	shown := record{
 		Context: rec.Context, State: rec.State, Final: rec.State.Final(), Reason: rec.Reason, Code: rec.Code, Attempt: rec.Attempt,
 		WAMID: rec.WAMID, AcceptedAt: rec.AcceptedAt.UTC(), SendAt: rec.SendAt.UTC(), ExpiresAt: rec.ExpiresAt.UTC(),
-		NextAt: rec.NextAt.UTC(), Followers: rec.Followers, Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []timelineEntry{},
+		NextAt: rec.NextAt.UTC(), Followers: rec.Followers, MovedTo: rec.MovedTo, Duplicates: rec.Duplicates, KeyUntil: rec.KeyUntil.UTC(), Timeline: []timelineEntry{},
 	}
 	shown.Error = in.metaError(rec)
 	if rec.After.ID != "" {

@@ -26,6 +26,9 @@ type acceptor interface {
 	// AcceptAll accepts up to some hundred messages, and returns a result for each, in order. Of messages with the
 	// same id it accepts the first, and the others are duplicates. It does not keep the slice.
 	AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult
+	// Repeats returns the id of the message that each message repeats because it has the same key; empty: it repeats none. Accept returns
+	// a duplicate then, or message.ErrKeyReused.
+	Repeats(ctx context.Context, messages []message.Message) ([]string, error)
 }
 
 // reader reads records.
@@ -115,6 +118,7 @@ type Options struct {
 	Quotas     quotas                                              // nil: clients have no quotas
 	Usage      usage                                               // nil: nothing is counted
 	Clients    func() []string                                     // the clients of the directory; nil: there are none
+	MovedTo    func(number string) []string                        // returns the numbers whose messages were moved to a number; nil: there are none
 	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Classes    classes                                             // nil: message.DefaultClass
@@ -195,6 +199,9 @@ func New(o Options) *Intake {
 	}
 	if o.Accepts == nil {
 		o.Accepts = o.Numbers
+	}
+	if o.MovedTo == nil {
+		o.MovedTo = func(string) []string { return nil }
 	}
 	if o.All == nil {
 		o.All = func() []string { return nil }

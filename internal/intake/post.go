@@ -188,6 +188,7 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 		return e.problems
 	}
 	e.finish(m)
+	in.earlier(e, m)
 	m.Account = cmp.Or(m.Content.Account, key.Account, in.o.Account(m.From))
 	problems := in.chooseTemplate(e, m)
 	if in.complete(m, now); len(problems) > 0 {
@@ -271,10 +272,28 @@ func (e *envelope) readBody(w http.ResponseWriter, r *http.Request) refusal {
 // idOf returns the id of a message with an idempotency key. Clients that share a number have keys of their own; those of the client that
 // the number belongs to are the keys that the number had before it was shared.
 func (in *Intake) idOf(number, client, key string) string {
+	return message.NewID(number, in.keyOf(number, client, key))
+}
+
+// keyOf returns the key of which the id is made.
+func (in *Intake) keyOf(number, client, key string) string {
 	if key != "" && client != in.o.Owner(number) {
-		key = client + "\x00" + key
+		return client + "\x00" + key
 	}
-	return message.NewID(number, key)
+	return key
+}
+
+// earlier sets what the id and the hash of a message with a key would be at the numbers whose messages were moved to its number. These
+// numbers belonged to the same client.
+func (in *Intake) earlier(e *envelope, m *message.Message) {
+	if m.Key == "" {
+		return
+	}
+	for _, number := range in.o.MovedTo(m.From) {
+		other := *m
+		other.From = number
+		m.Earlier = append(m.Earlier, message.Earlier{ID: message.NewID(number, in.keyOf(m.From, m.Client, m.Key)), Hash: e.hash(&other)})
+	}
 }
 
 // complete sets the id of a checked message, and the defaults of its class and deadline.
@@ -323,18 +342,9 @@ func (in *Intake) refused(m *message.Message, err error) refusal {
 	return refuse("store_unavailable")
 }
 
-// late refuses a message whose deadline has passed, unless its key is known. A request with a known key is
-// accepted as a duplicate, or refused because the key was used for another message.
+// late refuses a message whose deadline has passed, unless its key is known.
 func (in *Intake) late(ctx context.Context, m *message.Message) refusal {
-	expired := refuseAt("expires_at", "expires_at_invalid")
-	if m.Key == "" {
-		return expired
-	}
-	_, refused := in.find(ctx, m.ID)
-	if refused != nil && refused.Status() == http.StatusNotFound {
-		return expired
-	}
-	return refused
+	return in.unless(ctx, m, func() refusal { return refuseAt("expires_at", "expires_at_invalid") })
 }
 
 // wait returns how long m would wait behind the backlog. It is 0 if that is unknown, or if m is scheduled or waits for
@@ -377,13 +387,23 @@ func (in *Intake) unreachable(ctx context.Context, header http.Header, m *messag
 // unless returns the refusal of a message, unless its key is known: then the request is accepted as a duplicate, or refused because the
 // key was used for another message.
 func (in *Intake) unless(ctx context.Context, m *message.Message, refused func() refusal) refusal {
-	if m.Key != "" {
-		_, known := in.find(ctx, m.ID)
-		if known == nil || known.Status() != http.StatusNotFound {
-			return known
-		}
+	if id, unread := in.repeats(ctx, m); id != "" || unread != nil {
+		return unread
 	}
 	return refused()
+}
+
+// repeats returns the id of the message that m repeats; empty: it repeats none.
+func (in *Intake) repeats(ctx context.Context, m *message.Message) (id string, unread refusal) {
+	if m.Key == "" {
+		return "", nil
+	}
+	ids, err := in.o.Acceptor.Repeats(ctx, []message.Message{*m})
+	if err != nil {
+		in.o.Log.Error("cannot read message", "message_id", m.ID, "err", err)
+		return "", refuse("store_unavailable")
+	}
+	return ids[0], nil
 }
 
 // retryAfter sets Retry-After in header, and returns it.

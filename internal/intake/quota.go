@@ -20,7 +20,7 @@ func (in *Intake) acceptAll(ctx context.Context, all []message.Message) []messag
 	if refused == nil {
 		return in.o.Acceptor.AcceptAll(ctx, all)
 	}
-	repeats := in.repeats(ctx, all, refused)
+	repeats := in.repeatsOver(ctx, all, refused)
 	results := make([]message.AcceptResult, len(all))
 	var asked, rest []message.Message
 	var places, over, unused, repeated []int
@@ -58,25 +58,25 @@ func (in *Intake) acceptAll(ctx context.Context, all []message.Message) []messag
 	return results
 }
 
-// repeats reports of which messages over a quota the key is known, in one round trip at most.
-func (in *Intake) repeats(ctx context.Context, all []message.Message, refused []error) map[int]bool {
-	var ids []string
+// repeatsOver reports which messages over a quota repeat earlier ones.
+func (in *Intake) repeatsOver(ctx context.Context, all []message.Message, refused []error) map[int]bool {
+	var over []message.Message
 	var places []int
 	for i, m := range all {
 		if _, full := errors.AsType[*message.QuotaError](refused[i]); full && m.Key != "" {
-			ids, places = append(ids, m.ID), append(places, i)
+			over, places = append(over, m), append(places, i)
 		}
 	}
-	if len(ids) == 0 {
+	if len(over) == 0 {
 		return nil
 	}
 	known := map[int]bool{}
-	records, err := in.o.Reader.Progress(ctx, ids)
+	ids, err := in.o.Acceptor.Repeats(ctx, over)
 	if err != nil {
 		in.o.Log.Warn("cannot read whether messages over a quota repeat earlier ones, they are refused", "err", err)
 	}
-	for k, r := range records {
-		known[places[k]] = r.State != ""
+	for k, id := range ids {
+		known[places[k]] = id != ""
 	}
 	return known
 }

@@ -43,19 +43,18 @@ func (q *fakeQuota) Used(_ context.Context, clients []string) (all []message.Quo
 
 // fakeAccepted knows messages by their keys.
 type fakeAccepted struct {
-	reader
 	acceptor
 	known map[string]bool
 }
 
-func (f fakeAccepted) Progress(_ context.Context, ids []string) ([]message.Record, error) {
-	all := make([]message.Record, len(ids))
-	for i, id := range ids {
-		if f.known[id] {
-			all[i].State = message.Queued
+func (f fakeAccepted) Repeats(_ context.Context, all []message.Message) ([]string, error) {
+	ids := make([]string, len(all))
+	for i, m := range all {
+		if f.known[m.ID] {
+			ids[i] = m.ID
 		}
 	}
-	return all, nil
+	return ids, nil
 }
 
 func (f fakeAccepted) AcceptAll(_ context.Context, all []message.Message) []message.AcceptResult {
@@ -71,7 +70,7 @@ func (f fakeAccepted) AcceptAll(_ context.Context, all []message.Message) []mess
 func TestRepeatedBatchWithinQuota(t *testing.T) {
 	t.Parallel()
 	f, q := fakeAccepted{known: map[string]bool{}}, &fakeQuota{most: 5}
-	in := &Intake{o: Options{Acceptor: f, Reader: f, Quotas: q}, metrics: newMetrics(nil)}
+	in := &Intake{o: Options{Acceptor: f, Quotas: q}, metrics: newMetrics(nil)}
 	batch := func(n int) (text string) {
 		var all []message.Message
 		for i := range n {

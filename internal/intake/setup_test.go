@@ -60,6 +60,25 @@ func (k *fakeStore) AcceptAll(ctx context.Context, messages []message.Message) [
 	return acceptAll(ctx, k.Accept, messages)
 }
 
+func (k *fakeStore) Repeats(ctx context.Context, messages []message.Message) ([]string, error) {
+	return repeats(ctx, k.Get, messages)
+}
+
+// repeats returns the ids of messages with a key whose records get returns.
+func repeats(ctx context.Context, get func(context.Context, string) (message.Record, error), messages []message.Message) ([]string, error) {
+	ids := make([]string, len(messages))
+	for i, m := range messages {
+		_, err := get(ctx, m.ID)
+		if err != nil && !errors.Is(err, message.ErrNotFound) {
+			return nil, err
+		}
+		if err == nil && m.Key != "" {
+			ids[i] = m.ID
+		}
+	}
+	return ids, nil
+}
+
 // acceptAll accepts messages one after the other.
 func acceptAll(ctx context.Context, accept func(context.Context, message.Message) (message.Acceptance, error), messages []message.Message) (all []message.AcceptResult) {
 	for _, m := range messages {
@@ -344,6 +363,10 @@ func (h hanging) AcceptAll(ctx context.Context, messages []message.Message) []me
 	return acceptAll(ctx, h.Accept, messages)
 }
 
+func (h hanging) Repeats(ctx context.Context, messages []message.Message) ([]string, error) {
+	return repeats(ctx, h.Get, messages)
+}
+
 func (hanging) Get(ctx context.Context, _ string) (message.Record, error) {
 	return message.Record{}, hang(ctx)
 }
@@ -370,6 +393,10 @@ func (nothing) Accept(_ context.Context, m message.Message) (message.Acceptance,
 
 func (n nothing) AcceptAll(ctx context.Context, messages []message.Message) []message.AcceptResult {
 	return acceptAll(ctx, n.Accept, messages)
+}
+
+func (n nothing) Repeats(ctx context.Context, messages []message.Message) ([]string, error) {
+	return repeats(ctx, n.Get, messages)
 }
 
 func (nothing) Progress(context.Context, []string) ([]message.Record, error) { return nil, nil }

@@ -92,16 +92,7 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 		}
 		after.Replace(before)
 		l.write(w, s, record.Record{}, after, changes, after.AcceptedAt)
-		if after.RecipientHash != "" {
-			w.RPush(recipientKey(s, after.RecipientHash), m.ID)
-		}
-		if m.Ref != "" {
-			key := refKey(s, m.From, m.Ref)
-			w.ZAdd(key, after.AcceptedAt.UnixMilli(), m.ID)
-			if strings.HasSuffix(m.ID, "a") {
-				w.Do("zremrangebyrank", key, 0, -refsMost-1)
-			}
-		}
+		index(w, s, &after)
 		*out = message.Acceptance{ID: m.ID, State: after.State, Class: m.Class, ExpiresAt: m.ExpiresAt.UTC()}
 		if after.State.Final() { // it waits for a message that has ended
 			return nil
@@ -109,6 +100,20 @@ func (l *Ledger) accepting(ctx context.Context, a Accepting, out *message.Accept
 		return a.Enqueue(w, after.NextAt)
 	}
 	return c
+}
+
+// index adds a new record to the indexes of recipients and of references.
+func index(w *store.Writes, s message.Shard, r *record.Record) {
+	if r.RecipientHash != "" {
+		w.RPush(recipientKey(s, r.RecipientHash), r.ID)
+	}
+	if r.Ref != "" {
+		key := refKey(s, r.From, r.Ref)
+		w.ZAdd(key, r.AcceptedAt.UnixMilli(), r.ID)
+		if strings.HasSuffix(r.ID, "a") {
+			w.Do("zremrangebyrank", key, 0, -refsMost-1)
+		}
+	}
 }
 
 // recipient identifies a message's number and recipient without revealing them; empty for groups, which have no

@@ -164,7 +164,7 @@ func (l *Ledger) Read(ctx context.Context, id string) (record.Record, error) {
 }
 
 // lists has all lists of a shard.
-var lists = []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListDead, message.ListAwaiting}
+var lists = []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListDead, message.ListAwaiting, message.ListMoving}
 
 // inspectTries is how often Inspect reads a record that changes again and again.
 const inspectTries = 10
@@ -256,8 +256,21 @@ func (l *Ledger) ReadReadable(ctx context.Context, s message.Shard, ids []string
 	return all, unreadable, nil
 }
 
-// Progress returns the records of messages, in at most two round trips, and the zero value for an id without one.
+// Progress is ReadAnywhere for those who need the public part of the records.
 func (l *Ledger) Progress(ctx context.Context, ids []string) ([]message.Record, error) {
+	all, err := l.ReadAnywhere(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	records := make([]message.Record, len(all))
+	for i := range all {
+		records[i] = all[i].Record
+	}
+	return records, nil
+}
+
+// ReadAnywhere returns the records of messages of all shards, in at most two round trips, and the zero value for an id without one.
+func (l *Ledger) ReadAnywhere(ctx context.Context, ids []string) ([]record.Record, error) {
 	cmds := make([]*redis.StringCmd, len(ids))
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
 		for i, id := range ids {
@@ -267,18 +280,16 @@ func (l *Ledger) Progress(ctx context.Context, ids []string) ([]message.Record, 
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read progress: %w", err)
+		return nil, fmt.Errorf("read records: %w", err)
 	}
-	records := make([]message.Record, len(ids))
+	records := make([]record.Record, len(ids))
 	for i, c := range cmds {
 		if c == nil {
 			continue
 		}
-		r, err := record.Decode(ids[i], c.Val())
-		if err != nil {
+		if records[i], err = record.Decode(ids[i], c.Val()); err != nil {
 			return nil, err
 		}
-		records[i] = r.Record
 	}
 	return records, nil
 }

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -75,4 +76,32 @@ func (c *ListCounts) add(i int, value any) int {
 	n, _ := strconv.Atoi(text)
 	*[]*int{&c.InDoubt, &c.Parked, &c.Dead, &c.Awaiting}[i] += n
 	return n
+}
+
+const (
+	unfinishedPage = 5000
+	unfinishedMost = 100_000
+)
+
+// CountUnfinished counts the messages that need a number: they wait for an attempt, for its outcome or for an operator, or are being
+// moved. It counts among the first 100,000 messages of each list of the shard, and while these change the count is not exact.
+func (l *Ledger) CountUnfinished(ctx context.Context, number string) (count int, err error) {
+	s := l.o.Shards.Of(number)
+	for _, list := range []message.List{message.ListWaiting, message.ListInDoubt, message.ListParked, message.ListMoving} {
+		for from := int64(0); from < unfinishedMost; from += unfinishedPage {
+			ids, err := l.db.ZRange(ctx, listKey(s, list), from, from+unfinishedPage-1).Result()
+			if err != nil {
+				return 0, fmt.Errorf("count the messages of phone number id %s that are not final: %w", number, err)
+			}
+			for _, id := range ids {
+				if strings.HasPrefix(id, number+"-") {
+					count++
+				}
+			}
+			if len(ids) < unfinishedPage {
+				break
+			}
+		}
+	}
+	return count, nil
 }

@@ -59,6 +59,7 @@ type Change struct {
 	Reason  string      `json:"reason,omitempty" doc:"Why the message is in this state."`
 	Detail  ErrorDetail `json:"error,omitzero" doc:"Meta's own text about the error."`
 	Route   Route       `json:"route,omitempty" doc:"After an attempt that went to Meta's Marketing Messages API: marketing_messages."`
+	MovedTo string      `json:"moved_to,omitempty" doc:"With the reason moved: the id of the message of another number that takes its place. That message has the final event, not this one."`
 }
 
 // Final is what became of a message. It is published once in each life of the message. A life begins when the message

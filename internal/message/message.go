@@ -28,7 +28,11 @@ type Message struct {
 	Content   Content         // what content.Check read from the object
 	Trace     string          // the W3C traceparent of the span that accepted it; empty: it is not traced
 	Hash      string          // of the whole request, to distinguish a repeated request from another one with the same key
+	Earlier   []Earlier       // the same request at other numbers, whose messages were moved to From; nil for almost all
 }
+
+// Earlier is what the id and the hash of a request would be at another number.
+type Earlier struct{ ID, Hash string }
 
 // Fallback is a template message that may take the place of another one.
 type Fallback struct {
@@ -42,21 +46,22 @@ func (m Message) Flow() Flow { return Flow{m.Client, m.Campaign} }
 // Context is what events and the timeline say about a message besides its state. It has no text of the
 // message, and the recipient is masked.
 type Context struct {
-	ID       string   `json:"id" doc:"Sluice's id of the message."`
-	From     string   `json:"phone_number_id" doc:"Meta's id of the sending number."`
-	Class    Class    `json:"class" doc:"authentication, service, utility or marketing."`
-	Type     string   `json:"type" doc:"Meta's type of the message."`
-	To       string   `json:"to,omitempty" doc:"The recipient, masked."` // see Mask
-	Template string   `json:"template,omitempty" doc:"The template, as name/language."`
-	Fallback string   `json:"fallback_template,omitempty" doc:"The fallback template of your request, as name/language, as long as Sluice may still use it."`
-	Instead  string   `json:"fallback_for,omitempty" doc:"The template of your request, as name/language, if the message has the fallback template in its place. template is then the fallback template."`
-	Ref      string   `json:"ref,omitempty" doc:"Your own reference."`
-	Tags     []string `json:"tags,omitempty" doc:"Your own labels."`
-	Client   string   `json:"client,omitempty" doc:"The client that the message belongs to."`
-	Campaign string   `json:"campaign,omitempty" doc:"The campaign of your request. It is one of the tags too."`
-	Account  string   `json:"messaging_account_id,omitempty" doc:"Meta's id of the messaging account, if the request or a setting names one."`
-	Callback string   `json:"callback_data,omitempty" doc:"The biz_opaque_callback_data of your request."`
-	Trace    string   `json:"traceparent,omitempty" doc:"The W3C trace context in which Sluice accepted the message, if its trace is sampled."`
+	ID        string   `json:"id" doc:"Sluice's id of the message."`
+	From      string   `json:"phone_number_id" doc:"Meta's id of the sending number."`
+	Class     Class    `json:"class" doc:"authentication, service, utility or marketing."`
+	Type      string   `json:"type" doc:"Meta's type of the message."`
+	To        string   `json:"to,omitempty" doc:"The recipient, masked."` // see Mask
+	Template  string   `json:"template,omitempty" doc:"The template, as name/language."`
+	Fallback  string   `json:"fallback_template,omitempty" doc:"The fallback template of your request, as name/language, as long as Sluice may still use it."`
+	Instead   string   `json:"fallback_for,omitempty" doc:"The template of your request, as name/language, if the message has the fallback template in its place. template is then the fallback template."`
+	MovedFrom string   `json:"moved_from,omitempty" doc:"The id of the message of another number whose place this message has taken, because that number was removed."`
+	Ref       string   `json:"ref,omitempty" doc:"Your own reference."`
+	Tags      []string `json:"tags,omitempty" doc:"Your own labels."`
+	Client    string   `json:"client,omitempty" doc:"The client that the message belongs to."`
+	Campaign  string   `json:"campaign,omitempty" doc:"The campaign of your request. It is one of the tags too."`
+	Account   string   `json:"messaging_account_id,omitempty" doc:"Meta's id of the messaging account, if the request or a setting names one."`
+	Callback  string   `json:"callback_data,omitempty" doc:"The biz_opaque_callback_data of your request."`
+	Trace     string   `json:"traceparent,omitempty" doc:"The W3C trace context in which Sluice accepted the message, if its trace is sampled."`
 }
 
 // Context returns the part of m that its events contain.

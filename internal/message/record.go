@@ -58,6 +58,7 @@ type Record struct {
 	NextAt     time.Time // when the next step happens by itself: a retry, the end of the in-doubt window, or the end of the wait for another message; zero: none is due
 	After      After     // the message waits for another one; zero: it does not
 	Followers  []After   // the messages that wait for this one, each with the state that it waits for
+	MovedTo    string    // the id of the message of another number that has taken its place; empty: none has
 	Duplicates int       // how often Meta is proven to have accepted the message again
 	KeyUntil   time.Time // of a tombstone, the remainder of a record whose life has ended: until when the id is remembered; zero: a full record
 	Timeline   []Step    // the last 20 steps, the oldest first

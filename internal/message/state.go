@@ -33,6 +33,7 @@ const (
 	ListParked   List = "parked"   // waits for an operator; ordered by when it was parked
 	ListDead     List = "dead"     // the dead-letter list; ordered by when the message became dead
 	ListAwaiting List = "awaiting" // waits for its first status; ordered by when Meta took the message
+	ListMoving   List = "moving"   // cancelled, and the message of another number that takes its place is perhaps not accepted yet; ordered by when it was cancelled
 )
 
 // states has everything about each state. A new state is a row here.
@@ -177,6 +178,7 @@ const (
 	ReasonOtherApp     = "conversation_of_other_app" // rejected: another app owns the conversation, so Meta was not asked
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"         // cancelled through the API or the console
+	ReasonMoved        = "moved"             // cancelled: a message of another number has taken its place
 	ReasonResolved     = "resolved"          // an operator resolved an in-doubt message
 	ReasonReplayed     = "replayed"          // an operator sent a dead letter again
 	ReasonDuplicate    = "duplicate"         // of an event only: Meta took the message a second time

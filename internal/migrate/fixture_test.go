@@ -158,6 +158,8 @@ func (noAcceptor) Accept(context.Context, message.Message) (message.Acceptance, 
 
 func (noAcceptor) AcceptAll(context.Context, []message.Message) []message.AcceptResult { return nil }
 
+func (noAcceptor) Repeats(context.Context, []message.Message) ([]string, error) { return nil, nil }
+
 func (f fixture) ledger() *ledger.Ledger { return ledger.New(f.db, ledger.Options{}) }
 
 func (f fixture) migrate() migrate.Counts {

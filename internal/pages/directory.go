@@ -313,7 +313,11 @@ func rotateEntry(v *view) (done, *problem) {
 func removeEntry(v *view) (done, *problem) {
 	k, id := v.kindOf(), v.field("id")
 	var result struct{ Removed bool }
-	failed := v.console("POST", k.path+"/"+url.PathEscape(id)+"/remove", v.order(map[string]any{"backlog": v.field("backlog")}), &result)
+	members := map[string]any{"backlog": v.field("backlog")}
+	if to := v.field("to"); to != "" {
+		members["to"] = to
+	}
+	failed := v.console("POST", k.path+"/"+url.PathEscape(id)+"/remove", v.order(members), &result)
 	text := fmt.Sprintf("Removed: %s %s.", k.One, id)
 	if !result.Removed {
 		text = fmt.Sprintf("The number %s accepts no new messages. Workers remove it when its last message is final.", id)

@@ -81,6 +81,8 @@ var fields = []field{
 	text(43, func(r *Record) *string { return &r.Campaign }),
 	text(44, func(r *Record) *string { return &r.Billed }),
 	text(45, func(r *Record) *string { return &r.Context.Account }),
+	text(46, func(r *Record) *string { return &r.MovedTo }),
+	text(47, func(r *Record) *string { return &r.MovedFrom }),
 }
 
 // byNumber has the rows of fields by their numbers.

@@ -333,7 +333,7 @@ func newer() []byte {
 	b := protowire.AppendVarint(protowire.AppendTag(nil, 60, protowire.VarintType), 7)
 	b = protowire.AppendString(protowire.AppendTag(b, 61, protowire.BytesType), "newer")
 	b = protowire.AppendFixed32(protowire.AppendTag(b, 62, protowire.Fixed32Type), 8)
-	b = protowire.AppendFixed64(protowire.AppendTag(b, 46, protowire.Fixed64Type), 9)
+	b = protowire.AppendFixed64(protowire.AppendTag(b, 59, protowire.Fixed64Type), 9)
 	b = protowire.AppendTag(b, 63, protowire.StartGroupType)
 	b = protowire.AppendString(protowire.AppendTag(b, 1, protowire.BytesType), "inside")
 	b = protowire.AppendTag(b, 63, protowire.EndGroupType)

@@ -28,6 +28,7 @@ func (r *Record) AppendEvent(b []byte, at time.Time, c message.Change) []byte {
 		b = append(append(b, `,"error":`...), text...)
 	}
 	b = member(b, "route", string(c.Route))
+	b = member(b, "moved_to", c.MovedTo)
 	return r.appendContext(append(b, '}'))
 }
 
@@ -68,6 +69,7 @@ func (r *Record) appendContext(b []byte) []byte {
 	b = member(b, "template", r.Template)
 	b = member(b, "fallback_template", r.Fallback)
 	b = member(b, "fallback_for", r.Instead)
+	b = member(b, "moved_from", r.MovedFrom)
 	b = member(b, "ref", r.Ref)
 	for i, tag := range r.Tags {
 		if i == 0 {

@@ -27,6 +27,9 @@ func (r *Record) ListEntry() ListEntry {
 		return ListEntry{}
 	}
 	p := ListEntry{List: r.State.List(), Member: r.ID}
+	if r.Moving() {
+		p.List = message.ListMoving
+	}
 	switch p.List {
 	case message.NoList:
 		return ListEntry{}

@@ -19,9 +19,9 @@ func (r *Record) Tombstone() bool { return !r.KeyUntil.IsZero() }
 func (r Record) ToTombstone(until time.Time) Record {
 	t := Record{
 		Record: message.Record{
-			Context: message.Context{ID: r.ID, From: r.From, Class: r.Class, Type: r.Type, To: r.To, Ref: r.Ref, Client: r.Client},
+			Context: message.Context{ID: r.ID, From: r.From, Class: r.Class, Type: r.Type, To: r.To, Ref: r.Ref, Client: r.Client, MovedFrom: r.MovedFrom},
 			State:   r.State, Reason: r.Reason, Code: r.Code, Attempt: r.Attempt, Duplicates: r.Duplicates,
-			AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, KeyUntil: milli(until),
+			AcceptedAt: r.AcceptedAt, ExpiresAt: r.ExpiresAt, KeyUntil: milli(until), MovedTo: r.MovedTo,
 		},
 		Hash: r.Hash,
 	}
