@@ -239,4 +239,7 @@ func (l *Ledger) end(w *store.Writes, s message.Shard, r *record.Record, now tim
 	if r.Ref != "" && !r.Tombstone() {
 		w.ZRem(refKey(s, r.From, r.Ref), r.ID)
 	}
+	if r.Campaign != "" && r.State.Undelivered() && !r.Tombstone() {
+		w.ZRem(undeliveredKey(s, r.Flow()), r.ID)
+	}
 }
