@@ -100,6 +100,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		SharedWith: p.directory.SharedWith,
 		Quotas:     quota.New(p.DB, p.directory.Quotas),
 		Usage:      book.Usage,
+		Campaigns:  repository.NewCampaigns(book, reader, holds),
 		Own:        p.directory.Display,
 		Policy:     policies(p.directory),
 		Refuse:     p.directory.RefusesUnknown,

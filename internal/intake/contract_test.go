@@ -50,6 +50,8 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"searchMessages":     {"/v1/messages/search", `{"state":"failed,queued","limit":1}`, nil},
 		"checkMessage":       {"/v1/messages/check", envelope(`,"key":"check"`), nil},
 		"getUsage":           {"/v1/usage", "", nil},
+		"listCampaigns":      {"/v1/campaigns", "", nil},
+		"getCampaign":        {"/v1/campaigns/spring", "", nil},
 		"listStates":         {"/v1/states", "", nil},
 		"explainMessage":     {"/v1/messages/" + sent + "/explain", "", nil},
 		"cancelMessage":      {"/v1/messages/" + queued + "/cancel", "", nil},
@@ -135,6 +137,8 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", `{"reason":"x"}`, nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages", "", nil))
 	check("getUsage", b.do(t, "GET", "/v1/usage?from=yesterday", "", nil))
+	check("listCampaigns", b.do(t, "GET", "/v1/campaigns?limit=x", "", nil))
+	check("getCampaign", b.do(t, "GET", "/v1/campaigns/summer", "", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+theirs+"&ref=r", "", nil))
 	b.elsewhere = map[string]time.Time{"+15551234567": time.Now().Add(time.Hour)}
 	post(envelope(""), nil)
@@ -154,6 +158,9 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("graphSendMarketing", b.do(t, "POST", marketing, sale, nil))
 	check("getMessage", b.do(t, "GET", "/v1/messages/"+sent, "", nil))
 	check("getUsage", b.do(t, "GET", "/v1/usage", "", nil))
+	b.campaigns.err = b.store.err
+	check("listCampaigns", b.do(t, "GET", "/v1/campaigns", "", nil))
+	check("getCampaign", b.do(t, "GET", "/v1/campaigns/spring", "", nil))
 
 	d.Done()
 }

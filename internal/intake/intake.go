@@ -112,6 +112,7 @@ type Options struct {
 	SharedWith func(number string) []string                        // returns the other clients that may send from a number; nil: none may
 	Quotas     quotas                                              // nil: clients have no quotas
 	Usage      usage                                               // nil: nothing is counted
+	Campaigns  campaigns                                           // required to read campaigns
 	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Classes    classes                                             // nil: message.DefaultClass

@@ -130,6 +130,14 @@ func (l *Ledger) Campaigns(ctx context.Context, client string) ([]message.Campai
 	return all, nil
 }
 
+// purgeCampaigns deletes the names of campaigns whose counters have ended.
+func (l *Ledger) purgeCampaigns(ctx context.Context, s message.Shard, now time.Time) error {
+	if err := l.db.ZRemRangeByScore(ctx, campaignsKey(s), "-inf", strconv.FormatInt(now.Add(-campaignLife).UnixMilli(), 10)).Err(); err != nil {
+		return fmt.Errorf("delete old campaigns: %w", err)
+	}
+	return nil
+}
+
 // CampaignProgress reads the counters of campaigns into all. It reads a few commands for each shard and campaign, and no record.
 func (l *Ledger) CampaignProgress(ctx context.Context, all []message.CampaignProgress) error {
 	if len(all) == 0 {

@@ -56,6 +56,9 @@ func (l *Ledger) Purge(ctx context.Context, s message.Shard) (n int, err error) 
 			if n += k; err != nil {
 				return n, fmt.Errorf("delete old records of undelivered messages: %w", err)
 			}
+			if err := l.purgeCampaigns(ctx, s, now); err != nil {
+				return n, err
+			}
 		}
 		if err := l.setPurged(ctx, s, hour); err != nil {
 			return n, fmt.Errorf("delete old records: %w", err)

@@ -23,3 +23,10 @@ type CampaignCount struct {
 
 // Undelivered reports whether a message that is in a state ended without reaching its recipient.
 func (s State) Undelivered() bool { return s.Final() && !s.AtMeta() }
+
+// CampaignWait is what the messages of a campaign wait for.
+type CampaignWait struct {
+	Pending int           // messages that wait for a send slot
+	In      time.Duration // until these will have been sent, about
+	Holds   []Hold        // that apply to some or all of its messages
+}
