@@ -163,6 +163,8 @@ type ListOptions struct {
 	Ref           string
 	States        []State // in one of these states
 	Tag           string
+	Campaign      string
+	Client        string    // with Campaign; empty: the client of the API key
 	Since, Until  time.Time // when they came into their present state, both included
 	PageSize      int       // messages in one answer, 1 to 200; 0: 100
 }
@@ -227,7 +229,7 @@ func (o ListOptions) query() url.Values {
 	}
 	q := url.Values{
 		"ids": {strings.Join(o.IDs, ",")}, "phone_number_id": {o.PhoneNumberID}, "ref": {o.Ref},
-		"state": {strings.Join(states, ",")}, "tag": {o.Tag},
+		"state": {strings.Join(states, ",")}, "tag": {o.Tag}, "campaign": {o.Campaign}, "client": {o.Client},
 	}
 	for name, at := range map[string]time.Time{"since": o.Since, "until": o.Until} {
 		if !at.IsZero() {

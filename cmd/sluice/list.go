@@ -15,9 +15,11 @@ import (
 )
 
 type listCmd struct {
-	IDs           []string  `arg:"" optional:"" name:"id" help:"Ids of messages. Without ids give --state, --tag, --code or --ref."`
+	IDs           []string  `arg:"" optional:"" name:"id" help:"Ids of messages. Without ids give --state, --tag, --campaign, --code or --ref."`
 	State         *string   `help:"In this state, or in one of several states, separated by commas." placeholder:"STATE"`
 	Tag           *string   `help:"Accepted with this tag."`
+	Campaign      *string   `help:"Of this campaign."`
+	Client        *string   `help:"With --campaign: of this client." placeholder:"NAME"`
 	Code          *int      `help:"With this error code of Meta."`
 	Ref           *string   `help:"With this reference; needs --phone-number-id."`
 	PhoneNumberID *string   `help:"From this phone number id." placeholder:"ID"`
@@ -32,8 +34,8 @@ func (l listCmd) Validate() error {
 	switch {
 	case l.Limit < 0:
 		return errors.New("--limit is negative: give how many messages to list, or 0 for all")
-	case len(l.IDs) == 0 && l.State == nil && l.Tag == nil && l.Code == nil && l.Ref == nil:
-		return errors.New("nothing selects messages: give their ids, --state, --tag, --code or --ref")
+	case len(l.IDs) == 0 && l.State == nil && l.Tag == nil && l.Campaign == nil && l.Code == nil && l.Ref == nil:
+		return errors.New("nothing selects messages: give their ids, --state, --tag, --campaign, --code or --ref")
 	}
 	return nil
 }
@@ -62,7 +64,7 @@ func (l listCmd) list(ctx context.Context, out io.Writer) error {
 			Messages   []json.RawMessage `json:"messages"`
 			NextCursor string            `json:"next_cursor"`
 		}
-		err := api.Call(ctx, "GET", query("/v1/messages", "ids", ids, "state", l.State, "tag", l.Tag, "code", l.Code, "ref", l.Ref,
+		err := api.Call(ctx, "GET", query("/v1/messages", "ids", ids, "state", l.State, "tag", l.Tag, "campaign", l.Campaign, "client", l.Client, "code", l.Code, "ref", l.Ref,
 			"phone_number_id", l.PhoneNumberID, "since", stamp(l.Since), "until", stamp(l.Until), "cursor", cursor, "limit", limit), nil, &page)
 		if err != nil {
 			return err

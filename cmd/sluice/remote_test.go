@@ -50,6 +50,19 @@ func TestOrders(t *testing.T) {
 			`{"messages":[{"id":"` + id + `","state":"failed","class":"service","to":"+15***67","code":131026},{"id":"second"}],"next_cursor":"x"}`,
 			[]string{id, "failed", "+15***67", "131026"},
 		},
+		"campaigns": {
+			[]string{"campaigns", "list", "--client", "acme"},
+			"GET /v1/campaigns?client=acme ",
+			`{"campaigns":[{"campaign":"spring","client":"acme","messages":12,"states":{"queued":5},"delivered":4,"undelivered":3,"taken_last_minute":80}]}`,
+			[]string{"CAMPAIGN", "spring", "acme", "12", "80"},
+		},
+		"campaign": {
+			[]string{"campaigns", "show", "a/b"},
+			"GET /v1/campaigns/a%2Fb ",
+			`{"messages":8,"states":{"queued":5,"failed":3},"undelivered":3,"pending":5,"pending_done_by":"2026-01-31T15:04:05Z","holds":[{"reason":"price"}],` +
+				`"undelivered_by_cause":[{"state":"failed","count":3,"error":{"code":131026,"title":"Undeliverable","advice":"Ask."}}],"templates":[{"template":"a/en","messages":2},{"template":"b/en","messages":6}]}`,
+			[]string{"queued                  5 (62.5 %)", "5, sent by about 2026-01-31T15:04:05Z", "price", "131026", "Undeliverable", "a/en"},
+		},
 		"list by ids": {[]string{"list", id, "x", "--json"}, "GET /v1/messages?ids=" + id + "%2Cx ", `{"messages":[{"id":"` + id + `"}]}`, []string{`{"id":"` + id + `"}`}},
 		"send after another message": {
 			[]string{"send", "--from", number, "--to", "+1555", "--text", "Hello", "--key", "k", "--after-key", "first", "--after-state", "read", "--after-within", "2h"},

@@ -51,6 +51,18 @@ func (n Number) SlotETA(c message.Class, f message.Flow) time.Duration {
 	return n.behind(c, f, 0)
 }
 
+// FlowETA returns how many messages of a flow wait for a slot, and estimates how long until all of them would have left, if nothing more
+// urgent came meanwhile.
+func (n Number) FlowETA(f message.Flow) (pending int, in time.Duration) {
+	for _, w := range n.Waiting {
+		if own := w.of(f); own > 0 {
+			pending += own
+			in = max(in, n.behind(w.Class, f, own-1), n.LimitWait(w.Class))
+		}
+	}
+	return pending, in
+}
+
 // of returns how many pending tasks are of a flow.
 func (w Waiting) of(f message.Flow) int {
 	rest := w.Pending

@@ -51,6 +51,8 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"checkMessage":       {"/v1/messages/check", envelope(`,"key":"check"`), nil},
 		"getUsage":           {"/v1/usage", "", nil},
 		"getQuotas":          {"/v1/quotas", "", withHeader("Authorization", "Bearer "+b.wide)},
+		"listCampaigns":      {"/v1/campaigns", "", nil},
+		"getCampaign":        {"/v1/campaigns/spring", "", nil},
 		"listStates":         {"/v1/states", "", nil},
 		"explainMessage":     {"/v1/messages/" + sent + "/explain", "", nil},
 		"cancelMessage":      {"/v1/messages/" + queued + "/cancel", "", nil},
@@ -136,6 +138,8 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", `{"reason":"x"}`, nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages", "", nil))
 	check("getUsage", b.do(t, "GET", "/v1/usage?from=yesterday", "", nil))
+	check("listCampaigns", b.do(t, "GET", "/v1/campaigns?limit=x", "", nil))
+	check("getCampaign", b.do(t, "GET", "/v1/campaigns/summer", "", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+theirs+"&ref=r", "", nil))
 	b.elsewhere = map[string]time.Time{"+15551234567": time.Now().Add(time.Hour)}
 	post(envelope(""), nil)
@@ -157,6 +161,9 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("getUsage", b.do(t, "GET", "/v1/usage", "", nil))
 	check("getQuotas", b.do(t, "GET", "/v1/quotas", "", withHeader("Authorization", "Bearer "+b.wide)))
 	check("getQuotas", b.do(t, "GET", "/v1/quotas?client=unknown", "", withHeader("Authorization", "Bearer "+b.wide)))
+	b.campaigns.err = b.store.err
+	check("listCampaigns", b.do(t, "GET", "/v1/campaigns", "", nil))
+	check("getCampaign", b.do(t, "GET", "/v1/campaigns/spring", "", nil))
 
 	d.Done()
 }

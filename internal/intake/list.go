@@ -26,7 +26,7 @@ type messageList struct {
 }
 
 const aboutList = "There are three ways to ask. With `ids`: the records of these messages, in the order of the ids. The answer leaves out an id that has no record, or whose number " +
-	"the API key may not use. With `phone_number_id` and `ref`: the latest 100 messages with this reference, the latest first. With `state`, `tag`, `code` or several of them: all such messages of the numbers " +
+	"the API key may not use. With `phone_number_id` and `ref`: the latest 100 messages with this reference, the latest first. With `state`, `tag`, `campaign`, `code` or several of them: all such messages of the numbers " +
 	"that the API key may use, page by page. `phone_number_id`, `since` and `until` select fewer.\n\n" +
 	"To read all pages, send the request again with `next_cursor` as `cursor`, until an answer has no `next_cursor`. A page can have fewer messages than `limit`, or none, and still have a " +
 	"`next_cursor`: one request reads at most about 5,000 entries in Redis. A cursor works only with its API key and its query. " +
@@ -41,6 +41,8 @@ var paramsList = []httpapi.Param{
 	{In: "query", Name: "ref", Doc: "The `ref` of the messages.", Example: "order-1001"},
 	{In: "query", Name: "state", Doc: "In this state, or in one of several states, separated by commas.", Example: "failed,rejected"},
 	{In: "query", Name: "tag", Doc: "Accepted with this tag.", Example: "spring"},
+	{In: "query", Name: "campaign", Doc: "Of this campaign. With state failed, rejected, expired, cancelled or dead the list reads only the undelivered messages of the campaign.", Example: "spring"},
+	{In: "query", Name: "client", Doc: "With `campaign`: of this client. Default: the client of the API key.", Example: "acme"},
 	{In: "query", Name: "code", Doc: "With this error code of Meta.", Example: "131026", Type: 0},
 	{In: "query", Name: "since", Doc: "Only messages that came into their present state at this time or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
 	{In: "query", Name: "until", Doc: "Only messages that came into their present state at this time or earlier.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
@@ -165,7 +167,7 @@ func (in *Intake) byFilter(ctx context.Context, q url.Values, key httpapi.Key) (
 
 // filterOf reads the filter and the limit of a query, for the numbers that an API key covers.
 func filterOf(q url.Values, key httpapi.Key) (f message.ListFilter, limit int, refused refusal) {
-	if !q.Has("state") && !q.Has("tag") && !q.Has("code") {
+	if !q.Has("state") && !q.Has("tag") && !q.Has("campaign") && !q.Has("code") {
 		return f, 0, refuse("filter_unclear")
 	}
 	switch number := q.Get("phone_number_id"); {
@@ -186,6 +188,16 @@ func filterOf(q url.Values, key httpapi.Key) (f message.ListFilter, limit int, r
 	}
 	if f.Tag = q.Get("tag"); q.Has("tag") && !isLabel(f.Tag, maxTag) {
 		refused = append(refused, httpapi.Problem("tag", "tag_invalid"))
+	}
+	switch {
+	case q.Has("campaign") && !isLabel(q.Get("campaign"), maxTag):
+		refused = append(refused, httpapi.Problem("campaign", "tag_invalid"))
+	case q.Has("campaign"):
+		client, wrong := clientOf(q, key)
+		refused = append(refused, wrong...)
+		f.Flow = &message.Flow{Client: client, Campaign: q.Get("campaign")}
+	case q.Has("client"):
+		refused = append(refused, httpapi.Problem("client", "filter_unclear"))
 	}
 	if q.Has("code") {
 		code, err := strconv.ParseUint(q.Get("code"), 10, 31)

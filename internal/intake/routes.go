@@ -60,7 +60,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Scope:   httpapi.ScopeRead, Console: true,
 			Params:  paramsList,
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The records.", Type: messageList{}}},
-			Codes:   []string{"filter_unclear", "phone_number_id_missing", "phone_number_id_invalid", "phone_number_id_not_found", "ref_invalid", "tag_invalid", "time_invalid", "cursor_invalid", "store_unavailable"},
+			Codes:   []string{"filter_unclear", "phone_number_id_missing", "phone_number_id_invalid", "phone_number_id_not_found", "ref_invalid", "tag_invalid", "client_not_found", "time_invalid", "cursor_invalid", "store_unavailable"},
 			Handler: in.list,
 		},
 		{
@@ -112,7 +112,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Handler: in.cancel,
 		},
 		in.usageRoute(), in.quotasRoute(),
-	}, slices.Concat(in.o.More, httpapi.About(in.Document))...)
+	}, slices.Concat(in.campaignRoutes(), in.o.More, httpapi.About(in.Document))...)
 }
 
 // Document describes the API.

@@ -131,17 +131,18 @@ func (f fakeUsed) Used(_ context.Context, clients []string) (all []message.Quota
 // bench is an Intake behind a real HTTP server.
 type bench struct {
 	*httptest.Server
-	store    *fakeStore
-	meta     *meta
-	accounts fakeAccounts
-	known    *fakeTemplates
-	finder   *fakeFinder
-	in       *intake.Intake
-	registry *prometheus.Registry
-	log      *bytes.Buffer
-	refuse   bool                                                                             // refuse unknown types
-	offset   time.Duration                                                                    // of Redis's clock
-	eta      func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: no wait
+	store     *fakeStore
+	meta      *meta
+	accounts  fakeAccounts
+	known     *fakeTemplates
+	finder    *fakeFinder
+	campaigns *fakeCampaigns
+	in        *intake.Intake
+	registry  *prometheus.Registry
+	log       *bytes.Buffer
+	refuse    bool                                                                             // refuse unknown types
+	offset    time.Duration                                                                    // of Redis's clock
+	eta       func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: no wait
 	// until when another app owns the conversation with a recipient
 	elsewhere map[string]time.Time
 	account   string // messaging account of numbers
@@ -171,7 +172,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(), billed: httpapi.NewToken(), acmes: httpapi.NewToken(),
 	}
-	b.finder = &fakeFinder{fakeStore: b.store}
+	b.finder, b.campaigns = &fakeFinder{fakeStore: b.store}, springCampaign()
 	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel, httpapi.ScopeAccount}
 	keys := []httpapi.Key{
 		{Hash: httpapi.HashToken(b.wide), Scopes: both, Numbers: []string{httpapi.AllNumbers}},
@@ -207,7 +208,8 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return []message.Usage{{Day: from.Format(time.DateOnly), Client: client, Number: ours, Category: "utility", Taken: 2, Billed: 1}}, b.store.err
 		},
-		Refuse: func(string) bool { return b.refuse },
+		Campaigns: b.campaigns,
+		Refuse:    func(string) bool { return b.refuse },
 		Elsewhere: func(_ context.Context, all []*message.Message) ([]time.Time, error) {
 			until := make([]time.Time, len(all))
 			for i, m := range all {

@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -37,8 +38,8 @@ func (in *Intake) usageRoute() httpapi.Route {
 }
 
 // clientOf returns the client that a request asks for: the one of its API key, or the one that it names; empty: all.
-func clientOf(r *http.Request, key httpapi.Key) (string, httpapi.Refusal) {
-	client := r.URL.Query().Get("client")
+func clientOf(q url.Values, key httpapi.Key) (string, httpapi.Refusal) {
+	client := q.Get("client")
 	switch {
 	case key.Client != "" && client == "":
 		return key.Client, nil
@@ -55,7 +56,7 @@ func (in *Intake) getUsage(w http.ResponseWriter, r *http.Request) {
 		refused.Write(w)
 		return
 	}
-	client, refused := clientOf(r, key)
+	client, refused := clientOf(r.URL.Query(), key)
 	today := in.now().UTC().Truncate(24 * time.Hour)
 	from, to := today.AddDate(0, 0, 1-today.Day()), today
 	for name, at := range map[string]*time.Time{"from": &from, "to": &to} {
@@ -114,7 +115,7 @@ func (in *Intake) getQuotas(w http.ResponseWriter, r *http.Request) {
 		refused.Write(w)
 		return
 	}
-	client, refused := clientOf(r, key)
+	client, refused := clientOf(r.URL.Query(), key)
 	clients := in.o.Clients()
 	switch {
 	case refused != nil:

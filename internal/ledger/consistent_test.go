@@ -145,6 +145,51 @@ func (f fixture) wantConsistent(when string) {
 			f.t.Errorf("%s: the reference %s leads to %q, %v; want %q", when, ref, got, err, want)
 		}
 	}
+	f.wantCampaigns(when)
+}
+
+// wantCampaigns checks that the counters of campaigns are those of the records, and that exactly the undelivered messages are listed.
+func (f fixture) wantCampaigns(when string) {
+	f.t.Helper()
+	want, undelivered := map[message.CampaignCount]int{}, map[string]bool{}
+	for id, r := range f.stored() {
+		if r.Campaign == "" || r.Tombstone() {
+			continue
+		}
+		c := message.CampaignCount{Number: r.From, State: r.State, Template: r.Template}
+		if r.State == message.Attempting {
+			c.State = message.Queued
+		}
+		if r.State.Undelivered() {
+			c.Code, c.Reason = r.Code, r.Reason
+			undelivered[r.Flow().String()+" "+id] = true
+		}
+		want[c]++
+	}
+	got, listed := map[message.CampaignCount]int{}, map[string]bool{}
+	all, err := f.Campaigns(f.t.Context(), "")
+	if err == nil {
+		err = f.CampaignProgress(f.t.Context(), all)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, c := range all {
+		for _, one := range c.Counts {
+			n := one.Count
+			one.Count = 0
+			got[one] += n
+		}
+		for _, id := range f.db.ZRange(f.t.Context(), store.Key(f.shard, "campaign:undelivered:"+c.String()), 0, -1).Val() {
+			listed[c.String()+" "+id] = true
+		}
+	}
+	if !maps.Equal(got, want) {
+		f.t.Errorf("%s: the counters of campaigns are\n%v\nwant\n%v", when, got, want)
+	}
+	if !maps.Equal(listed, undelivered) {
+		f.t.Errorf("%s: the undelivered messages of campaigns are\n%v\nwant\n%v", when, listed, undelivered)
+	}
 }
 
 // TestListsFollowFromRecords: after any changes, in any order, each list has exactly the messages that the records
@@ -190,6 +235,7 @@ func (f fixture) randomStep(rnd *rand.Rand, seed uint64, step int) {
 	key := fmt.Sprint(seed, "-", rnd.IntN(5))
 	m := newMessage(key)
 	m.Ref = "ref " + strconv.Itoa(rnd.IntN(3))
+	m.Campaign = []string{"", "spring", "a/b"}[key[len(key)-1]%3]
 	if rnd.IntN(8) == 0 {
 		m.Hash = "other"
 	}

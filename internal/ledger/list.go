@@ -14,8 +14,8 @@ import (
 	"sluice/internal/record"
 )
 
-// There is no separate index for lists of messages. Messages of each state are read from one part of a shard: for
-// an open state its list, for sent the index of Meta's ids, and for the final states the lists that Purge reads. The
+// There is no separate index for lists of messages, except of the undelivered messages of a campaign. Messages of each state are read from
+// one part of a shard: for an open state its list, for sent the index of Meta's ids, and for the final states the lists that Purge reads. The
 // parts are read in the order of a message's life, so a message that changes its state while a caller reads page
 // after page is not missed.
 
@@ -97,9 +97,12 @@ func (w *walk) part(ctx context.Context, s message.Shard, part message.List) err
 	case sentPart:
 		return w.sent(ctx, s)
 	case endedPart:
+		if w.f.Flow != nil && !slices.ContainsFunc(message.States(), func(st message.State) bool { return st.Final() && !st.Undelivered() && w.f.Wants(st) }) {
+			return w.listed(ctx, s, undeliveredKey(s, *w.f.Flow), endedPart)
+		}
 		return w.ended(ctx, s)
 	}
-	return w.listed(ctx, s, part)
+	return w.listed(ctx, s, listKey(s, part), part)
 }
 
 // take reads the records of some ids and adds those to the page that belong to a part and that the filter
@@ -130,10 +133,10 @@ func (w *walk) take(ctx context.Context, s message.Shard, ids []string, belongs 
 	return len(ids), nil
 }
 
-// listed reads a list of open messages.
-func (w *walk) listed(ctx context.Context, s message.Shard, list message.List) error {
+// listed reads the messages of a part from a sorted set: a list of open messages, or the undelivered messages of a campaign.
+func (w *walk) listed(ctx context.Context, s message.Shard, key string, part message.List) error {
 	for !w.full() {
-		entries, rank, err := w.after(ctx, listKey(s, list))
+		entries, rank, err := w.after(ctx, key)
 		if err != nil || len(entries) == 0 {
 			return err
 		}
@@ -141,7 +144,7 @@ func (w *walk) listed(ctx context.Context, s message.Shard, list message.List) e
 		for i, e := range entries {
 			ids[i], _ = e.Member.(string)
 		}
-		n, err := w.take(ctx, s, ids, func(r *record.Record) bool { return partOf(r.State) == list })
+		n, err := w.take(ctx, s, ids, func(r *record.Record) bool { return partOf(r.State) == part })
 		if err != nil {
 			return err
 		}

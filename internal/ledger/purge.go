@@ -56,6 +56,9 @@ func (l *Ledger) Purge(ctx context.Context, s message.Shard) (n int, err error) 
 			if n += k; err != nil {
 				return n, fmt.Errorf("delete old records of undelivered messages: %w", err)
 			}
+			if err := l.purgeCampaigns(ctx, s, now); err != nil {
+				return n, err
+			}
 		}
 		if err := l.setPurged(ctx, s, hour); err != nil {
 			return n, fmt.Errorf("delete old records: %w", err)
@@ -238,5 +241,8 @@ func (l *Ledger) end(w *store.Writes, s message.Shard, r *record.Record, now tim
 	}
 	if r.Ref != "" && !r.Tombstone() {
 		w.ZRem(refKey(s, r.From, r.Ref), r.ID)
+	}
+	if r.Campaign != "" && r.State.Undelivered() && !r.Tombstone() {
+		w.ZRem(undeliveredKey(s, r.Flow()), r.ID)
 	}
 }

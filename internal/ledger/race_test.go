@@ -26,7 +26,7 @@ func TestManyActorsAtOnce(t *testing.T) {
 		var all []ledger.Accepting
 		for i := range races {
 			m := newMessage(fmt.Sprint(i))
-			m.Ref = ""
+			m.Ref, m.Campaign = "", "spring"
 			all = append(all, f.accepting(m))
 			races[i] = &race{fixture: f, id: m.ID, posted: make(chan struct{})}
 		}

@@ -10,6 +10,7 @@ type ListFilter struct {
 	Numbers      []string  // phone number ids of the senders; nil: all
 	States       []State   // none: all
 	Tag          string    // accepted with this tag; empty: all
+	Flow         *Flow     // of this campaign of this client; nil: all
 	Code         *int      // with this error code of Meta; nil: all
 	Since, Until time.Time // when they came into their state, both included; zero: no bound
 }
@@ -20,7 +21,7 @@ func (f ListFilter) Wants(s State) bool { return len(f.States) == 0 || slices.Co
 // Selects reports whether the filter selects a record that came into its state at a time.
 func (f ListFilter) Selects(r Record, since time.Time) bool {
 	return f.Wants(r.State) && (f.Numbers == nil || slices.Contains(f.Numbers, r.From)) && (f.Tag == "" || slices.Contains(r.Tags, f.Tag)) &&
-		(f.Code == nil || *f.Code == r.Code) &&
+		(f.Code == nil || *f.Code == r.Code) && (f.Flow == nil || *f.Flow == r.Flow()) &&
 		!since.Before(f.Since) && (f.Until.IsZero() || !since.After(f.Until))
 }
 

@@ -1,0 +1,83 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Campaign is how far a campaign is. Its counters are exact.
+type Campaign struct {
+	Campaign        string        `json:"campaign"`
+	Client          string        `json:"client,omitempty"`
+	AcceptedAt      time.Time     `json:"accepted_at"`       // when its last message was accepted
+	Messages        int           `json:"messages"`          // all of them
+	States          map[State]int `json:"states"`            // messages by state; a message in an attempt counts as queued
+	Delivered       int           `json:"delivered"`         // delivered, read and played
+	Read            int           `json:"read"`              // read and played
+	Undelivered     int           `json:"undelivered"`       // ended without reaching their recipients
+	TakenLastMinute int           `json:"taken_last_minute"` // messages that Meta took in the last full minute
+
+	// Client.Campaign sets what follows, Client.Campaigns does not.
+
+	Causes        []CampaignFailures `json:"undelivered_by_cause,omitempty"` // why messages were not delivered, the most frequent first
+	Templates     []CampaignTemplate `json:"templates,omitempty"`            // the counters by template
+	Numbers       []CampaignNumber   `json:"numbers,omitempty"`
+	Pending       *int               `json:"pending,omitempty"`        // messages that wait for a send slot
+	PendingDoneBy time.Time          `json:"pending_done_by,omitzero"` // when these will have been sent, estimated; zero: none waits
+	Holds         []Hold             `json:"holds,omitempty"`          // on the campaign, its templates, its numbers or everything
+}
+
+// CampaignFailures are the messages of a campaign that were not delivered for the same cause.
+type CampaignFailures struct {
+	State  State      `json:"state"`                    // in which they ended
+	Reason string     `json:"message_reason,omitempty"` // why they ended
+	Error  *MetaError `json:"error,omitempty"`
+	Count  int        `json:"count"`
+}
+
+// CampaignTemplate has the counters of a template of a campaign.
+type CampaignTemplate struct {
+	Template    string `json:"template"` // as name/language
+	Messages    int    `json:"messages"`
+	Delivered   int    `json:"delivered"` // with those that were read
+	Read        int    `json:"read"`
+	Undelivered int    `json:"undelivered"`
+}
+
+// CampaignNumber has the counters of a number that sends messages of a campaign.
+type CampaignNumber struct {
+	PhoneNumberID string `json:"phone_number_id"`
+	Messages      int    `json:"messages"`
+	Queued        int    `json:"queued"` // not sent yet
+}
+
+// Campaigns returns the latest campaigns, the one with the latest message first: limit of them, up to 100; 0: 20. name is the name of a
+// client; empty: that of the API key, or all clients if it has none.
+func (c *Client) Campaigns(ctx context.Context, name string, limit int) ([]Campaign, error) {
+	q := url.Values{}
+	if name != "" {
+		q.Set("client", name)
+	}
+	if limit != 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	var answer struct {
+		Campaigns []Campaign `json:"campaigns"`
+	}
+	err := c.do(ctx, request{method: http.MethodGet, path: "/v1/campaigns?" + q.Encode()}, &answer)
+	return answer.Campaigns, err
+}
+
+// Campaign returns how far a campaign of a client is. An empty name of a client stands for that of the API key.
+func (c *Client) Campaign(ctx context.Context, name, campaign string) (Campaign, error) {
+	path := "/v1/campaigns/" + url.PathEscape(campaign)
+	if name != "" {
+		path += "?" + url.Values{"client": {name}}.Encode()
+	}
+	var answer Campaign
+	err := c.do(ctx, request{method: http.MethodGet, path: path}, &answer)
+	return answer, err
+}

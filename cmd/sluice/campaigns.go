@@ -1,0 +1,87 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+	"time"
+
+	"sluice/client"
+	"sluice/internal/message"
+)
+
+type campaignsCmd struct {
+	List campaignsListCmd `cmd:"" help:"List the latest campaigns with their counters."`
+	Show campaignsShowCmd `cmd:"" help:"Show how far a campaign is, what it waits for, and why messages were not delivered."`
+}
+
+type campaignsListCmd struct {
+	Client *string `help:"Only of this client." placeholder:"NAME"`
+	Limit  *int    `help:"Number of campaigns, 1 to 100. Default: 20." placeholder:"N"`
+	apiFlags
+}
+
+// Run lists campaigns.
+func (c campaignsListCmd) Run(ctx context.Context) error {
+	return c.ask(ctx, "GET", query("/v1/campaigns", "client", c.Client, "limit", c.Limit), nil, read(func(t table, a struct{ Campaigns []client.Campaign }) {
+		t.row("CAMPAIGN", "CLIENT", "LAST MESSAGE", "MESSAGES", "QUEUED", "DELIVERED", "READ", "UNDELIVERED", "LAST MINUTE")
+		for _, one := range a.Campaigns {
+			t.row(one.Campaign, cmp.Or(one.Client, "-"), one.AcceptedAt.Format(time.RFC3339), one.Messages, one.States[client.StateQueued], one.Delivered, one.Read, one.Undelivered, one.TakenLastMinute)
+		}
+	}))
+}
+
+type campaignsShowCmd struct {
+	Campaign string  `arg:"" help:"The campaign."`
+	Client   *string `help:"The client of the campaign. Default: the client of the API key." placeholder:"NAME"`
+	apiFlags
+}
+
+// Run shows a campaign.
+func (c campaignsShowCmd) Run(ctx context.Context) error {
+	return c.ask(ctx, "GET", query("/v1/campaigns/"+url.PathEscape(c.Campaign), "client", c.Client), nil, read(showCampaign))
+}
+
+func showCampaign(t table, one client.Campaign) {
+	share := func(n int) string {
+		return fmt.Sprintf("%d (%.1f %%)", n, 100*float64(n)/float64(max(one.Messages, 1)))
+	}
+	t.row("messages", one.Messages)
+	for _, s := range message.States() {
+		if n := one.States[client.State(s)]; n > 0 {
+			t.row("  "+string(s), share(n))
+		}
+	}
+	t.row("delivered", share(one.Delivered))
+	t.row("read", share(one.Read))
+	t.row("undelivered", share(one.Undelivered))
+	t.row("taken in the last minute", one.TakenLastMinute)
+	if one.Pending != nil && *one.Pending > 0 {
+		t.row("wait for a send slot", fmt.Sprintf("%d, sent by about %s", *one.Pending, one.PendingDoneBy.Format(time.RFC3339)))
+	}
+	for _, h := range one.Holds {
+		t.row("held", h.Reason)
+	}
+	if len(one.Causes) > 0 {
+		t.row()
+		t.row("UNDELIVERED", "STATE", "CODE", "CAUSE", "WHAT TO DO")
+		for _, f := range one.Causes {
+			code, title, advice := "-", cmp.Or(f.Reason, "-"), "-"
+			if f.Error != nil {
+				title, advice = f.Error.Title, f.Error.Advice
+				if f.Error.Code != nil {
+					code = fmt.Sprint(*f.Error.Code)
+				}
+			}
+			t.row(f.Count, f.State, code, title, advice)
+		}
+	}
+	if len(one.Templates) > 1 {
+		t.row()
+		t.row("TEMPLATE", "MESSAGES", "DELIVERED", "READ", "UNDELIVERED")
+		for _, v := range one.Templates {
+			t.row(v.Template, v.Messages, v.Delivered, v.Read, v.Undelivered)
+		}
+	}
+}

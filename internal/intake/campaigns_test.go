@@ -1,0 +1,141 @@
+package intake_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// fakeCampaigns has campaigns of a test.
+type fakeCampaigns struct {
+	all  []message.CampaignProgress
+	wait message.CampaignWait
+	err  error
+}
+
+func (f *fakeCampaigns) Campaigns(_ context.Context, client string) (some []message.CampaignProgress, err error) {
+	for _, p := range f.all {
+		if client == "" || p.Client == client {
+			some = append(some, message.CampaignProgress{Flow: p.Flow, Accepted: p.Accepted})
+		}
+	}
+	return some, f.err
+}
+
+func (f *fakeCampaigns) CampaignProgress(_ context.Context, all []message.CampaignProgress) error {
+	for i := range all {
+		for _, p := range f.all {
+			if p.Flow == all[i].Flow {
+				all[i] = p
+			}
+		}
+	}
+	return f.err
+}
+
+func (f *fakeCampaigns) CampaignWait(context.Context, message.Flow, []string) (message.CampaignWait, error) {
+	return f.wait, f.err
+}
+
+// springCampaign has a campaign on two numbers, with two templates.
+func springCampaign() *fakeCampaigns {
+	return &fakeCampaigns{
+		all: []message.CampaignProgress{
+			{
+				Flow: message.Flow{Campaign: "spring"}, Accepted: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), Taken: []int{1, 60},
+				Counts: []message.CampaignCount{
+					{Number: ours, State: message.Queued, Template: "a/en", Count: 5},
+					{Number: ours, State: message.Delivered, Template: "a/en", Count: 3},
+					{Number: ours, State: message.Read, Template: "b/en", Count: 2},
+					{Number: ours, State: message.Failed, Code: 131026, Template: "b/en", Count: 4},
+					{Number: theirs, State: message.Expired, Reason: message.ReasonDeadline, Template: "b/en", Count: 7},
+				},
+			},
+			{Flow: message.Flow{Client: "acme", Campaign: "autumn"}, Counts: []message.CampaignCount{{Number: theirs, State: message.Queued, Count: 1}}},
+		},
+		wait: message.CampaignWait{Pending: 5, In: time.Hour, Holds: []message.Hold{{Tag: "spring", Reason: "price", By: "anna"}, {Template: "other/en"}}},
+	}
+}
+
+// shownCampaign is a campaign in an answer.
+type shownCampaign struct {
+	Campaign                  string
+	Messages, Delivered, Read int
+	Undelivered               int
+	States                    map[string]int
+	Taken                     int `json:"taken_last_minute"`
+	Causes                    []struct {
+		State  string
+		Reason string `json:"message_reason"`
+		Count  int
+		Error  *struct {
+			Code          int
+			Title, Advice string
+		}
+	} `json:"undelivered_by_cause"`
+	Templates []struct {
+		Template                               string
+		Messages, Delivered, Read, Undelivered int
+	}
+	Pending *int
+	DoneBy  time.Time `json:"pending_done_by"`
+	Holds   []struct{ Tag, Reason string }
+}
+
+// TestCampaigns: a key sees the counters of the numbers that it may use, and of a campaign with no such message nothing.
+func TestCampaigns(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	get := func(token, path string) (c shownCampaign) {
+		t.Helper()
+		r := b.do(t, http.MethodGet, path, "", withHeader("Authorization", "Bearer "+token))
+		if err := json.Unmarshal([]byte(r.body), &c); err != nil || r.status != http.StatusOK {
+			t.Fatalf("%s: %d %s, %v", path, r.status, r.body, err)
+		}
+		return c
+	}
+	wide, narrow := get(b.wide, "/v1/campaigns/spring"), get(b.narrow, "/v1/campaigns/spring")
+	if wide.Messages != 21 || wide.Undelivered != 11 || wide.Taken != 60 || len(wide.Causes) != 2 || wide.Causes[0].Reason != message.ReasonDeadline {
+		t.Errorf("all numbers: %+v", wide)
+	}
+	if narrow.Messages != 14 || narrow.Delivered != 5 || narrow.Read != 2 || narrow.Undelivered != 4 || narrow.States["queued"] != 5 || narrow.Taken != 0 {
+		t.Errorf("one number: %+v", narrow)
+	}
+	if len(narrow.Causes) != 1 || narrow.Causes[0].Count != 4 || narrow.Causes[0].Error.Code != 131026 || narrow.Causes[0].Error.Title != "Undeliverable" {
+		t.Errorf("causes: %+v", narrow.Causes)
+	}
+	if len(narrow.Templates) != 2 || narrow.Templates[1].Template != "b/en" || narrow.Templates[1].Delivered != 2 || narrow.Templates[1].Undelivered != 4 {
+		t.Errorf("templates: %+v", narrow.Templates)
+	}
+	if *narrow.Pending != 5 || time.Until(narrow.DoneBy) < 59*time.Minute || len(narrow.Holds) != 1 || narrow.Holds[0].Tag != "spring" {
+		t.Errorf("waits: %+v", narrow)
+	}
+	var list struct{ Campaigns []shownCampaign }
+	for token, want := range map[string]int{b.wide: 2, b.narrow: 1} {
+		r := b.do(t, http.MethodGet, "/v1/campaigns", "", withHeader("Authorization", "Bearer "+token))
+		if err := json.Unmarshal([]byte(r.body), &list); err != nil || len(list.Campaigns) != want {
+			t.Errorf("%d campaigns, want %d: %s", len(list.Campaigns), want, r.body)
+		}
+	}
+	for path, want := range map[string]string{
+		"/v1/campaigns/summer":             "campaign_not_found",
+		"/v1/campaigns/autumn?client=acme": "campaign_not_found", // of a number that the key may not use
+		"/v1/campaigns?limit=0":            "query_invalid",
+	} {
+		if got := b.do(t, http.MethodGet, path, "", nil).problem(t).Errors[0].Code; got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	// The list of messages of a campaign.
+	b.do(t, http.MethodGet, "/v1/messages?campaign=spring&client=acme&state=failed", "", nil)
+	if f := b.finder.listed.Flow; f == nil || *f != (message.Flow{Client: "acme", Campaign: "spring"}) {
+		t.Errorf("the list has the filter %+v", b.finder.listed)
+	}
+	if got := b.do(t, http.MethodGet, "/v1/messages?client=acme&state=failed", "", nil).problem(t).Errors[0].Code; got != "filter_unclear" {
+		t.Errorf("a client alone: %s", got)
+	}
+}

@@ -1,0 +1,49 @@
+package repository
+
+import (
+	"context"
+
+	"sluice/internal/backlog"
+	"sluice/internal/holds"
+	"sluice/internal/ledger"
+	"sluice/internal/message"
+)
+
+// Campaigns reads how far campaigns are, and what their messages wait for. It is safe for concurrent use.
+type Campaigns struct {
+	*ledger.Ledger
+	backlog *backlog.Reader
+	holds   *holds.Store
+}
+
+// NewCampaigns returns Campaigns that read the counters in the ledger, the backlog and the holds.
+func NewCampaigns(l *ledger.Ledger, b *backlog.Reader, h *holds.Store) *Campaigns {
+	return &Campaigns{l, b, h}
+}
+
+// CampaignWait returns what the messages of a campaign that wait at some numbers wait for.
+func (c *Campaigns) CampaignWait(ctx context.Context, f message.Flow, numbers []string) (message.CampaignWait, error) {
+	var w message.CampaignWait
+	all, err := c.backlog.ReadAll(ctx, numbers)
+	if err != nil {
+		return w, err
+	}
+	for _, n := range all {
+		pending, in := n.FlowETA(f)
+		w.Pending += pending
+		w.In = max(w.In, in)
+	}
+	every, err := c.holds.List(ctx)
+	if err != nil {
+		return w, err
+	}
+	for _, h := range every {
+		for _, number := range numbers { // a hold on a template applies if the campaign has it
+			if h.Concerns(message.Context{From: number, Template: h.Template, Tags: []string{f.Campaign}}) {
+				w.Holds = append(w.Holds, h)
+				break
+			}
+		}
+	}
+	return w, nil
+}
