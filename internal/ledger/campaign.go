@@ -58,8 +58,10 @@ func countCampaign(w *store.Writes, s message.Shard, before, after *record.Recor
 	if was != "" {
 		w.HIncrBy(campaignKey(s, f), was, -1, campaignLife)
 	}
-	w.HIncrBy(campaignKey(s, f), is, 1, campaignLife)
-	if after.State.Undelivered() {
+	if is != "" {
+		w.HIncrBy(campaignKey(s, f), is, 1, campaignLife)
+	}
+	if is != "" && after.State.Undelivered() {
 		w.ZAdd(undeliveredKey(s, f), after.Since().UnixMilli(), after.ID)
 	} else if before.State.Undelivered() {
 		w.ZRem(undeliveredKey(s, f), after.ID)
@@ -69,10 +71,10 @@ func countCampaign(w *store.Writes, s message.Shard, before, after *record.Recor
 	}
 }
 
-// campaignField is the counter to which a message belongs; empty: the message does not exist. The beginning of an attempt does not change
-// it, because that is an APPEND to the record and no transaction.
+// campaignField is the counter to which a message belongs; empty: the message does not exist, or another number has taken it over, where it
+// counts again. The beginning of an attempt does not change it, because that is an APPEND to the record and no transaction.
 func campaignField(r *record.Record) string {
-	if !r.Exists() {
+	if !r.Exists() || r.State == message.Cancelled && r.Reason == message.ReasonMoved {
 		return ""
 	}
 	state, code, reason := r.State, 0, ""

@@ -153,7 +153,7 @@ func (f fixture) wantCampaigns(when string) {
 	f.t.Helper()
 	want, undelivered := map[message.CampaignCount]int{}, map[string]bool{}
 	for id, r := range f.stored() {
-		if r.Campaign == "" || r.Tombstone() {
+		if r.Campaign == "" || r.Tombstone() || r.Reason == message.ReasonMoved {
 			continue
 		}
 		c := message.CampaignCount{Number: r.From, State: r.State, Template: r.Template}

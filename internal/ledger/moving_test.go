@@ -19,7 +19,7 @@ func TestMove(t *testing.T) {
 	on(t, func(t *testing.T, f fixture) {
 		for _, steps := range []int{1, 2, 3} { // before the worker died
 			m := newMessage("key")
-			m.ID = message.NewID(number, string(rune('a'+steps)))
+			m.ID, m.Campaign = message.NewID(number, string(rune('a'+steps))), "spring"
 			m.Content.Type, m.Content.Template, m.Content.Language = "template", "sale", "en_US"
 			f.acceptedAs(m)
 			away := func() record.Record {
@@ -89,6 +89,13 @@ func TestMove(t *testing.T) {
 			}
 			if found, err := f.ByRecipient(t.Context(), []string{otherNumber}, full); err != nil || len(found) != steps {
 				t.Errorf("found by the recipient: %d, %v", len(found), err)
+			}
+			campaigns, err := f.Campaigns(t.Context(), "")
+			if err == nil {
+				err = f.CampaignProgress(t.Context(), campaigns)
+			}
+			if err != nil || len(campaigns) != 1 || len(campaigns[0].Counts) != 1 || campaigns[0].Counts[0].Number != otherNumber || campaigns[0].Counts[0].Count != steps {
+				t.Errorf("the campaign counts %+v, %v", campaigns, err)
 			}
 		}
 	})
