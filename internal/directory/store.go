@@ -213,7 +213,8 @@ func (s *Store) List(ctx context.Context) (Entries, error) {
 	if err != nil {
 		return Entries{}, err
 	}
-	return s.o.File.merge(c).entries(), nil
+	all := s.o.File.merge(c).entries()
+	return all, s.addUses(ctx, all.APIKeys)
 }
 
 // Put stores an entry, with the secrets that are given; other stored secrets of the entry stay. It writes the audit entry in the

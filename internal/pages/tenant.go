@@ -47,6 +47,7 @@ type clientKey struct {
 	Revoked         bool
 	Expires         time.Time
 	PreviousExpires time.Time `json:"previous_expires"`
+	LastUsed        time.Time `json:"last_used"`
 }
 
 // Expired reports whether the key has expired.
