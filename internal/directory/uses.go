@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,7 @@ type Uses struct {
 // use is the last use of an API key.
 type use struct {
 	at     atomic.Int64 // in Unix seconds; 0: it was not used
-	stored int64        // what Redis has of it
+	stored int64        // what Redis has of it; only Run uses it
 }
 
 // NewUses returns Uses. Call Run too: without it nothing is stored.
@@ -68,9 +69,10 @@ func (u *Uses) Run(ctx context.Context) error {
 // keep stores what is new. Of two processes the later one wins, so a time in Redis can be up to usesEvery too early.
 func (u *Uses) keep(ctx context.Context) {
 	u.mu.Lock()
-	defer u.mu.Unlock()
+	all := maps.Clone(u.all)
+	u.mu.Unlock() // Of must not wait for Redis
 	next := map[string]any{}
-	for name, one := range u.all {
+	for name, one := range all {
 		if at := one.at.Load(); at != one.stored {
 			next[name] = at
 		}
@@ -83,7 +85,7 @@ func (u *Uses) keep(ctx context.Context) {
 		return
 	}
 	for name, at := range next {
-		u.all[name].stored = at.(int64)
+		all[name].stored = at.(int64)
 	}
 }
 
