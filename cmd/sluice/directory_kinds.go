@@ -161,13 +161,13 @@ func (k keysListCmd) Run(ctx context.Context) error {
 		APIKeys []directory.APIKey `json:"api_keys"`
 	},
 	) {
-		t.row("API KEY", "CLIENT", "PHONE NUMBER IDS", "SCOPES", "EXPIRES", "FROM", "SHA-256", "PREVIOUS KEY ENDS")
+		t.row("API KEY", "CLIENT", "PHONE NUMBER IDS", "SCOPES", "LAST USED", "EXPIRES", "FROM", "SHA-256", "PREVIOUS KEY ENDS")
 		for _, one := range a.APIKeys {
 			expires := clock(one.Expires, "-")
 			if one.Revoked {
 				expires = "revoked"
 			}
-			t.row(one.Name, orDash(one.Client), strings.Join(one.Numbers, ","), strings.Join(one.Scopes, ","), expires, source(one.State), short(one.SHA256), clock(one.PreviousExpires, "-"))
+			t.row(one.Name, orDash(one.Client), strings.Join(one.Numbers, ","), strings.Join(one.Scopes, ","), clock(one.LastUsed, "-"), expires, source(one.State), short(one.SHA256), clock(one.PreviousExpires, "-"))
 		}
 	}))
 }

@@ -109,7 +109,7 @@ func TestDirectoryCommands(t *testing.T) {
 			[]string{`POST /v1/api-keys/shop/rotate {"actor":"anna",` + who + `}`},
 			[]string{"sk_next"},
 		},
-		"list keys":       {[]string{"keys", "list"}, []string{`{"api_keys":[{"name":"shop","sha256":"abcdefabcdef","scopes":["admin"],"revoked":true}]}`}, []string{"GET /v1/api-keys "}, []string{"abcdefab ", "revoked"}},
+		"list keys":       {[]string{"keys", "list"}, []string{`{"api_keys":[{"name":"shop","sha256":"abcdefabcdef","scopes":["admin"],"revoked":true,"last_used":"2026-01-15T12:00:00Z"}]}`}, []string{"GET /v1/api-keys "}, []string{"abcdefab ", "revoked", "2026-01-15"}},
 		"remove a key":    {append([]string{"keys", "remove", "shop"}, why...), []string{`{"removed":true}`}, []string{`POST /v1/api-keys/shop/remove {"actor":"anna",` + who + `}`}, []string{"Removed."}},
 		"add a client":    {append([]string{"clients", "add", "acme", "--note", "4711"}, why...), []string{stored}, []string{`POST /v1/clients {"actor":"anna","name":"acme","note":"4711",` + who + `}`}, nil},
 		"remove a client": {append([]string{"clients", "remove", "acme"}, why...), []string{`{"removed":true}`}, []string{`POST /v1/clients/acme/remove {"actor":"anna",` + who + `}`}, nil},

@@ -34,6 +34,7 @@ type Program struct {
 	tracer    *tracing.Tracer
 	directory *directory.Directory
 	entries   *directory.Store // what the directory reads
+	uses      *directory.Uses  // of a program that checks API keys
 
 	addr, consoleAddr string
 }

@@ -51,7 +51,7 @@ func (p *Program) keysOf(shared bool, others ...httpapi.Key) httpapi.Keys {
 	read := func(directory.Changes) {
 		all := others[:len(others):len(others)]
 		for _, k := range p.directory.Keys() {
-			one := httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked, Expires: k.Expires, Client: k.Client, Account: k.MessagingAccount}
+			one := httpapi.Key{Name: k.Name, Hash: hex.EncodeToString(k.SHA256[:]), Scopes: k.Scopes, Numbers: k.Numbers, Revoked: k.Revoked, Expires: k.Expires, Client: k.Client, Account: k.MessagingAccount, LastUse: p.uses.Of(k.Name)}
 			if k.Client != "" {
 				_, one.Shared = p.directory.NumbersOf(k.Client)
 			}

@@ -51,6 +51,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if err != nil {
 		return nil, err
 	}
+	p.uses = directory.NewUses(p.DB, log)
+	p.Background(p.uses.Run)
 	var recipients func(string) string
 	if c.RecipientIndex {
 		recipients = secrets.Hasher(string(c.SecretsKey), archive.RecipientPurpose)

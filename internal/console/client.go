@@ -38,6 +38,7 @@ type clientKey struct {
 	Revoked         bool      `json:"revoked,omitempty" doc:"Requests with the key are refused."`
 	Expires         time.Time `json:"expires,omitzero" doc:"From this time on requests with the key are refused."`
 	PreviousExpires time.Time `json:"previous_expires,omitzero" doc:"From this time on the previous key is refused."`
+	LastUsed        time.Time `json:"last_used,omitzero" doc:"When a request with it, or with its previous key, was last allowed, to within a minute. Absent: not since this version of Sluice runs."`
 }
 
 // client serves GET /v1/clients/{name}.
@@ -76,7 +77,7 @@ func (c *Console) client(ctx context.Context, _ http.ResponseWriter, r *http.Req
 	}
 	for _, k := range all.APIKeys {
 		if k.Client == name {
-			d.Keys = append(d.Keys, clientKey{k.Name, k.Numbers, k.Scopes, k.Revoked, k.Expires, k.PreviousExpires})
+			d.Keys = append(d.Keys, clientKey{k.Name, k.Numbers, k.Scopes, k.Revoked, k.Expires, k.PreviousExpires, k.LastUsed})
 		}
 	}
 	for _, t := range targets {

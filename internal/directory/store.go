@@ -227,7 +227,7 @@ func (s *Store) List(ctx context.Context) (Entries, error) {
 			}
 		}
 	}
-	return all, nil
+	return all, s.addUses(ctx, all.APIKeys)
 }
 
 // Put stores an entry, with the secrets that are given; other stored secrets of the entry stay. It writes the audit entry in the

@@ -63,6 +63,7 @@ type State struct {
 	Source    string                `json:"source,omitempty" doc:"file or stored. A stored entry wins over an entry of the configuration file with the same id."`
 	Revision  int64                 `json:"revision,omitempty" doc:"Revision of a stored entry. Send it with a change, so that the change of another operator is not lost."`
 	UpdatedAt time.Time             `json:"updated_at,omitzero" doc:"When the stored entry was changed last."`
+	LastUsed  time.Time             `json:"last_used,omitzero" doc:"Of an API key: when a request with it, or with its previous key, was last allowed, to within a minute. Absent: not since this version of Sluice runs."`
 	Secrets   map[string]SecretInfo `json:"secrets,omitempty" doc:"The stored secrets, by name. Sluice never returns a secret itself."`
 }
 

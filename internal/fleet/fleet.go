@@ -116,7 +116,7 @@ type Number struct {
 	Meta       observed.Meta  `json:"meta" doc:"What Meta says of the number, as workers read it. A value that is absent is unknown."`
 	Awaiting   int            `json:"awaiting_status" doc:"Messages that Meta accepted more than 15 minutes ago and sent no status for."`
 	Portfolio  *Portfolio     `json:"portfolio,omitempty" doc:"The messaging limit of the number's business portfolio. Absent: it has none, or it is unknown."`
-	Clients    map[string]int `json:"-"` // of a shared number: pending messages by client, of the flows that backlog reads
+	Clients    map[string]int `json:"-"` // pending messages by client, of the flows that backlog reads
 	Partial    bool           `json:"counts_incomplete,omitempty" doc:"true: a list of messages in doubt, parked, dead or awaiting a status is so long that this number can have more of them than it says. The sums of GET /v1/overview for an API key for all numbers are exact."`
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,6 +44,8 @@ type Key struct {
 	Client  string    // it sees only messages of this client; empty: all
 	Account string    // messaging account of messages that name none; empty: that of the number
 	Shared  []string  // of the numbers: those that messages of other clients are sent from too
+
+	LastUse *atomic.Int64 // when a request with it was last allowed, in Unix seconds; nil: not kept
 }
 
 // NewToken returns the token of a new key, with 256 random bits. Its owner keeps it, and the configuration has
@@ -170,13 +173,17 @@ func (ks Keys) OfToken(token, scope string) (Key, Refusal) {
 
 // with returns the key if it is valid now and has one of the scopes.
 func (k Key) with(scopes ...string) (Key, Refusal) {
+	now := time.Now()
 	switch {
 	case k.Revoked:
 		return Key{}, Refuse("api_key_revoked")
-	case k.Expired(time.Now()):
+	case k.Expired(now):
 		return Key{}, Refuse("api_key_expired")
 	case !slices.ContainsFunc(scopes, k.Has):
 		return Key{}, Refuse("scope_missing")
+	}
+	if at := now.Unix(); k.LastUse != nil && k.LastUse.Load() != at { // without a write to shared memory for each request
+		k.LastUse.Store(at)
 	}
 	return k, nil
 }

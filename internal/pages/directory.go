@@ -81,6 +81,9 @@ func (e entry) Secrets() (all []string) {
 	return all
 }
 
+// LastUsed returns when an API key was last used, for people; empty: it was not.
+func (e entry) LastUsed() string { return dayOf(e["last_used"]) }
+
 // dayOf returns a time of an answer for people.
 func dayOf(v any) string {
 	text, _ := v.(string)

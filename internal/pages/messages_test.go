@@ -45,7 +45,10 @@ func (s *site) callers(keys httpapi.Keys, reader *backlog.Reader, book *ledger.L
 			}
 			return q
 		}),
-		Usage: func(_ context.Context, client string, from, to time.Time) (all []message.Usage, err error) {
+		Usage: func(ctx context.Context, client string, from, to time.Time) (all []message.Usage, err error) {
+			if s.usages == nil {
+				return book.Usage(ctx, client, from, to)
+			}
 			for _, u := range s.usages {
 				if (client == "" || u.Client == client) && u.Day >= from.Format(time.DateOnly) && u.Day <= to.Format(time.DateOnly) {
 					all = append(all, u)

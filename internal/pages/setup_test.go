@@ -62,9 +62,9 @@ type site struct {
 	limits  *portfolio.Ledger
 	summary *report.Summary // of the archive; nil: there is no archive
 
-	commands atomic.Int64 // that the pages sent to Redis
-	usages   []message.Usage
-	quotas   config.Quotas // of the client acme
+	commands atomic.Int64    // that the pages sent to Redis
+	usages   []message.Usage // nil: those in Redis
+	quotas   config.Quotas   // of the client acme
 
 	catalogue catalogue
 	synced    []string // the accounts whose templates were ordered

@@ -22,10 +22,11 @@ type clientDetail struct {
 	Keys    []clientKey   `json:"api_keys"`
 	Targets []relayTarget `json:"relay_targets"`
 
-	Quotas []quotaUse
-	Usage  []usageRow // the last row is the sum
-	Today  map[string]float64
-	Months [2]string // this month and the one before
+	Operator bool // the API key of the session belongs to no client
+	Quotas   []quotaUse
+	Usage    []usageRow         // the last row is the sum
+	Today    map[string]float64 // by number: which part of the messages of today are of the client
+	Months   [2]string          // this month and the one before
 }
 
 // clientNumber is a number of a client.
@@ -47,6 +48,7 @@ type clientKey struct {
 	Revoked         bool
 	Expires         time.Time
 	PreviousExpires time.Time `json:"previous_expires"`
+	LastUsed        time.Time `json:"last_used"`
 }
 
 // Expired reports whether the key has expired.
@@ -101,9 +103,9 @@ func (c clientDetail) Holds() (all []fleet.NumberHold) {
 	return all
 }
 
-// Full returns the quotas that are used up.
+// Full returns the quotas of a day or a month that are used up.
 func (c clientDetail) Full() []quotaUse {
-	return slices.DeleteFunc(slices.Clone(c.Quotas), func(q quotaUse) bool { return !q.Full() })
+	return slices.DeleteFunc(slices.Clone(c.Quotas), func(q quotaUse) bool { return !q.Full() || q.Period() == "second" })
 }
 
 func clientPage() page {
@@ -120,7 +122,7 @@ func readClient(v *view) (any, *problem) {
 	if failed := v.ofClient("/v1/quotas", &quotas, "client", name); failed != nil {
 		return nil, failed
 	}
-	c.Quotas = quotas.Quotas
+	c.Operator, c.Quotas = v.session.key.Client == "", quotas.Quotas
 	now := time.Now().UTC()
 	this := now.AddDate(0, 0, 1-now.Day())
 	last := this.AddDate(0, -1, 0)
@@ -130,7 +132,7 @@ func readClient(v *view) (any, *problem) {
 		return nil, failed
 	}
 	c.Usage = byNumber(usage, c.Months[0])
-	if v.session.key.Client == "" && slices.ContainsFunc(c.Numbers, func(n clientNumber) bool { return n.Shared }) {
+	if c.Operator && slices.ContainsFunc(c.Numbers, func(n clientNumber) bool { return n.Shared }) {
 		today, failed := v.usage("", now, now)
 		if failed != nil {
 			return nil, failed
