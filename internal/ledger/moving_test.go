@@ -30,6 +30,12 @@ func TestMove(t *testing.T) {
 				}
 				return r
 			}
+			cancel := func(want message.State) {
+				t.Helper()
+				if st, err := f.Cancel(t.Context(), m.ID); st != want || (err == nil) != (want != "") {
+					t.Errorf("after step %d: %s, %v, want %q", steps, st, err, want)
+				}
+			}
 			accept := func(r record.Record) {
 				t.Helper()
 				err := f.AcceptMoved(t.Context(), &r, full, record.Successor{Payload: m.Payload}, func(w *store.Writes, made record.Record) error {
@@ -41,6 +47,7 @@ func TestMove(t *testing.T) {
 				}
 			}
 			r := away()
+			cancel("") // nothing is there that could be cancelled
 			if steps > 1 {
 				accept(r)
 			}
@@ -86,6 +93,10 @@ func TestMove(t *testing.T) {
 			}
 			if n != 1 {
 				t.Errorf("%d tasks", n)
+			}
+			cancel(message.Cancelled)
+			if next := f.get(r.MovedTo); next.State != message.Cancelled || next.Reason != message.ReasonCaller {
+				t.Errorf("%+v", next)
 			}
 			if found, err := f.ByRecipient(t.Context(), []string{otherNumber}, full); err != nil || len(found) != steps {
 				t.Errorf("found by the recipient: %d, %v", len(found), err)
