@@ -2,8 +2,10 @@ package ledger_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"sluice/internal/message"
 	"sluice/internal/record"
@@ -101,6 +103,31 @@ func TestMove(t *testing.T) {
 			if found, err := f.ByRecipient(t.Context(), []string{otherNumber}, full); err != nil || len(found) != steps {
 				t.Errorf("found by the recipient: %d, %v", len(found), err)
 			}
+		}
+	})
+}
+
+// TestAMoveOutlivesARetention: if no worker runs for long, the content of a message that is being moved is still there.
+func TestAMoveOutlivesARetention(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		m := newMessage("key")
+		m.Content.Type, m.Content.Template, m.Content.Language = "template", "sale", "en_US"
+		m.ExpiresAt = time.Now().Add(90 * day)
+		f.acceptedAs(m)
+		if _, moving, err := f.MoveAway(t.Context(), m.ID, otherNumber); err != nil || !moving {
+			t.Fatalf("moving %t: %v", moving, err)
+		}
+		f.ages(60)
+		f.purges(0)
+		if _, moving, err := f.ReadMoving(t.Context(), m.ID); err != nil || !moving {
+			t.Fatalf("moving %t: %v", moving, err)
+		}
+		if err := f.EndMove(t.Context(), m.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Get(t.Context(), m.ID); !errors.Is(err, message.ErrNotFound) {
+			t.Errorf("it is still there: %v", err)
 		}
 	})
 }
