@@ -187,8 +187,18 @@ func TestMoveByState(t *testing.T) {
 	})
 	call(t, "POST", console+"/in-doubt/"+ids["in doubt"]+"/resolve", `{"resolution":"sent",`+signed+`}`, 200)
 	poll.Until(t, "the number is removed", func() bool { return number() == nil })
-	if state := get(next["tagged"]["id"].(string))["state"]; state != "queued" {
-		t.Errorf("a message with a held tag is %v", state)
+	for name, path := range map[string]string{"scheduled": api, "tagged": console + "/messages"} { // tagged: its tag is held
+		id, _ := next[name]["id"].(string)
+		if state := get(id)["state"]; state != "queued" {
+			t.Errorf("%s is %v", name, state)
+		}
+		body := ""
+		if name == "tagged" {
+			body = `{` + signed + `}`
+		}
+		if answer := call(t, "POST", path+"/"+ids[name]+"/cancel", body, 200); answer["state"] != "cancelled" || get(id)["state"] != "cancelled" {
+			t.Errorf("%s, cancelled by the id of the old message: %v, %v", name, answer, get(id))
+		}
 	}
 	mu.Lock()
 	defer mu.Unlock()

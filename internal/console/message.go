@@ -47,14 +47,18 @@ func (c *Console) cancel(ctx context.Context, w http.ResponseWriter, r *http.Req
 	if refused != nil {
 		return nil, refused
 	}
-	d := ask.entry(message.VerbCancel, id, key)
-	for {
-		o, err := c.o.Messages.ReadOpen(ctx, id)
+	for at := id; ; {
+		o, err := c.o.Messages.ReadOpen(ctx, at)
 		switch {
+		case errors.Is(err, message.ErrNotFound) && at != id: // it is there in a moment
+			return nil, c.unavailable("cancel message", err)
 		case errors.Is(err, message.ErrNotFound):
 			return nil, httpapi.Refuse("not_found")
 		case err != nil:
 			return nil, c.unavailable("cancel message", err)
+		case o.MovedTo != "":
+			at = o.MovedTo
+			continue
 		case o.State == message.Cancelled:
 			return cancelResult{id, o.State}, nil
 		case o.State == message.Attempting, o.State == message.InDoubt:
@@ -64,6 +68,7 @@ func (c *Console) cancel(ctx context.Context, w http.ResponseWriter, r *http.Req
 		case o.State != message.Queued && o.State != message.Parked:
 			return nil, httpapi.Refuse("already_final")
 		}
+		d := ask.entry(message.VerbCancel, at, key)
 		done, err := c.o.Messages.Move(ctx, o, message.Move{To: message.Cancelled, Reason: message.ReasonCaller, Audit: &d})
 		if err != nil {
 			return nil, c.unavailable("cancel message", err)

@@ -59,6 +59,9 @@ func TestMoveToAnotherNumber(t *testing.T) {
 	if d := in.process(s); d.Known("10") || !slices.Equal(d.MovedTo("20"), []string{"10"}) {
 		t.Errorf("after the removal: %v", d.MovedTo("20"))
 	}
+	if _, err := s.RemoveNumber(t.Context(), "20", directory.BacklogMove, "10", change); err == nil || !strings.Contains(err.Error(), "to: phone number id 10 is not configured") {
+		t.Errorf("to a number that has moved: %v", err)
+	}
 	accounts["70"] = "900"
 	in.put(s, directory.Number{PhoneNumberID: "70"}, nil, 0)
 	if _, err := s.RemoveNumber(t.Context(), "20", directory.BacklogMove, "70", change); err != nil {

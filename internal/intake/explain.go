@@ -98,6 +98,9 @@ func (in *Intake) why(r message.Record, s message.QueueStatus, now time.Time) ex
 		}
 		return explanation{Rule: ruleStatus, Detail: "Meta accepted the message and will report the next status. It tries to deliver for up to 30 days."}
 	}
+	if r.MovedTo != "" {
+		return explanation{Rule: ruleFinal, Detail: "Its number was removed. Message " + r.MovedTo + " of another number has taken its place."}
+	}
 	return explanation{Rule: ruleFinal, Detail: "Nothing more happens by itself. A late status from Meta can still change the state."}
 }
 

@@ -350,6 +350,7 @@ func TestExplain(t *testing.T) {
 		"submitted":              {message.Record{State: message.Submitted}, message.QueueStatus{}, "awaiting_status", time.Time{}, ""},
 		"held by Meta":           {message.Record{State: message.Submitted, Reason: message.ReasonQuality}, message.QueueStatus{}, "awaiting_status", time.Time{}, `its message_status is held_for_quality_assessment`},
 		"with Meta's words":      {message.Record{State: message.Failed, Code: 131026, Detail: message.ErrorDetail{Details: "said Meta"}}, message.QueueStatus{}, "final", time.Time{}, `"details":"said Meta"`},
+		"moved":                  {message.Record{State: message.Cancelled, MovedTo: "1-x"}, message.QueueStatus{}, "final", time.Time{}, "Message 1-x of another number"},
 		"failed":                 {message.Record{State: message.Failed, Code: 131026}, message.QueueStatus{}, "final", time.Time{}, `"title":"Undeliverable"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -366,7 +367,7 @@ func TestExplain(t *testing.T) {
 			if d := until.Sub(tt.until).Abs(); tt.until.IsZero() != until.IsZero() || d > 5*time.Second {
 				t.Errorf("until %v, want %s", answer["until"], tt.until)
 			}
-			if _, given := answer["expires_at"]; given == slices.Contains([]message.State{message.Failed}, tt.record.State) {
+			if _, given := answer["expires_at"]; given == tt.record.State.Final() {
 				t.Errorf("deadline %v", answer["expires_at"])
 			}
 		})

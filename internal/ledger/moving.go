@@ -80,16 +80,21 @@ func (l *Ledger) AcceptMoved(ctx context.Context, moving *record.Record, recipie
 	return nil
 }
 
-// EndMove drops the payload of a message when the one that takes its place is accepted.
+// EndMove drops the payload of a message when the one that takes its place is accepted, or its record if its life is over.
 func (l *Ledger) EndMove(ctx context.Context, id string) error {
 	s, key, err := l.shardOf(id)
 	if err == nil {
 		err = l.tx.Do(ctx, 0, store.Change{Keys: []string{key}, Slot: key, Decide: func(values []string, w *store.Writes) error {
 			before, err := record.Decode(id, values[0])
-			if err == nil && before.Moving() {
-				l.write(w, s, before, before.Moved(), nil, l.db.Clock(ctx, key))
+			if err != nil || !before.Moving() {
+				return err
 			}
-			return err
+			if now := l.db.Clock(ctx, key); l.over(&before, now) {
+				l.end(w, s, &before, now) // Purge has passed the hour in which it would have ended
+			} else {
+				l.write(w, s, before, before.Moved(), nil, now)
+			}
+			return nil
 		}})
 	}
 	if err != nil {

@@ -2,8 +2,10 @@ package ledger_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"sluice/internal/message"
 	"sluice/internal/record"
@@ -30,6 +32,12 @@ func TestMove(t *testing.T) {
 				}
 				return r
 			}
+			cancel := func(want message.State) {
+				t.Helper()
+				if st, err := f.Cancel(t.Context(), m.ID); st != want || (err == nil) != (want != "") {
+					t.Errorf("after step %d: %s, %v, want %q", steps, st, err, want)
+				}
+			}
 			accept := func(r record.Record) {
 				t.Helper()
 				err := f.AcceptMoved(t.Context(), &r, full, record.Successor{Payload: m.Payload}, func(w *store.Writes, made record.Record) error {
@@ -41,6 +49,7 @@ func TestMove(t *testing.T) {
 				}
 			}
 			r := away()
+			cancel("") // nothing is there that could be cancelled
 			if steps > 1 {
 				accept(r)
 			}
@@ -87,6 +96,10 @@ func TestMove(t *testing.T) {
 			if n != 1 {
 				t.Errorf("%d tasks", n)
 			}
+			cancel(message.Cancelled)
+			if next := f.get(r.MovedTo); next.State != message.Cancelled || next.Reason != message.ReasonCaller {
+				t.Errorf("%+v", next)
+			}
 			if found, err := f.ByRecipient(t.Context(), []string{otherNumber}, full); err != nil || len(found) != steps {
 				t.Errorf("found by the recipient: %d, %v", len(found), err)
 			}
@@ -97,6 +110,31 @@ func TestMove(t *testing.T) {
 			if err != nil || len(campaigns) != 1 || len(campaigns[0].Counts) != 1 || campaigns[0].Counts[0].Number != otherNumber || campaigns[0].Counts[0].Count != steps {
 				t.Errorf("the campaign counts %+v, %v", campaigns, err)
 			}
+		}
+	})
+}
+
+// TestAMoveOutlivesARetention: if no worker runs for long, the content of a message that is being moved is still there.
+func TestAMoveOutlivesARetention(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		m := newMessage("key")
+		m.Content.Type, m.Content.Template, m.Content.Language = "template", "sale", "en_US"
+		m.ExpiresAt = time.Now().Add(90 * day)
+		f.acceptedAs(m)
+		if _, moving, err := f.MoveAway(t.Context(), m.ID, otherNumber); err != nil || !moving {
+			t.Fatalf("moving %t: %v", moving, err)
+		}
+		f.ages(60)
+		f.purges(0)
+		if _, moving, err := f.ReadMoving(t.Context(), m.ID); err != nil || !moving {
+			t.Fatalf("moving %t: %v", moving, err)
+		}
+		if err := f.EndMove(t.Context(), m.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Get(t.Context(), m.ID); !errors.Is(err, message.ErrNotFound) {
+			t.Errorf("it is still there: %v", err)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,12 +35,21 @@ func ended(r *record.Record) message.Ended {
 }
 
 // Cancel cancels a message that is queued or parked, and returns its state after that: cancelled, or another state
-// that it reached first. It may be repeated. It returns message.ErrNotFound if there is no such message.
+// that it reached first. If a message of another number has taken its place, that one is cancelled. It may be repeated. It returns
+// message.ErrNotFound if there is no such message.
 func (l *Ledger) Cancel(ctx context.Context, id string) (message.State, error) {
-	for {
+	for asked := id; ; {
 		o, err := l.ReadOpen(ctx, id)
-		if err != nil || o.State != message.Queued && o.State != message.Parked {
-			return o.State, err
+		switch {
+		case id != asked && errors.Is(err, message.ErrNotFound):
+			return "", fmt.Errorf("cancel %s: it is being moved to another number", asked)
+		case err != nil:
+			return "", err
+		case o.MovedTo != "":
+			id = o.MovedTo
+			continue
+		case o.State != message.Queued && o.State != message.Parked:
+			return o.State, nil
 		}
 		done, err := l.Sweep(ctx, o, message.Move{To: message.Cancelled, Reason: message.ReasonCaller})
 		if err != nil {

@@ -83,4 +83,5 @@ type Open struct {
 	Resent    int       // resends by policy so far
 	Failures  int       // attempts so far that count against the budget
 	After     After     // when queued: it waits for another message; zero: it does not
+	MovedTo   string    // the id of the message of another number that has taken its place; empty: none has
 }

@@ -66,9 +66,10 @@ type site struct {
 	usages   []message.Usage // nil: those in Redis
 	quotas   config.Quotas   // of the client acme
 
-	catalogue catalogue
-	synced    []string // the accounts whose templates were ordered
-	url       string
+	catalogue  catalogue
+	synced     []string // the accounts whose templates were ordered
+	unfinished int      // how many messages need each number
+	url        string
 }
 
 func setup(t testing.TB) *site {
@@ -117,7 +118,10 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 		Rates: ratelimit.NewController(s.db, shards, func(string) int { return 80 }),
 		Directory: directory.NewStore(directory.StoreOptions{
 			DB: s.db, Box: secrets.New("a key of the tests", ""), File: directory.File{Numbers: []config.Number{{ID: ours}, {ID: theirs}}},
-			Unfinished: func(context.Context, string) (int, error) { return 0, nil },
+			Unfinished: func(context.Context, string) (int, error) { return s.unfinished, nil },
+			Accounts: func(context.Context) (map[string]string, error) {
+				return map[string]string{"77": "900", "78": "900"}, nil
+			},
 		}),
 		Accounts:  func(context.Context) (map[string]string, error) { return nil, nil },
 		Templates: s.catalogue, SyncTemplates: func(_ context.Context, account string) error {

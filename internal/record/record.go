@@ -117,7 +117,7 @@ func (r *Record) Open() message.Open {
 	return message.Open{
 		ID: r.ID, Message: r.Context, State: r.State, Reason: r.Reason, N: r.Attempt, K: r.Task, Accepted: r.Incarnation(), Worker: r.Worker(),
 		Began: r.began(), Since: r.Since(), ExpiresAt: r.ExpiresAt, NextAt: r.NextAt, Resent: r.Resends, Failures: r.Failures,
-		After: r.After,
+		After: r.After, MovedTo: r.MovedTo,
 	}
 }
 
