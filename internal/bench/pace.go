@@ -104,20 +104,20 @@ func paceThrough(ctx context.Context, o Options, row Row, prepare func(*world) (
 		return nil, err
 	}
 	rows := make([]Row, len(periods))
-	bounds := make([][2]usage, len(periods))
+	bounds := make([]usage, len(periods)+1) // read once between two periods: to ask programs for their metrics is work for them
+	if bounds[0], err = w.used(ctx, workers); err != nil {
+		return nil, err
+	}
 	throttled := 0
 	for i, p := range periods {
 		rows[i], rows[i].Case = row, p.what
 		o.say("  %s", p.what)
-		if bounds[i][0], err = w.used(ctx, workers); err != nil {
-			return nil, err
-		}
 		profiled := append(slices.Clone(p.also), workers[:min(2, len(workers))]...)
 		err = w.profile(ctx, p.profile+"-"+strconv.Itoa(row.Rate), profiled, o.Duration, func() error { return p.during(ctx) })
 		if err != nil {
 			return nil, err
 		}
-		if bounds[i][1], err = w.used(ctx, workers); err != nil {
+		if bounds[i+1], err = w.used(ctx, workers); err != nil {
 			return nil, err
 		}
 		for _, p := range workers {
@@ -141,7 +141,7 @@ func paceThrough(ctx context.Context, o Options, row Row, prepare func(*world) (
 		return nil, err
 	}
 	for i := range rows {
-		rows[i].paced(bounds[i][0], bounds[i][1], traced, nrs[0].ID)
+		rows[i].paced(bounds[i], bounds[i+1], traced, nrs[0].ID)
 		rows[i].Trips = new(*rows[i].Trips + intakeTrips)
 	}
 	return rows, nil
