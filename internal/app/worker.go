@@ -133,7 +133,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		}
 	}
 	p.Background(w.throughput.Run)
-	p.directory.Subscribe(func(directory.Changes) { w.throughput.Look() })
+	p.directory.Subscribe(func(c directory.Changes) { w.throughput.Look(slices.Concat(c.Added, c.Changed)...) })
 	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags), gauges.Portfolios(w.limits.States))
 	causes := make([]string, len(holdpolicy.Causes()))
 	for i, cause := range holdpolicy.Causes() {
@@ -261,7 +261,9 @@ func (w *worker) send(ctx context.Context) error {
 	sender.Serve(w.directory.Numbers()...)
 	w.directory.Subscribe(func(c directory.Changes) {
 		sender.Serve(c.Added...)
-		watch.Look()
+		if len(c.Added)+len(c.Changed)+len(c.Removed) > 0 { // not for API keys and clients
+			watch.Look()
+		}
 	})
 	return nil
 }

@@ -243,8 +243,8 @@ func TestClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	nothingLeft(t)
-	if len(rows) != 2 || rows[1].Case != addedClients {
-		t.Fatalf("%d rows, want one without new clients and one with them: %+v", len(rows), rows)
+	if len(rows) != 3 || rows[1].Case != addedClients {
+		t.Fatalf("%d rows, want those before, while and after clients are added: %+v", len(rows), rows)
 	}
 	if row := rows[1]; row.P50 == nil || *row.P50 <= 0 || row.P99 == nil || *row.P99 < *row.P50 || row.WindowsOver == nil || row.Ratio == nil {
 		t.Errorf("figures are missing: %+v", row)

@@ -16,13 +16,13 @@ import (
 )
 
 // addedClients is the case in which clients are added.
-const addedClients = "40 clients are added meanwhile"
+const addedClients = "40 clients are added"
 
 // addLimit is how long a client may take until Meta has its first message: then something is broken, and not slow.
 const addLimit = time.Minute
 
-// clients sends the backlog of one number at its rate limit, first alone, and then while clients with numbers and API keys of
-// their own are added by requests, each of which sends a message.
+// clients sends the backlog of one number at its rate limit. For a third of the time clients with numbers and API keys of their
+// own are added by requests, and each sends a message. The time before is what it is compared with.
 func clients(ctx context.Context, o Options) ([]Row, error) {
 	const added = 40
 	rates := []int{80, 1000}
@@ -35,30 +35,31 @@ func clients(ctx context.Context, o Options) ([]Row, error) {
 		for _, rate := range rates {
 			row := Row{
 				Durability: durability, Rate: rate, Workers: cmp.Or(o.Workers, 3), Numbers: 1,
-				Backlog: max(o.Backlog, rate*int((2*o.Duration+settle+5*time.Second)/time.Second)),
+				Backlog: max(o.Backlog, rate*int((3*o.Duration+settle+10*time.Second)/time.Second)),
 			}
-			row.Case = "without new clients"
-			o.say("clients: %s (%s)", row.Case, row.about())
-			alone, err := paceOnce(ctx, o, row)
-			if err != nil {
-				return rows, err
-			}
-			row.Case = addedClients
-			o.say("clients: %s (%s)", row.Case, row.about())
+			o.say("clients: %s", row.about())
 			var took []time.Duration
-			row, err = paceWhile(ctx, o, row, "clients", func(w *world) (func(context.Context) error, error) {
+			measured, err := paceThrough(ctx, o, row, func(w *world) ([]period, error) {
 				a, err := w.adding(ctx)
-				return func(ctx context.Context) error {
+				also := []*rig.Process{a.api}
+				quiet := func(ctx context.Context) error { return pause(ctx, o.Duration) }
+				add := func(ctx context.Context) (err error) {
 					took, err = a.spread(ctx, added, o.Duration)
 					return err
+				}
+				return []period{
+					{"before clients are added", "clients-before", also, quiet},
+					{addedClients, "clients", also, add},
+					{"after", "clients-after", also, quiet},
 				}, err
 			})
 			if err != nil {
-				return append(rows, alone), err
+				return rows, err
 			}
-			row.P50, row.P99 = millis(percentile(took, 50)), millis(percentile(took, 99))
-			row.Ratio = new(ratio(deref(row.Utilisation), deref(alone.Utilisation)))
-			rows = append(rows, alone, row)
+			measured[1].compare(measured[0])
+			measured[2].compare(measured[0])
+			measured[1].P50, measured[1].P99 = millis(percentile(took, 50)), millis(percentile(took, 99))
+			rows = append(rows, measured...)
 		}
 	}
 	return rows, nil
@@ -130,7 +131,7 @@ func (a adding) one(ctx context.Context, i int) error {
 		// The producer reads the directory once a second, so at first it does not know the key or the number.
 		unknown := errors.As(err, &p) && (p.Status == http.StatusUnauthorized || p.Status == http.StatusNotFound)
 		if err == nil || unknown {
-			err = pause(ctx, 20*time.Millisecond)
+			err = pause(ctx, 50*time.Millisecond)
 		}
 		if err != nil {
 			return fmt.Errorf("the first message of %s: %w", name, err)

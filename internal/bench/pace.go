@@ -3,6 +3,7 @@ package bench
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -53,86 +54,113 @@ func pace(ctx context.Context, o Options) ([]Row, error) {
 }
 
 func paceOnce(ctx context.Context, o Options, row Row) (Row, error) {
-	return paceWhile(ctx, o, row, "pace", func(*world) (func(context.Context) error, error) {
-		return func(ctx context.Context) error { return pause(ctx, o.Duration) }, nil
+	rows, err := paceThrough(ctx, o, row, func(*world) ([]period, error) {
+		return []period{{what: row.Case, profile: "pace", during: func(ctx context.Context) error { return pause(ctx, o.Duration) }}}, nil
 	})
-}
-
-// paceWhile measures how one number is paced while something else runs. What prepare returns runs during the measurement, which
-// lasts as long. The names of profiles begin with name.
-func paceWhile(ctx context.Context, o Options, row Row, name string, prepare func(*world) (func(context.Context) error, error)) (Row, error) {
-	w, err := newWorld(ctx, o, row.Durability)
 	if err != nil {
 		return row, err
+	}
+	return rows[0], nil
+}
+
+// period is a part of a run that is measured.
+type period struct {
+	what    string
+	profile string                      // with what the names of its profiles begin
+	also    []*rig.Process              // of which there are profiles, beside workers
+	during  func(context.Context) error // what happens meanwhile. The period lasts as long
+}
+
+// paceThrough measures how one number is paced in periods that follow each other. prepare returns them. There is a row for each.
+func paceThrough(ctx context.Context, o Options, row Row, prepare func(*world) ([]period, error)) ([]Row, error) {
+	w, err := newWorld(ctx, o, row.Durability)
+	if err != nil {
+		return nil, err
 	}
 	defer w.close()
 	nrs := rig.Numbers(1, row.Rate)
 	if err := w.simulate(ctx, row.Rate, ""); err != nil {
-		return row, err
+		return nil, err
 	}
 	if err := w.configure(nrs, map[string]any{"secrets_key_file": "marker"}); err != nil {
-		return row, err
+		return nil, err
 	}
 	intakeTrips, err := w.intakeTrips(ctx, nrs[0].ID)
 	if err != nil {
-		return row, err
+		return nil, err
 	}
 	if err := w.preload(ctx, nrs, row.Backlog); err != nil {
-		return row, err
+		return nil, err
 	}
 	workers, err := w.workers(ctx, row.Workers, true)
 	if err != nil {
-		return row, err
+		return nil, err
 	}
-	meanwhile, err := prepare(w)
+	periods, err := prepare(w)
 	if err != nil {
-		return row, err
+		return nil, err
 	}
 	if err := pause(ctx, settle); err != nil {
-		return row, err
+		return nil, err
 	}
-	before, err := w.used(ctx, workers)
-	if err != nil {
-		return row, err
+	rows := make([]Row, len(periods))
+	bounds := make([]usage, len(periods)+1) // read once between two periods: to ask programs for their metrics is work for them
+	if bounds[0], err = w.used(ctx, workers); err != nil {
+		return nil, err
 	}
-	err = w.profile(ctx, name+"-"+strconv.Itoa(row.Rate), workers, o.Duration, func() error { return meanwhile(ctx) })
-	if err != nil {
-		return row, err
-	}
-	after, err := w.used(ctx, workers)
-	if err != nil {
-		return row, err
-	}
-	for _, p := range workers {
-		mb, err := p.Resident()
+	throttled := 0
+	for i, p := range periods {
+		rows[i], rows[i].Case = row, p.what
+		o.say("  %s", p.what)
+		profiled := append(slices.Clone(p.also), workers[:min(2, len(workers))]...)
+		err = w.profile(ctx, p.profile+"-"+strconv.Itoa(row.Rate), profiled, o.Duration, func() error { return p.during(ctx) })
 		if err != nil {
-			return row, err
+			return nil, err
 		}
-		row.Resident = new(max(mb/(1<<20), deref(row.Resident)))
+		if bounds[i+1], err = w.used(ctx, workers); err != nil {
+			return nil, err
+		}
+		for _, p := range workers {
+			mb, err := p.Resident()
+			if err != nil {
+				return nil, err
+			}
+			rows[i].Resident = new(max(mb/(1<<20), deref(rows[i].Resident)))
+		}
+		seen, err := w.Stats(ctx)
+		if err != nil {
+			return nil, err
+		}
+		rows[i].SimWindow = new(float64(seen.Windows[nrs[0].ID])) // so far
+		rows[i].Throttled = new(float64(seen.Requests["130429"] - throttled))
+		throttled = seen.Requests["130429"]
 	}
 	stopAll(workers)
-	seen, err := w.Stats(ctx)
-	if err != nil {
-		return row, err
-	}
 	traced, err := w.traces(row.Workers)
 	if err != nil {
-		return row, err
+		return nil, err
 	}
-	times := traced.times[nrs[0].ID]
-	sent := within(times, before.at, after.at)
-	seconds := after.at.Sub(before.at).Seconds()
-	used := after.since(before)
-	row.PerSecond = new(float64(sent) / seconds)
-	row.Utilisation = new(float64(sent) / seconds / float64(row.Rate))
-	row.WindowsOver = new(float64(windowsOver(times, row.Rate)))
-	row.OurWindow = new(float64(largestWindow(times)))
-	row.SimWindow = new(float64(seen.Windows[nrs[0].ID]))
-	row.Throttled = new(float64(seen.Requests["130429"]))
-	row.Dequeues = new(ratio(float64(within(traced.tasks, before.at, after.at)), float64(sent)))
-	row.Trips = new(ratio(used.trips, float64(sent)) + intakeTrips)
-	used.costs(&row, sent)
-	return row, nil
+	for i := range rows {
+		rows[i].paced(bounds[i], bounds[i+1], traced, nrs[0].ID)
+		rows[i].Trips = new(*rows[i].Trips + intakeTrips)
+	}
+	return rows, nil
+}
+
+// paced sets the figures about the pace of a number from before to after.
+func (r *Row) paced(before, after usage, traced *sends, number string) {
+	times := traced.times[number]
+	used, sent, seconds := after.since(before), within(times, before.at, after.at), after.at.Sub(before.at).Seconds()
+	times = slices.DeleteFunc(slices.Clone(times), func(t time.Time) bool { // with the windows that begin before
+		return t.Before(before.at.Add(-time.Second)) || t.After(after.at)
+	})
+	r.PerSecond = new(float64(sent) / seconds)
+	r.Utilisation = new(float64(sent) / seconds / float64(r.Rate))
+	r.WindowsOver = new(float64(windowsOver(times, r.Rate)))
+	r.OurWindow = new(float64(largestWindow(times)))
+	r.Dequeues = new(ratio(float64(within(traced.tasks, before.at, after.at)), float64(sent)))
+	r.Trips = new(ratio(used.trips, float64(sent)))
+	used.costs(r, sent)
 }
 
 func deref(f *float64) float64 {

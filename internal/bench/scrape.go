@@ -107,7 +107,7 @@ func (w *world) profile(ctx context.Context, name string, programs []*rig.Proces
 		return err
 	}
 	var g errgroup.Group
-	for i, p := range programs[:min(2, len(programs))] {
+	for i, p := range programs[:min(3, len(programs))] {
 		g.Go(func() error {
 			b, err := w.Get(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.Ops, min(max(1, int(d.Seconds())), 30)))
 			if err != nil {

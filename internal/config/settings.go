@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice/internal/redisurl"
@@ -192,10 +193,16 @@ func text(dst *string) func(string) error {
 	return func(s string) error { *dst = s; return nil }
 }
 
+// compiled has the patterns of pattern by their expressions: to compile them takes longer than to check an entry.
+var compiled sync.Map
+
 func pattern(dst *string, expr, want string) func(string) error {
-	re := regexp.MustCompile(`^(?:` + expr + `)$`)
+	re, known := compiled.Load(expr)
+	if !known {
+		re, _ = compiled.LoadOrStore(expr, regexp.MustCompile(`^(?:`+expr+`)$`))
+	}
 	return func(s string) error {
-		if !re.MatchString(s) {
+		if !re.(*regexp.Regexp).MatchString(s) {
 			return fmt.Errorf("%q is not %s", s, want)
 		}
 		*dst = s

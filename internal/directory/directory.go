@@ -27,6 +27,7 @@ type Directory struct {
 	uses  []Kind
 	log   *slog.Logger
 	now   atomic.Pointer[snapshot]
+	last  contents // of the last snapshot; Load's, then Run's
 
 	mu          sync.Mutex
 	subscribers []func(Changes)
@@ -46,7 +47,7 @@ func New(s *Store, log *slog.Logger, uses ...Kind) *Directory {
 
 // Load reads the stored entries once. Later it is Run's part.
 func (d *Directory) Load(ctx context.Context) error {
-	c, err := d.store.load(ctx)
+	c, err := d.store.reload(ctx, d.last)
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func (d *Directory) refresh(ctx context.Context) error {
 		}
 		return err
 	}
-	c, err := d.store.load(ctx)
+	c, err := d.store.reload(ctx, d.last)
 	if err == nil {
 		d.replace(c)
 	}
@@ -113,6 +114,7 @@ func (d *Directory) replace(c contents) {
 	old := d.now.Load()
 	next := d.snapshot(c, old)
 	d.now.Store(next)
+	d.last = c
 	changes := next.since(old)
 	d.log.Info("numbers, apps, API keys and clients read", "revision", c.revision, "numbers", len(next.ids))
 	d.mu.Lock()
@@ -266,16 +268,12 @@ func (d *Directory) Owner(number string) string {
 // NumbersOf returns the numbers that a client may send from, and those of them that other clients may send from too.
 func (d *Directory) NumbersOf(client string) (all, shared []string) {
 	now := d.now.Load()
-	for _, id := range now.ids {
-		n := now.numbers[id]
-		if n.Client != client && !slices.Contains(n.Shared, client) {
-			continue
-		}
-		if all = append(all, id); len(n.Shared) > 0 {
+	for _, id := range now.of[client] {
+		if len(now.numbers[id].Shared) > 0 {
 			shared = append(shared, id)
 		}
 	}
-	return all, shared
+	return slices.Clone(now.of[client]), shared
 }
 
 // SharedWith returns the other clients that may send from a number. The caller must not change the list.
@@ -322,6 +320,7 @@ type snapshot struct {
 	keys     []config.APIKey
 	clients  map[string]config.Client
 	moved    map[string][]string // for each number, those whose messages were moved to it
+	of       map[string][]string // by client: the numbers that it may send from, in the order of ids
 }
 
 // number is a number of a snapshot.
@@ -341,7 +340,7 @@ func (n *number) hasToken() bool { return n.token != "" || n.tokenErr == nil && 
 // from it.
 func (d *Directory) snapshot(c contents, old *snapshot) *snapshot {
 	f := d.store.o.File
-	next := &snapshot{revision: c.revision, numbers: map[string]*number{}, apps: map[string]config.App{}, clients: map[string]config.Client{}, moved: c.movedTo(time.Now())}
+	next := &snapshot{revision: c.revision, numbers: map[string]*number{}, apps: map[string]config.App{}, clients: map[string]config.Client{}, moved: c.movedTo(time.Now()), of: map[string][]string{}}
 	for _, id := range c.unread {
 		d.log.Error("cannot read a stored entry, it is not used", "entry", id)
 	}
@@ -376,12 +375,18 @@ func (d *Directory) snapshot(c contents, old *snapshot) *snapshot {
 				next.numbers[id] = was
 				continue
 			}
-			parsed, mistakes := parse(one.entry, f.Classes)
-			if len(mistakes) > 0 {
-				d.log.Error("a stored entry is invalid, it is not used", "entry", string(kind)+" "+id, "err", &InvalidError{mistakes})
+			if one.read == nil {
+				one.read = &reading{}
+				if one.read.parsed, one.read.mistakes = parse(one.entry, f.Classes); len(one.read.mistakes) == 0 {
+					one.read.secrets = d.open(kind, id, one.document)
+				}
+				entries[id] = one
+			}
+			parsed, secrets := one.read.parsed, one.read.secrets
+			if len(one.read.mistakes) > 0 {
+				d.log.Error("a stored entry is invalid, it is not used", "entry", string(kind)+" "+id, "err", &InvalidError{one.read.mistakes})
 				continue
 			}
-			secrets := d.open(kind, id, one.document)
 			switch kind {
 			case KindNumber:
 				next.numbers[id] = f.number(parsed.Numbers[0], one, secrets)
@@ -402,7 +407,7 @@ func (d *Directory) snapshot(c contents, old *snapshot) *snapshot {
 	return next
 }
 
-// order lists the numbers, and limits the keys of clients to their numbers.
+// order lists the numbers, all and by client, and limits the keys of clients to their numbers.
 func (next *snapshot) order(f File) {
 	rest := maps.Clone(next.numbers)
 	for _, n := range f.Numbers {
@@ -412,17 +417,22 @@ func (next *snapshot) order(f File) {
 		}
 	}
 	next.ids = append(next.ids, slices.Sorted(maps.Keys(rest))...)
+	for _, id := range next.ids {
+		n := next.numbers[id]
+		next.of[n.Client] = append(next.of[n.Client], id)
+		for _, client := range n.Shared {
+			if client != n.Client {
+				next.of[client] = append(next.of[client], id)
+			}
+		}
+	}
 	for i, k := range next.keys {
 		if k.Client == "" {
 			continue
 		}
-		var own []string
-		for _, id := range next.ids {
-			if n := next.numbers[id]; (n.Client == k.Client || slices.Contains(n.Shared, k.Client)) && (slices.Contains(k.Numbers, "*") || slices.Contains(k.Numbers, id)) {
-				own = append(own, id)
-			}
-		}
-		next.keys[i].Numbers = own
+		next.keys[i].Numbers = slices.DeleteFunc(slices.Clone(next.of[k.Client]), func(id string) bool {
+			return !slices.Contains(k.Numbers, "*") && !slices.Contains(k.Numbers, id)
+		})
 	}
 }
 

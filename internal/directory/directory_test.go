@@ -39,7 +39,7 @@ var file = directory.File{
 
 // installation is a Redis with what processes have of it.
 type installation struct {
-	*testing.T
+	testing.TB
 	redis      *redis.Client
 	server     *redistest.Server
 	db         *store.DB
@@ -47,14 +47,14 @@ type installation struct {
 	log        *logs
 }
 
-func setup(t *testing.T) *installation {
+func setup(t testing.TB) *installation {
 	t.Helper()
 	srv := redistest.Start(t)
 	db, err := store.New(t.Context(), srv.Client())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &installation{T: t, redis: srv.Client(), server: srv, db: db, log: &logs{failing: make(chan struct{})}}
+	return &installation{TB: t, redis: srv.Client(), server: srv, db: db, log: &logs{failing: make(chan struct{})}}
 }
 
 // store returns the store of a process with a key.

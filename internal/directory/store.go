@@ -63,6 +63,17 @@ type stored struct {
 	removed  bool
 	document
 	entry Entry // in document; nil: it was removed
+
+	text string   // as Redis has it
+	read *reading // what a Directory has read of it; nil: it has not yet
+}
+
+// reading is what a process has read of a stored entry. It stays while the entry does not change: to read them all again with each
+// change would keep the processor from what is being sent.
+type reading struct {
+	parsed   config.Entries
+	mistakes []config.Mistake
+	secrets  map[string]opened
 }
 
 // File has the entries of the configuration file of a process.
@@ -158,7 +169,10 @@ type contents struct {
 }
 
 // load reads all stored entries.
-func (s *Store) load(ctx context.Context) (contents, error) {
+func (s *Store) load(ctx context.Context) (contents, error) { return s.reload(ctx, contents{}) }
+
+// reload reads all stored entries, and decodes those that differ from what was read before.
+func (s *Store) reload(ctx context.Context, before contents) (contents, error) {
 	c := contents{entries: map[Kind]map[string]stored{}}
 	keys := []string{revisionKey()}
 	for _, k := range hashes {
@@ -175,8 +189,12 @@ func (s *Store) load(ctx context.Context) (contents, error) {
 		for n := 0; n+1 < len(fields); n += 2 {
 			id, _ := fields[n].(string)
 			value, _ := fields[n+1].(string)
+			if was, known := before.entries[k][id]; known && was.text == value {
+				c.entries[k][id] = was
+				continue
+			}
 			revision, text, _ := strings.Cut(value, " ")
-			one := stored{removed: text == "-"}
+			one := stored{removed: text == "-", text: value}
 			one.revision, err = strconv.ParseInt(revision, 10, 64)
 			if !one.removed && err == nil {
 				err = json.Unmarshal([]byte(text), &one.document)

@@ -21,6 +21,8 @@ const (
 	// fetchFlows is among how many clients of a class one fetch shares the slots, and among how many campaigns of one alone: those that
 	// have sent the least.
 	fetchFlows = 64
+	// flowsKnown is how many flows a worker keeps in mind, to pass their weights.
+	flowsKnown = 4 * fetchFlows
 	// skipMost bounds how many tasks are fetched for one slot, 2^skipMost, while none can be sent.
 	skipMost = 8
 )
@@ -178,12 +180,11 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	field := queue.FieldOf(d.o.Worker, seq)
 	a := n.schedule.Args()
 	args := []any{d.o.Worker, a.Rate, a.Booked, capacity, queue.Sequence(seq), n.ask(may, a.First)}
-	weights := d.weights(n.flows)
-	if a.Further > 0 || len(n.spare) > 0 || weights != "" {
+	if a.Further > 0 || len(n.spare) > 0 || n.flows != nil {
 		args = append(args, a.Further, len(n.spare))
 	}
-	if weights != "" {
-		args = append(args, weights)
+	if n.flows != nil {
+		args = append(args, d.weights(n.flows))
 	}
 	var cmd *redis.Cmd
 	var pairs ratelimit.PairCommands
@@ -211,7 +212,8 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	full, left := ratelimit.Integer(reply[5]), int(ratelimit.Integer(reply[6]))
 	lease, _ := reply[7].(string)
 	r := fetched{now: b.Now, left: left, holds: texts(reply[8])}
-	n.flows = texts(reply[9])
+	first := n.flows == nil
+	n.meet(reply[9])
 	r.tasks = n.lease.Add(field, lease)
 	n.pending(left)
 	if len(r.tasks) > 0 {
@@ -222,8 +224,11 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 		n.schedule.Offer(b.Slots)
 		n.spare = append(n.spare, b.Slots...)
 	}
-	if left == 0 {
+	switch {
+	case left == 0:
 		return r, tidyEvery, nil
+	case first && n.flows != nil: // nothing was fetched, because the script did not know their weights
+		return d.fetchTasks(ctx, n, capacity, time.Now())
 	}
 	ahead := b.Ahead - ((ratelimit.Horizon+ratelimit.Lead)/2 + n.schedule.Further()).Truncate(time.Microsecond)
 	return r, max(ahead, time.Millisecond) - trip, nil
@@ -231,7 +236,7 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 
 // weights writes the weights of flows for fetch.lua, without those of 1.
 func (d *dispatcher) weights(flows []string) string {
-	if d.o.Weigh == nil || len(flows) == 0 {
+	if d.o.Weigh == nil {
 		return ""
 	}
 	var b []byte
@@ -243,12 +248,32 @@ func (d *dispatcher) weights(flows []string) string {
 	return string(b)
 }
 
+// meet notes the flows that a fetch met, if flows share slots. Those met before stay: a fetch may meet the flows of urgent classes
+// only.
+func (n *number) meet(names any) {
+	list, share := names.([]any)
+	if !share {
+		return
+	}
+	met := texts(list)
+	for _, flow := range n.flows {
+		if len(met) == flowsKnown {
+			break
+		}
+		if !slices.Contains(met, flow) {
+			met = append(met, flow)
+		}
+	}
+	n.flows = met
+}
+
 // errReply means that a script's reply has another form than it should.
 var errReply = errors.New("a script's reply is not understood")
 
 // texts reads a list of a reply, which may be missing.
-func texts(v any) (all []string) {
+func texts(v any) []string {
 	list, _ := v.([]any)
+	all := []string{}
 	for _, e := range list {
 		if s, ok := e.(string); ok {
 			all = append(all, s)

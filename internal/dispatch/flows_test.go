@@ -247,3 +247,38 @@ func TestFlowsInACluster(t *testing.T) {
 	}
 	fetchAll(t, c, g, n, at+100*time.Millisecond, 1400-got[a]-got[b])
 }
+
+// TestWeightsAreKnownFromTheFirstFetch: a worker that has fetched nothing of a number yet shares its first slots by weight too.
+func TestWeightsAreKnownFromTheFirstFetch(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	c := f.stopClock()
+	g, n := c.gate("w", 400)
+	g.o.Weigh = func(f message.Flow) (int, int) { return map[string]int{"a": 1, "b": 3}[f.Client], 1 }
+	f.flow(100, message.Flow{Client: "a"}, message.Marketing)
+	f.flow(100, message.Flow{Client: "b"}, message.Marketing)
+	got := map[string]int{}
+	for _, id := range take(t, g, n, 40) {
+		got[flowOf(id).Client]++
+	}
+	if total := got["a"] + got["b"]; total < 30 || got["a"] < total/4-1 || got["a"] > total/4+1 {
+		t.Errorf("the first fetch returned %v, want a quarter and three quarters", got)
+	}
+}
+
+// TestRareClassesKeepTheirWeights: the flows of a class share its slots by weight, though most fetches meet the flows of an urgent class only.
+func TestRareClassesKeepTheirWeights(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	g.o.Weigh = func(f message.Flow) (int, int) { return map[string]int{"a": 1, "b": 3, "c": 1}[f.Client], 1 }
+	a, b := message.Flow{Client: "a"}, message.Flow{Client: "b"}
+	f.flow(2000, message.Flow{Client: "c"}, message.Authentication)
+	f.flow(100, a, message.Marketing)
+	f.flow(100, b, message.Marketing)
+	got, _ := fetchAll(t, c, g, n, 0, 1600)
+	if sent := got[a] + got[b]; sent < 40 || got[a] < sent/4-2 || got[a] > sent/4+2 {
+		t.Errorf("sent %d and %d of the flows of a rare class, want a quarter and three quarters", got[a], got[b])
+	}
+}

@@ -31,7 +31,7 @@ type number struct {
 	unknown    []string    // fields of fetches without an answer
 	skip       [4]int      // by class: how often all that was fetched could not be sent
 	spare      []time.Time // slots whose tasks could not be sent
-	flows      []string    // that shared slots at the last fetch
+	flows      []string    // that share slots, those met last first; nil: none were ever met
 	leasesRead time.Time   // when the leases of all workers were last read
 
 	mu      sync.Mutex

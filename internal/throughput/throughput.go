@@ -5,7 +5,7 @@ package throughput
 import (
 	"context"
 	"log/slog"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"sluice/internal/observed"
@@ -34,53 +34,80 @@ type Options struct {
 // Discovery asks Meta about numbers whose answers are old. Its methods are safe for concurrent use.
 type Discovery struct {
 	o    Options
-	all  atomic.Bool   // Meta is to be asked about all numbers
-	wake chan struct{} // holds a token while it is
+	wake chan struct{} // holds a token while all or some say what to do
+
+	mu   sync.Mutex
+	all  bool     // Meta is to be asked about all numbers
+	some []string // numbers that are new or changed
 }
 
 // New returns a Discovery.
 func New(o Options) *Discovery { return &Discovery{o: o, wake: make(chan struct{}, 1)} }
 
 // Ask lets Run ask Meta about all numbers now. It does not block: while Meta is slow to answer, the caller goes on.
-func (d *Discovery) Ask() {
-	d.all.Store(true)
-	d.Look()
+func (d *Discovery) Ask() { d.order(true, nil) }
+
+// Look lets Run set the rates of these numbers now, which are new or changed, and ask Meta about those whose answers are old. Other
+// numbers cost nothing: where there are thousands, one is added again and again. It does not block.
+func (d *Discovery) Look(numbers ...string) {
+	if len(numbers) > 0 {
+		d.order(false, numbers)
+	}
 }
 
-// Look lets Run ask Meta about numbers whose answers are old now, among them new numbers. It does not block.
-func (d *Discovery) Look() {
+func (d *Discovery) order(all bool, some []string) {
+	d.mu.Lock()
+	d.all = d.all || all
+	d.some = append(d.some, some...)
+	d.mu.Unlock()
 	select {
 	case d.wake <- struct{}{}:
 	default: // Run has yet to begin with an earlier call
 	}
 }
 
-// Run asks Meta about numbers whose answers are old, at once, every 30 minutes and after Look, and about all when Ask was called, until
-// ctx ends. It returns nil.
+// ordered returns the numbers that Run was woken for, and whether Meta is to be asked about them in any case.
+func (d *Discovery) ordered() (numbers []string, ask bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	numbers, ask = d.some, d.all
+	if ask {
+		numbers = d.o.Numbers()
+	}
+	d.all, d.some = false, nil
+	return numbers, ask
+}
+
+// Run asks Meta about numbers whose answers are old, at once and every 30 minutes, about those of Look, and about all when Ask was
+// called, until ctx ends. It returns nil.
 func (d *Discovery) Run(ctx context.Context) error {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
+	numbers, ask := d.o.Numbers(), false
 	for {
-		d.discover(ctx, d.all.Swap(false))
+		d.discover(ctx, numbers, ask)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+			numbers, ask = d.o.Numbers(), false
 		case <-d.wake:
+			numbers, ask = d.ordered()
 		}
 	}
 }
 
-// discover asks Meta and sets the rates of numbers. A number that Meta says nothing of keeps its rate.
-func (d *Discovery) discover(ctx context.Context, all bool) {
+// discover asks Meta about numbers whose answers are old, or about all of them, and sets their rates. A number that Meta says nothing
+// of keeps its rate.
+func (d *Discovery) discover(ctx context.Context, numbers []string, ask bool) {
 	known, err := d.o.Known(ctx)
 	if err != nil && ctx.Err() == nil {
 		d.o.Log.Warn("cannot read what Meta said of the numbers, will ask again", "err", err)
 	}
 	rates := map[string]int{}
-	for _, number := range d.o.Numbers() {
+	for _, number := range numbers {
 		p := known[number]
-		if all || time.Since(p.At) >= oldAfter {
+		if ask || time.Since(p.At) >= oldAfter {
 			answer, err := d.o.Ask(ctx, number)
 			if err == nil {
 				p = answer

@@ -17,7 +17,7 @@ import (
 )
 
 // TestDiscovery: Meta is asked about a number whose answer is older than an hour, and about all after Ask. Calls of Ask
-// during a slow answer cause one further question. A number of which Meta says nothing keeps its rate; one with a
+// during a slow answer cause one further question. Look concerns the numbers that it names, and no others. A number of which Meta says nothing keeps its rate; one with a
 // configured rate has no other.
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
@@ -86,6 +86,10 @@ func TestDiscovery(t *testing.T) {
 		close(answer)
 		synctest.Wait()
 		want("after Ask", map[string]int{"1": 4, "2": 4, "3": 5, "4": 4, "5": 3}, map[string]int{"1": 1000, "4": 0, "5": 1000})
+		d.Look("5")
+		d.Look() // an API key changed: no number
+		synctest.Wait()
+		want("after Look", map[string]int{"1": 4, "2": 4, "3": 5, "4": 4, "5": 3}, map[string]int{"5": 1000})
 		if !strings.Contains(log.String(), "phone_number_id=3") || !strings.Contains(log.String(), "Redis is away") {
 			t.Errorf("log %s", &log)
 		}

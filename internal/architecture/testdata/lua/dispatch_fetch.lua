@@ -127,7 +127,8 @@ local MOST, FLOWS = 500, 64 -- tasks and flows of a class
 --       sequence of this fetch, what to ask of each class: a digit for each, 0 nothing, n 2^(n-1)
 --       tasks a slot, and a digit: 1 when the worker serves the number, 0 when it stands by; then, if
 --       not 0, how much further than usual slots are booked us, spare slots; then the weights of flows: for each a
---       line with its name, the weight of its client and that of its campaign, separated by tabs
+--       line with its name, the weight of its client and that of its campaign, separated by tabs. Without weights (not even an
+--       empty text) nothing is fetched where flows share slots: the reply has their names, for the next call
 -- Reply seconds, us: now; until the first slot us, time between slots us, slots booked, full rate,
 --       classes that may have more, as bits; what is leased now: for each class a line: class
 --       (from 0), the tasks' ids; the names of holds on templates and tags,
@@ -178,6 +179,9 @@ if redis.call('EXISTS', unpack(rare)) > 0 then
   end
   if named then
     for flow, client, campaign in string.gmatch(ARGV[9] or '', '([^\t\n]*)\t(%d+)\t(%d+)') do weights[flow] = {client, campaign} end
+    for class in pairs(ARGV[9] and {} or named) do
+      each_flow(shard, number, class - 1, FLOWS, function(flow) met[#met + 1] = flow end)
+    end
   end
 end
 local T = math.ceil((1000000 + SLACK) / rate)
@@ -317,7 +321,7 @@ local function others(count)
     n, rest = n + got, rest - got
   end
 end
-if not kept and reach > 0 then
+if not kept and reach > 0 and (not named or ARGV[9]) then
   local share = shares(reach)
   n = pop(1, reach - share)
   -- Where more of the most urgent wait, they get all but the share of the others.
