@@ -27,7 +27,9 @@ type Directory struct {
 	uses  []Kind
 	log   *slog.Logger
 	now   atomic.Pointer[snapshot]
-	last  contents // of the last snapshot; Load's, then Run's
+
+	reading sync.Mutex // one reading at a time; guards last
+	last    contents   // of the last snapshot
 
 	mu          sync.Mutex
 	subscribers []func(Changes)
@@ -45,13 +47,12 @@ func New(s *Store, log *slog.Logger, uses ...Kind) *Directory {
 	return d
 }
 
-// Load reads the stored entries once. Later it is Run's part.
+// Load reads the stored entries once. Later Run does so.
 func (d *Directory) Load(ctx context.Context) error {
-	c, err := d.store.reload(ctx, d.last)
+	c, err := d.read(ctx)
 	if err != nil {
 		return err
 	}
-	d.replace(c)
 	for _, e := range d.store.o.File.entries().list() {
 		if one := c.entries[e.Kind()][e.ID()]; one.removed {
 			d.warnHidden(string(e.Kind()) + " " + e.ID())
@@ -102,11 +103,20 @@ func (d *Directory) refresh(ctx context.Context) error {
 		}
 		return err
 	}
+	_, err = d.read(ctx)
+	return err
+}
+
+// read reads the stored entries, and replaces the snapshot.
+func (d *Directory) read(ctx context.Context) (contents, error) {
+	d.reading.Lock()
+	defer d.reading.Unlock()
 	c, err := d.store.reload(ctx, d.last)
 	if err == nil {
 		d.replace(c)
+		d.last = c
 	}
-	return err
+	return c, err
 }
 
 // replace replaces the snapshot, and calls the subscribers.
@@ -114,7 +124,6 @@ func (d *Directory) replace(c contents) {
 	old := d.now.Load()
 	next := d.snapshot(c, old)
 	d.now.Store(next)
-	d.last = c
 	changes := next.since(old)
 	d.log.Info("numbers, apps, API keys and clients read", "revision", c.revision, "numbers", len(next.ids))
 	d.mu.Lock()
@@ -434,29 +443,6 @@ func (next *snapshot) order(f File) {
 			return !slices.Contains(k.Numbers, "*") && !slices.Contains(k.Numbers, id)
 		})
 	}
-}
-
-// open decrypts the secrets of a document, if this process uses them. A secret that cannot be decrypted has an error.
-func (d *Directory) open(kind Kind, id string, of document) map[string]opened {
-	all := map[string]opened{}
-	if !slices.Contains(d.uses, kind) {
-		return all
-	}
-	for name, secret := range of.Secrets {
-		value, err := d.store.o.Box.Decrypt(purpose(kind, id, name), secret.Text)
-		if err != nil {
-			err = fmt.Errorf("%s of the %s %s: %w", name, kind, id, err)
-			d.log.Error("cannot decrypt a stored secret, it is not used", "entry", string(kind)+" "+id, "err", err)
-		}
-		all[name] = opened{config.Secret(value), err}
-	}
-	return all
-}
-
-// opened is a decrypted secret, or why it cannot be decrypted.
-type opened struct {
-	secret config.Secret
-	err    error
 }
 
 // number returns a stored number. Without a token of its own it has the token of the file.

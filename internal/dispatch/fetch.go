@@ -257,7 +257,7 @@ func (n *number) meet(names any) {
 	}
 	met := texts(list)
 	for _, flow := range n.flows {
-		if len(met) == flowsKnown {
+		if len(met) >= flowsKnown {
 			break
 		}
 		if !slices.Contains(met, flow) {
