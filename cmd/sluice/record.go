@@ -72,6 +72,8 @@ func printRecord(t table, r record.Record) {
 	member("template", r.Template)
 	member("fallback template", r.Fallback)
 	member("in place of template", r.Instead)
+	member("in place of message", r.MovedFrom)
+	member("moved to message", r.MovedTo)
 	member("to", message.Mask(r.To))
 	member("ref", r.Ref)
 	member("tags", strings.Join(r.Tags, ", "))

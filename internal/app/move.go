@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,34 +17,47 @@ import (
 	"sluice/internal/store"
 )
 
-// moveMost is how many messages of a number, or of a shard, are moved in one go.
-const moveMost = 1000
+const (
+	// moveMost is how many messages of a number, or of a shard, are moved in one go.
+	moveMost = 1000
+	// moveFor is how long a worker moves messages of a number before it looks at other numbers.
+	moveFor = 5 * time.Second
+)
 
 // moveAway moves messages that wait for a number to another number, as far as that is possible; see record.MayMove and
-// content.Portable. The number sends the others itself.
+// content.Portable. The number sends the others itself. It blocks for about moveFor at most.
 func (w *worker) moveAway(ctx context.Context, number, to string) error {
 	if how, _ := w.directory.Leaving(to); how != "" || !w.directory.Known(to) {
 		return fmt.Errorf("phone number id %s cannot take the messages: it is not configured, or is being removed", to)
 	}
-	at := w.moved[number] // messages that cannot be moved must not hide the others, so each call reads on
-	some, next, err := w.book.List(ctx, message.ListFilter{Numbers: []string{number}, States: []message.State{message.Queued}}, at, moveMost)
-	if err != nil {
+	filter := message.ListFilter{Numbers: []string{number}, States: []message.State{message.Queued}}
+	for begin := time.Now(); time.Since(begin) < moveFor; {
+		at := w.moved[number] // messages that cannot be moved must not hide the others, so each call reads on
+		some, next, err := w.book.List(ctx, filter, at, moveMost)
+		if err != nil {
+			return err
+		}
+		if delete(w.moved, number); next != nil {
+			w.moved[number] = *next
+		}
+		if err := each(some, func(m message.Record) error { return w.moveOne(ctx, m.ID, to) }); err != nil || next == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveOne moves a message to another number, unless its own number must send it.
+func (w *worker) moveOne(ctx context.Context, id, to string) error {
+	r, err := w.book.Read(ctx, id)
+	if err != nil || !r.MayMove() || !w.portable(r.ID, r.Payload) || !w.portable(r.ID, r.Other) {
 		return err
 	}
-	if delete(w.moved, number); next != nil {
-		w.moved[number] = *next
+	r, moving, err := w.book.MoveAway(ctx, id, to)
+	if err != nil || !moving {
+		return err
 	}
-	return each(some, func(m message.Record) error {
-		r, err := w.book.Read(ctx, m.ID)
-		if err != nil || !r.MayMove() || !w.portable(r.ID, r.Payload) || !w.portable(r.ID, r.Other) {
-			return err
-		}
-		r, moving, err := w.book.MoveAway(ctx, m.ID, to)
-		if err != nil || !moving {
-			return err
-		}
-		return w.finishMove(ctx, &r)
-	})
+	return w.finishMove(ctx, &r)
 }
 
 // portable reports whether another number can send a payload of a message; an empty one does not matter. The sender finds a payload

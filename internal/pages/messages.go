@@ -28,6 +28,7 @@ type messageRecord struct {
 	NextAt     time.Time `json:"next_at"`
 	After      *message.After
 	Followers  []message.After
+	MovedTo    string `json:"moved_to"`
 	Duplicates int
 	KeyUntil   time.Time `json:"key_until"`
 	Timeline   []timelineStep

@@ -143,6 +143,23 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// TestMovedMessage: a message that took the place of another one, and moved on, links to both.
+func TestMovedMessage(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	b := s.signIn("admin")
+	id, first, last := s.send(b, "moved"), message.NewID(theirs, "first"), message.NewID(theirs, "last")
+	r, err := ledger.New(s.db, ledger.Options{Shards: shards}).Read(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.MovedFrom, r.MovedTo = first, last
+	if err := s.redis.Set(t.Context(), ledger.RecordPrefix(shards.Of(ours))+id, r.Encode(), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, b.get("/console/messages/"+id), "In place of", "messages/"+first, "Moved to", "messages/"+last)
+}
+
 // TestUndelivered: dead letters and failed messages are grouped with advice, counted by a dry run, and sent again.
 func TestUndelivered(t *testing.T) {
 	t.Parallel()
