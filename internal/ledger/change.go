@@ -52,7 +52,7 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 // ends reports whether a record is found by the hour in which it ends: it is final, or in no other list or index. While a message is
 // being moved, its record has the only copy of the content, and does not end.
 func ends(r *record.Record) bool {
-	return r.State.Final() && !r.Moving() || r.State.List() == message.NoList && len(r.IndexedWAMIDs()) == 0
+	return !r.Moving() && (r.State.Final() || r.State.List() == message.NoList && len(r.IndexedWAMIDs()) == 0)
 }
 
 // writeNames updates the index of Meta's ids, which leads from them to messages that wait for a status. A status
