@@ -111,6 +111,10 @@ func TestRefusedOfASecond(t *testing.T) {
 		}
 	}
 	db.HSet(t.Context(), "sluice:quota:{acme}", "per_second", "1 9") // another second has begun
+	period, _, _ := strings.Cut(db.HGet(t.Context(), "sluice:quota:{acme}", "refused:per_second").Val(), " ")
+	if day := time.Now().UTC().Unix() / 86400; period != fmt.Sprint(day) && period != fmt.Sprint(day-1) {
+		t.Errorf("refusals are counted in the period %s, want the day %d", period, day)
+	}
 	all, err := s.Used(t.Context(), []string{"acme"})
 	if err != nil || refused < 3 || len(all) != 1 || all[0].Refused != refused || all[0].Used != 0 {
 		t.Errorf("%+v %v, refused %d", all, err, refused)
