@@ -41,7 +41,7 @@ type campaign struct {
 	Messages   int                   `json:"messages" doc:"Number of messages."`
 	States     map[message.State]int `json:"states" doc:"Number of messages by state. A message in an attempt counts as queued. GET /v1/states explains the states."`
 	Delivered  int                   `json:"delivered" doc:"Number of messages that reached their recipients: delivered, read and played."`
-	Read       int                   `json:"read" doc:"Number of messages that were read or played, as far as recipients let Meta report it."`
+	Read       int                   `json:"read" doc:"Number of messages that were read or played. Recipients can switch these reports off."`
 	Failed     int                   `json:"undelivered" doc:"Number of messages that ended without reaching their recipients."`
 	Taken      int                   `json:"taken_last_minute" doc:"Messages that Meta took in the last full minute."`
 

@@ -98,12 +98,12 @@ func TestDirectoryPage(t *testing.T) {
 	shows("revoke it", b.act(keys+"&set=shop", "set", "id", "shop", "change", "1", "revision", "", "phone_number_ids", "77", "scopes", "messages:send", "revoked", "true", "reason", "lost"), 200, `<span class="tag bad">revoked</span>`)
 	shows("a client with a number", b.act("/console/directory?kind=clients&remove=acme", "remove", "id", "acme", "reason", "over"), 422, "still belongs to it")
 	shows("remove the key", b.act(keys+"&remove=shop", "remove", "id", "shop", "reason", "over"), 200, "Removed: API key shop")
-	shows("add another number", b.act(numbers, "set", "id", "78", "client", "acme", "reason", "new"), 200, "Stored: number 78")
+	shows("add another number", b.act(numbers, "set", "id", "79", "client", "acme", "reason", "new"), 200, "Stored: number 79")
 	s.unfinished = 37
-	move := []string{"id", "77", "backlog", "move", "to", "79", "reason", "blocked"}
-	shows("a move to a number that is not there", b.act(numbers+"&remove=77", "remove", move...), 422, "79 is not configured", `name="to" autocomplete="off" inputmode="numeric" value="79"`)
-	move[5] = "78"
-	shows("a move", b.act(numbers+"&remove=77", "remove", move...), 200, "Workers remove it when its last message is final", "leaves: move to 78, 37 left")
+	move := []string{"id", "77", "backlog", "move", "to", "80", "reason", "blocked"}
+	shows("a move to a number that is not there", b.act(numbers+"&remove=77", "remove", move...), 422, "80 is not configured", `name="to" autocomplete="off" inputmode="numeric" value="80"`)
+	move[5] = "79"
+	shows("a move", b.act(numbers+"&remove=77", "remove", move...), 200, "Workers remove it when its last message is final", "leaves: move to 79, 37 left")
 	s.unfinished = 0
 	shows("remove the number", b.act(numbers+"&remove=77", "remove", "id", "77", "backlog", "refuse", "reason", "over"), 200, "Removed: number 77")
 

@@ -120,7 +120,7 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 			DB: s.db, Box: secrets.New("a key of the tests", ""), File: directory.File{Numbers: []config.Number{{ID: ours}, {ID: theirs}}},
 			Unfinished: func(context.Context, string) (int, error) { return s.unfinished, nil },
 			Accounts: func(context.Context) (map[string]string, error) {
-				return map[string]string{"77": "900", "78": "900"}, nil
+				return map[string]string{"77": "900", "79": "900"}, nil
 			},
 		}),
 		Accounts:  func(context.Context) (map[string]string, error) { return nil, nil },
