@@ -56,7 +56,7 @@ func showCampaign(t table, one client.Campaign) {
 	t.row("delivered", share(one.Delivered))
 	t.row("read", share(one.Read))
 	t.row("undelivered", share(one.Undelivered))
-	t.row("taken in the last minute", one.TakenLastMinute)
+	t.row("taken in the last full minute", one.TakenLastMinute)
 	if one.Pending != nil && *one.Pending > 0 {
 		t.row("wait for a send slot", fmt.Sprintf("%d, sent by about %s", *one.Pending, one.PendingDoneBy.Format(time.RFC3339)))
 	}
