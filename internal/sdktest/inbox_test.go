@@ -121,6 +121,16 @@ func TestRelayedWebhooks(t *testing.T) {
 		inboxes[sdk.file] = b
 		s.setTarget(t, sdk.file, fmt.Sprintf(`{"url":%q,"secret":%q,"format":"meta","message_ids":"sluice","phone_number_ids":[%q],"types":["status","inbound"],"actor":"sdktest","reason":"test"}`, b.url, secret, number))
 	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("the relay targets: %s", s.call(t, http.MethodGet, s.console+"/v1/relay/targets", adminKey, "", http.StatusOK))
+			for name, b := range inboxes {
+				b.mu.Lock()
+				t.Logf("%s understood %+v", name, b.seen)
+				b.mu.Unlock()
+			}
+		}
+	}()
 	var sent struct{ Messages []struct{ ID string } }
 	body := s.call(t, http.MethodPost, s.base+"/v25.0/"+number+"/messages", apiKey, `{"messaging_product":"whatsapp","to":"+15551234567","type":"text","text":{"body":"Grüße 👋"}}`, http.StatusOK)
 	if err := json.Unmarshal(body, &sent); err != nil || len(sent.Messages) != 1 {
