@@ -6,13 +6,19 @@ const { secret, key, number } = JSON.parse(process.env.SDKTEST);
 const { inbox } = await import(`./${process.argv[2]}.mjs`);
 const handle = await inbox({ secret, key, number });
 
+// Some SDKs tell what they understood through callbacks of the whole program: requests are handled one after the other, so that none gets what
+// belongs to another one.
+let turn = Promise.resolve();
+
 const server = createServer(async (request, response) => {
   const chunks = [];
   for await (const chunk of request) chunks.push(chunk);
   const raw = Buffer.concat(chunks).toString('utf8');
   const line = { status: 200, statuses: [], messages: [], error: '' };
+  const mine = turn.then(() => handle({ raw, headers: request.headers, statuses: line.statuses, messages: line.messages }));
+  turn = mine.catch(() => {});
   try {
-    await handle({ raw, headers: request.headers, statuses: line.statuses, messages: line.messages });
+    await mine;
   } catch (e) {
     line.status = 400;
     line.error = e?.message ?? String(e);
