@@ -67,7 +67,7 @@ func paceOnce(ctx context.Context, o Options, row Row) (Row, error) {
 type period struct {
 	what    string
 	profile string                      // with what the names of its profiles begin
-	also    []*rig.Process              // of which there are profiles, beside workers
+	also    []*rig.Process              // profiled in addition to the workers
 	during  func(context.Context) error // what happens meanwhile. The period lasts as long
 }
 

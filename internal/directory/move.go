@@ -10,7 +10,7 @@ import (
 	"sluice/internal/config"
 )
 
-// move says that messages of a number were moved to another number. It outlives the number, so that a caller who repeats a
+// move says that messages of a number were moved to another number. It outlives the number, so that the repeat of a
 // request at the other number sends nothing twice.
 type move struct {
 	From string `json:"from"`

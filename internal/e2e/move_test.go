@@ -17,7 +17,7 @@ import (
 )
 
 // TestMoveBacklog: a number that Meta blocks is removed, and its messages move to another number of the account, while workers are killed.
-// Each message is sent once, from the other number. A caller who repeats a request there sends nothing more.
+// Each message is sent once, from the other number. A repeated request there sends no message again.
 func TestMoveBacklog(t *testing.T) {
 	t.Parallel()
 	const messages, to, leaving = 400, "106540352242924", "106540352242925"
