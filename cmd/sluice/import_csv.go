@@ -26,12 +26,14 @@ to: the recipient, with its plus. from: the phone number id of the sender.
 
 text: the text of a text message; or template: a template as name/language, such as order_update/en_US, with the parameters of its body in the columns body_1, body_2 and so on; or message: Meta's message object as JSON. A row has one of the three.
 
-key, ref, class, tags, send_at, expires_at: as in POST /v1/messages. Several tags are separated by |.
+fallback_template: for a row with template, another template as name/language, which gets the same parameters.
+
+key, ref, class, tags, campaign, send_at, expires_at: as in POST /v1/messages. Several tags are separated by |.
 
 A row without key gets a key that is made of its cells and --name. The second of two equal rows gets another key than the first, so both are sent.`
 
 // csvColumns are the columns of a CSV file. body_1 and so on follow the template.
-var csvColumns = []string{"from", "to", "text", "template", "message", "key", "ref", "class", "tags", "send_at", "expires_at"}
+var csvColumns = []string{"from", "to", "text", "template", "message", "fallback_template", "key", "ref", "class", "tags", "campaign", "send_at", "expires_at"}
 
 // csvFile reads the rows of a CSV file as bodies of POST /v1/messages.
 type csvFile struct {
@@ -48,9 +50,11 @@ type csvRow struct {
 	Ref       string         `json:"ref,omitempty"`
 	Class     string         `json:"class,omitempty"`
 	Tags      []string       `json:"tags,omitempty"`
+	Campaign  string         `json:"campaign,omitempty"`
 	SendAt    string         `json:"send_at,omitempty"`
 	ExpiresAt string         `json:"expires_at,omitempty"`
 	Message   map[string]any `json:"message"`
+	Fallback  map[string]any `json:"fallback_template,omitempty"`
 }
 
 // newCSV reads the first row, the names of the columns. from is the sender of rows without one, name a part of the
@@ -134,7 +138,8 @@ func (r *csvFile) next() (l line, err error) {
 func (r *csvFile) row(cells map[string]string) (one csvRow, err error) {
 	cells["from"] = cmp.Or(cells["from"], r.from)
 	one = csvRow{
-		From: cells["from"], Key: cells["key"], Ref: cells["ref"], Class: cells["class"], SendAt: cells["send_at"], ExpiresAt: cells["expires_at"],
+		From: cells["from"], Key: cells["key"], Ref: cells["ref"], Class: cells["class"], Campaign: cells["campaign"],
+		SendAt: cells["send_at"], ExpiresAt: cells["expires_at"],
 	}
 	if one.Key == "" {
 		one.Key = r.key(cells)
@@ -142,7 +147,13 @@ func (r *csvFile) row(cells map[string]string) (one csvRow, err error) {
 	if cells["tags"] != "" {
 		one.Tags = strings.Split(cells["tags"], "|")
 	}
-	one.Message, err = messageOf(cells)
+	if one.Message, err = messageOf(cells); err != nil || cells["fallback_template"] == "" {
+		return one, err
+	}
+	if cells["template"] == "" {
+		return one, errors.New("fallback_template is for a row with a template: empty it")
+	}
+	one.Fallback, err = templateOf("fallback_template", cells)
 	return one, err
 }
 
@@ -178,7 +189,7 @@ func messageOf(cells map[string]string) (map[string]any, error) {
 	case kinds[0] == "text":
 		object = map[string]any{"type": "text", "text": map[string]string{"body": cells["text"]}}
 	case kinds[0] == "template":
-		template, err := templateOf(cells)
+		template, err := templateOf("template", cells)
 		if err != nil {
 			return nil, err
 		}
@@ -199,11 +210,11 @@ func messageOf(cells map[string]string) (map[string]any, error) {
 	return object, nil
 }
 
-// templateOf returns the template object of a row.
-func templateOf(cells map[string]string) (map[string]any, error) {
-	name, language, ok := strings.Cut(cells["template"], "/")
+// templateOf returns the object of the template that a column names.
+func templateOf(column string, cells map[string]string) (map[string]any, error) {
+	name, language, ok := strings.Cut(cells[column], "/")
 	if !ok || name == "" || language == "" {
-		return nil, errors.New("template: write it as name/language, such as order_update/en_US")
+		return nil, fmt.Errorf("%s: write it as name/language, such as order_update/en_US", column)
 	}
 	template := map[string]any{"name": name, "language": map[string]string{"code": language}}
 	most := parameters(cells)

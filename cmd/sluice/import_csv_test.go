@@ -59,7 +59,15 @@ func TestCSVRows(t *testing.T) {
 		"lines, quotes, commas": {"to,text\n+1,\"a\nb, \"\"c\"\"; é\"\n\n+1,hi\n", []string{`2 {"from":"9","message":{"text":{"body":"a\nb, \"c\"; é"},"to":"+1","type":"text"}}`, `5 {"from":"9",` + hi + `}`}},
 		"only a head":           {"to,text\n", nil},
 		"template":              {"to,template,body_1,body_2\n+1,a/en,,\n+1,b/en_US,x,y\n", []string{`2 {"from":"9","message":{"template":{"language":{"code":"en"},"name":"a"},"to":"+1","type":"template"}}`, `3 {"from":"9","message":{"template":{"components":[{"parameters":[{"text":"x","type":"text"},{"text":"y","type":"text"}],"type":"body"}],"language":{"code":"en_US"},"name":"b"},"to":"+1","type":"template"}}`}},
-		"message":               {"to;message\n+1;\"{\"\"type\"\":\"\"location\"\",\"\"location\"\":{\"\"latitude\"\":1.10}}\"\n", []string{`2 {"from":"9","message":{"location":{"latitude":1.1},"to":"+1","type":"location"}}`}},
+		"campaign, fallback template": {"to,template,body_1,fallback_template,campaign\n+1,a/en,x,b/en,spring\n+1,a/en,x,,\n", []string{
+			`2 {"campaign":"spring","fallback_template":{"components":[{"parameters":[{"text":"x","type":"text"}],"type":"body"}],"language":{"code":"en"},"name":"b"},"from":"9","message":{"template":{"components":[{"parameters":[{"text":"x","type":"text"}],"type":"body"}],"language":{"code":"en"},"name":"a"},"to":"+1","type":"template"}}`,
+			`3 {"from":"9","message":{"template":{"components":[{"parameters":[{"text":"x","type":"text"}],"type":"body"}],"language":{"code":"en"},"name":"a"},"to":"+1","type":"template"}}`,
+		}},
+		"mistakes of fallback templates": {"to,text,template,fallback_template\n+1,hi,,a/en\n+1,,a/en,b\n", []string{
+			"2 fallback_template is for a row with a template: empty it",
+			"3 fallback_template: write it as name/language, such as order_update/en_US",
+		}},
+		"message": {"to;message\n+1;\"{\"\"type\"\":\"\"location\"\",\"\"location\"\":{\"\"latitude\"\":1.10}}\"\n", []string{`2 {"from":"9","message":{"location":{"latitude":1.1},"to":"+1","type":"location"}}`}},
 		"mistakes of single rows": {"to,text,template,message,body_1,body_2\n+1,hi,,,,\n+1,,,,,\n+1,hi,a/en,,,\n+1,,a,,,\n+1,,a/en,,,x\n+1,hi,,,x,\n+1,,,[],,\n+1,,,\"{\"\"to\"\":\"\"+2\"\"}\",,\n+1,hi,there,,,,\n+1,hi,,,,\n", []string{
 			`2 {"from":"9",` + hi + `}`,
 			"3 the row has no content: fill one of the cells text, template and message",
