@@ -116,7 +116,7 @@ func TestLines(t *testing.T) {
 			text = err.Error()
 		}
 		if row.Key != "" {
-			text = strings.Replace(text, row.Key, "KEY", 1)
+			text = strings.Replace(text, `"`+row.Key+`"`, `"KEY"`, 1)
 		}
 		got = append(got, strings.Repeat(" ", row.Line)+text)
 	}
