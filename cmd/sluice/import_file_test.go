@@ -88,7 +88,7 @@ func TestImportGoesOn(t *testing.T) {
 			})
 		}, &progress{out: &strings.Builder{}})
 		im.results, im.pause = results, func(context.Context) error { return nil }
-		go im.read(ctx, open(t, text.String(), importfile.Options{From: "9"}))
+		go im.read(ctx, fileOf(t, text.String(), importfile.Options{From: "9"}))
 		err = im.run(ctx)
 		im.mu.Lock()
 		defer im.mu.Unlock()
@@ -191,7 +191,7 @@ func TestDryRun(t *testing.T) {
 	t.Cleanup(srv.Close)
 	check := &dryRun{api: once(srv.URL, "k"), kinds: map[string]int{}}
 	im := newImporter(check.call, &progress{out: &strings.Builder{}})
-	go im.read(t.Context(), open(t, "to,template,key\n+1,a/en,1\n+2,a/en,2\n+1,a/en,3\n+3,a/en,again\n+4,a/en,wrong\n+5,,5\n", importfile.Options{From: "9"}))
+	go im.read(t.Context(), fileOf(t, "to,template,key\n+1,a/en,1\n+2,a/en,2\n+1,a/en,3\n+3,a/en,again\n+4,a/en,wrong\n+5,,5\n", importfile.Options{From: "9"}))
 	if err := im.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -23,13 +23,13 @@ func importing(t *testing.T, api http.HandlerFunc, file string) (im *importer, i
 	var out, wrong strings.Builder
 	im = newImporter(once(srv.URL, "k").SendLines, &progress{out: &wrong})
 	im.ids, im.pause = &out, func(context.Context) error { return nil }
-	go im.read(t.Context(), open(t, file, importfile.Options{From: "9"}))
+	go im.read(t.Context(), fileOf(t, file, importfile.Options{From: "9"}))
 	err = im.run(t.Context())
 	return im, out.String(), wrong.String(), err
 }
 
-// open returns a file of messages.
-func open(t *testing.T, text string, o importfile.Options) *importfile.File {
+// fileOf returns a file of messages.
+func fileOf(t *testing.T, text string, o importfile.Options) *importfile.File {
 	t.Helper()
 	f, err := importfile.Open(strings.NewReader(text), o)
 	if err != nil {
