@@ -74,7 +74,7 @@ func newPlan(names []string, o Options) (*plan, error) {
 		name = strings.ToLower(strings.TrimSpace(name))
 		switch {
 		case !o.Mapped && !slices.Contains(Columns, name) && !IsParameter(name):
-			return nil, fmt.Errorf("line 1: there is no column %q. The columns are %s, and body_1, body_2 and so on, button_0 to button_9, header, header_image, header_video, header_document. If the file has columns of its own, say which one has the recipients: --to COLUMN",
+			return nil, fmt.Errorf("line 1: there is no column %q. The columns are %s, and body_1, body_2 and so on, button_0 to button_9, header, header_image, header_video, header_document. If the file has columns of its own, name the one with the recipients: --to COLUMN",
 				name, strings.Join(Columns, ", "))
 		case !o.Mapped && slices.Contains(p.names, name):
 			return nil, fmt.Errorf("line 1: the column %s is there twice: remove one", name)
