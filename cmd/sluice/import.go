@@ -134,9 +134,15 @@ func (c importCmd) options() (o importfile.Options, err error) {
 		return o, err
 	}
 	for _, v := range []importfile.Value{
-		{Flag: "--to", Column: "to", Pattern: column(c.To)}, {Flag: "--key", Column: "key", Pattern: column(c.Key)}, {Flag: "--ref", Column: "ref", Pattern: column(c.Ref)},
-		{Flag: "--text", Column: "text", Pattern: c.Text}, {Flag: "--campaign", Column: "campaign", Pattern: c.Campaign}, {Flag: "--class", Column: "class", Pattern: c.Class},
-		{Flag: "--tags", Column: "tags", Pattern: c.Tags}, {Flag: "--send-at", Column: "send_at", Pattern: c.SendAt}, {Flag: "--expires-at", Column: "expires_at", Pattern: c.ExpiresAt},
+		{Flag: "--to", Column: "to", Pattern: column(c.To)},
+		{Flag: "--key", Column: "key", Pattern: column(c.Key)},
+		{Flag: "--ref", Column: "ref", Pattern: column(c.Ref)},
+		{Flag: "--text", Column: "text", Pattern: c.Text},
+		{Flag: "--campaign", Column: "campaign", Pattern: c.Campaign},
+		{Flag: "--class", Column: "class", Pattern: c.Class},
+		{Flag: "--tags", Column: "tags", Pattern: c.Tags},
+		{Flag: "--send-at", Column: "send_at", Pattern: c.SendAt},
+		{Flag: "--expires-at", Column: "expires_at", Pattern: c.ExpiresAt},
 		{Flag: "--fallback-template", Column: "fallback_template", Pattern: c.FallbackTemplate},
 	} {
 		if v.Pattern != "" {
