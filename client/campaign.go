@@ -12,13 +12,13 @@ import (
 type Campaign struct {
 	Campaign        string        `json:"campaign"`
 	Client          string        `json:"client,omitempty"`
-	AcceptedAt      time.Time     `json:"accepted_at"`       // when its last message was accepted
-	Messages        int           `json:"messages"`          // all of them
-	States          map[State]int `json:"states"`            // messages by state; a message in an attempt counts as queued
-	Delivered       int           `json:"delivered"`         // delivered, read and played
-	Read            int           `json:"read"`              // read and played
-	Undelivered     int           `json:"undelivered"`       // ended without reaching their recipients
-	TakenLastMinute int           `json:"taken_last_minute"` // messages that Meta took in the last full minute
+	AcceptedAt      time.Time     `json:"accepted_at"`                 // when its last message was accepted
+	Messages        int           `json:"messages"`                    // all of them
+	States          map[State]int `json:"states"`                      // messages by state; a message in an attempt counts as queued
+	Delivered       int           `json:"delivered"`                   // delivered, read and played
+	Read            int           `json:"read"`                        // read and played
+	Undelivered     int           `json:"undelivered"`                 // ended without reaching their recipients
+	TakenLastMinute *int          `json:"taken_last_minute,omitempty"` // messages that Meta took in the last full minute; nil: the API key may not use all numbers of the campaign
 
 	// Client.Campaign sets what follows, Client.Campaigns does not.
 

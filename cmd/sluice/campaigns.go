@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strconv"
 	"time"
 
 	"sluice/client"
@@ -27,7 +28,7 @@ func (c campaignsListCmd) Run(ctx context.Context) error {
 	return c.ask(ctx, "GET", query("/v1/campaigns", "client", c.Client, "limit", c.Limit), nil, read(func(t table, a struct{ Campaigns []client.Campaign }) {
 		t.row("CAMPAIGN", "CLIENT", "LAST MESSAGE", "MESSAGES", "QUEUED", "DELIVERED", "READ", "UNDELIVERED", "LAST MINUTE")
 		for _, one := range a.Campaigns {
-			t.row(one.Campaign, cmp.Or(one.Client, "-"), one.AcceptedAt.Format(time.RFC3339), one.Messages, one.States[client.StateQueued], one.Delivered, one.Read, one.Undelivered, one.TakenLastMinute)
+			t.row(one.Campaign, cmp.Or(one.Client, "-"), one.AcceptedAt.Format(time.RFC3339), one.Messages, one.States[client.StateQueued], one.Delivered, one.Read, one.Undelivered, taken(one))
 		}
 	}))
 }
@@ -43,6 +44,14 @@ func (c campaignsShowCmd) Run(ctx context.Context) error {
 	return c.ask(ctx, "GET", query("/v1/campaigns/"+url.PathEscape(c.Campaign), "client", c.Client), nil, read(showCampaign))
 }
 
+// taken says how many messages Meta took in the last full minute.
+func taken(c client.Campaign) string {
+	if c.TakenLastMinute == nil {
+		return "-"
+	}
+	return strconv.Itoa(*c.TakenLastMinute)
+}
+
 func showCampaign(t table, one client.Campaign) {
 	share := func(n int) string {
 		return fmt.Sprintf("%d (%.1f %%)", n, 100*float64(n)/float64(max(one.Messages, 1)))
@@ -56,7 +65,7 @@ func showCampaign(t table, one client.Campaign) {
 	t.row("delivered", share(one.Delivered))
 	t.row("read", share(one.Read))
 	t.row("undelivered", share(one.Undelivered))
-	t.row("taken in the last minute", one.TakenLastMinute)
+	t.row("taken in the last full minute", taken(one))
 	if one.Pending != nil && *one.Pending > 0 {
 		t.row("wait for a send slot", fmt.Sprintf("%d, sent by about %s", *one.Pending, one.PendingDoneBy.Format(time.RFC3339)))
 	}

@@ -35,22 +35,22 @@ type campaignList struct {
 
 // campaign is how far a campaign is.
 type campaign struct {
-	Campaign   string                `json:"campaign" doc:"The campaign of the messages."`
-	Client     string                `json:"client,omitempty" doc:"The client of the messages."`
-	AcceptedAt time.Time             `json:"accepted_at" doc:"When the last message was accepted."`
-	Messages   int                   `json:"messages" doc:"Number of messages."`
-	States     map[message.State]int `json:"states" doc:"Number of messages by state. A message in an attempt counts as queued. GET /v1/states explains the states."`
-	Delivered  int                   `json:"delivered" doc:"Number of messages that reached their recipients: delivered, read and played."`
-	Read       int                   `json:"read" doc:"Number of messages that were read or played. Recipients can switch these reports off."`
-	Failed     int                   `json:"undelivered" doc:"Number of messages that ended without reaching their recipients."`
-	Taken      int                   `json:"taken_last_minute" doc:"Messages that Meta took in the last full minute."`
+	Campaign    string                `json:"campaign" doc:"The campaign of the messages."`
+	Client      string                `json:"client,omitempty" doc:"The client of the messages."`
+	AcceptedAt  time.Time             `json:"accepted_at" doc:"When the last message was accepted."`
+	Messages    int                   `json:"messages" doc:"Number of messages."`
+	States      map[message.State]int `json:"states" doc:"Number of messages by state. A message in an attempt counts as queued. GET /v1/states explains the states."`
+	Delivered   int                   `json:"delivered" doc:"Number of messages that reached their recipients: delivered, read and played."`
+	Read        int                   `json:"read" doc:"Number of messages that were read or played. Recipients can switch these reports off."`
+	Undelivered int                   `json:"undelivered" doc:"Number of messages that ended without reaching their recipients."`
+	Taken       *int                  `json:"taken_last_minute,omitempty" doc:"Messages that Meta took in the last full minute. Absent if the API key may not use all numbers of the campaign."`
 
-	Undelivered []campaignFailures `json:"undelivered_by_cause,omitempty" doc:"The undelivered messages by cause, the most frequent first. GET /v1/messages with campaign and state lists them."`
-	Templates   []campaignTemplate `json:"templates,omitempty" doc:"The same counters by template, to compare templates."`
-	Numbers     []campaignNumber   `json:"numbers,omitempty" doc:"Number of messages by number."`
-	Pending     *int               `json:"pending,omitempty" doc:"Number of messages that wait for a send slot. Other queued messages wait for their time, a retry, a hold or a limit."`
-	DoneBy      time.Time          `json:"pending_done_by,omitzero" doc:"When these will have been sent, estimated from the present rates and the backlog. Absent if none waits."`
-	Holds       []httpapi.Hold     `json:"holds,omitempty" doc:"The holds on the campaign, on its templates, on its numbers or on everything."`
+	Causes    []campaignFailures `json:"undelivered_by_cause,omitempty" doc:"The undelivered messages by cause, the most frequent first. GET /v1/messages with campaign and state lists them."`
+	Templates []campaignTemplate `json:"templates,omitempty" doc:"The same counters by template, to compare templates."`
+	Numbers   []campaignNumber   `json:"numbers,omitempty" doc:"Number of messages by number."`
+	Pending   *int               `json:"pending,omitempty" doc:"Number of messages that wait for a send slot. Other queued messages wait for their time, a retry, a hold or a limit."`
+	DoneBy    time.Time          `json:"pending_done_by,omitzero" doc:"When these will have been sent, estimated from the present rates and the backlog. Absent if none waits."`
+	Holds     []httpapi.Hold     `json:"holds,omitempty" doc:"The holds on the campaign, on its templates, on its numbers or on everything."`
 }
 
 type campaignFailures struct {
@@ -181,17 +181,26 @@ func (in *Intake) getCampaign(w http.ResponseWriter, r *http.Request) {
 // showCampaign adds the counters that an API key may see.
 func showCampaign(p message.CampaignProgress, key httpapi.Key) campaign {
 	c := campaign{Campaign: p.Campaign, Client: p.Client, AcceptedAt: p.Accepted, States: map[message.State]int{}}
-	if key.CoversAll() && len(p.Taken) > 1 {
-		c.Taken = p.Taken[1]
+	own := ofKey(p, key)
+	for _, one := range own {
+		c.Messages += one.Count
+		c.States[one.State] += one.Count
+		countEnds(one, &c.Delivered, &c.Read, &c.Undelivered)
 	}
-	for _, one := range p.Counts {
-		if key.Covers(one.Number) && key.Sees(p.Client, one.Number) {
-			c.Messages += one.Count
-			c.States[one.State] += one.Count
-			countEnds(one, &c.Delivered, &c.Read, &c.Failed)
-		}
+	if len(own) == len(p.Counts) && len(p.Taken) > 1 {
+		c.Taken = &p.Taken[1]
 	}
 	return c
+}
+
+// ofKey returns the counters of a campaign that an API key may see.
+func ofKey(p message.CampaignProgress, key httpapi.Key) (own []message.CampaignCount) {
+	for _, one := range p.Counts {
+		if key.Covers(one.Number) && key.Sees(p.Client, one.Number) {
+			own = append(own, one)
+		}
+	}
+	return own
 }
 
 // countEnds adds a counter to the totals that it belongs to.
@@ -216,10 +225,7 @@ func (in *Intake) completeCampaign(ctx context.Context, c *campaign, p message.C
 		reason string
 	}
 	causes, templates, numbers := map[cause]int{}, map[string]*campaignTemplate{}, map[string]*campaignNumber{}
-	for _, one := range p.Counts {
-		if !key.Covers(one.Number) || !key.Sees(p.Client, one.Number) {
-			continue
-		}
+	for _, one := range ofKey(p, key) {
 		if one.State.Undelivered() {
 			causes[cause{one.State, one.Code, one.Reason}] += one.Count
 		}
@@ -239,12 +245,12 @@ func (in *Intake) completeCampaign(ctx context.Context, c *campaign, p message.C
 		}
 	}
 	for is, n := range causes {
-		c.Undelivered = append(c.Undelivered, campaignFailures{
+		c.Causes = append(c.Causes, campaignFailures{
 			State: is.state, Reason: is.reason, Count: n,
 			Error: in.metaError(message.Record{State: is.state, Code: is.code, Reason: is.reason}),
 		})
 	}
-	slices.SortFunc(c.Undelivered, func(a, b campaignFailures) int {
+	slices.SortFunc(c.Causes, func(a, b campaignFailures) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.State, b.State), cmp.Compare(a.Reason, b.Reason))
 	})
 	for _, t := range templates {

@@ -67,7 +67,7 @@ type shownCampaign struct {
 	Messages, Delivered, Read int
 	Undelivered               int
 	States                    map[string]int
-	Taken                     int `json:"taken_last_minute"`
+	Taken                     *int `json:"taken_last_minute"`
 	Causes                    []struct {
 		State  string
 		Reason string `json:"message_reason"`
@@ -99,10 +99,10 @@ func TestCampaigns(t *testing.T) {
 		return c
 	}
 	wide, narrow := get(b.wide, "/v1/campaigns/spring"), get(b.narrow, "/v1/campaigns/spring")
-	if wide.Messages != 21 || wide.Undelivered != 11 || wide.Taken != 60 || len(wide.Causes) != 2 || wide.Causes[0].Reason != message.ReasonDeadline {
+	if wide.Messages != 21 || wide.Undelivered != 11 || *wide.Taken != 60 || len(wide.Causes) != 2 || wide.Causes[0].Reason != message.ReasonDeadline {
 		t.Errorf("all numbers: %+v", wide)
 	}
-	if narrow.Messages != 14 || narrow.Delivered != 5 || narrow.Read != 2 || narrow.Undelivered != 4 || narrow.States["queued"] != 5 || narrow.Taken != 0 {
+	if narrow.Messages != 14 || narrow.Delivered != 5 || narrow.Read != 2 || narrow.Undelivered != 4 || narrow.States["queued"] != 5 || narrow.Taken != nil {
 		t.Errorf("one number: %+v", narrow)
 	}
 	if len(narrow.Causes) != 1 || narrow.Causes[0].Count != 4 || narrow.Causes[0].Error.Code != 131026 || narrow.Causes[0].Error.Title != "Undeliverable" {
