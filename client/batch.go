@@ -19,9 +19,20 @@ import (
 // repeats nothing: after an error other than a *Problem with a status below 500, the lines without a result may have been
 // accepted.
 func (c *Client) SendLines(ctx context.Context, lines io.Reader, f func(LineResult) error) error {
+	return exchange(ctx, c, "/v1/messages/batch", lines, f)
+}
+
+// CheckLines checks the bodies of messages by the rules of SendLines, without sending or storing them. It calls f and returns as
+// SendLines does. A line is not compared with the other lines.
+func (c *Client) CheckLines(ctx context.Context, lines io.Reader, f func(CheckedLine) error) error {
+	return exchange(ctx, c, "/v1/messages/batch/check", lines, f)
+}
+
+// exchange sends lines in one request, and calls f with each result as it comes.
+func exchange[T any](ctx context.Context, c *Client, path string, lines io.Reader, f func(T) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	resp, err := c.roundTrip(ctx, http.MethodPost, "/v1/messages/batch", "application/x-ndjson", io.NopCloser(lines))
+	resp, err := c.roundTrip(ctx, http.MethodPost, path, "application/x-ndjson", io.NopCloser(lines))
 	if err != nil {
 		return err
 	}
@@ -37,7 +48,7 @@ func (c *Client) SendLines(ctx context.Context, lines io.Reader, f func(LineResu
 		return problemOf(resp, answer)
 	}
 	for results := json.NewDecoder(resp.Body); ; {
-		var r LineResult
+		var r T
 		switch err := results.Decode(&r); {
 		case errors.Is(err, io.EOF):
 			return nil

@@ -105,3 +105,11 @@ type LineResult struct {
 	Accepted          // if Problem is nil
 	Problem  *Problem `json:"problem,omitempty"` // why the message was not accepted
 }
+
+// CheckedLine is what Sluice would do with one message of a batch.
+type CheckedLine struct {
+	Line    int      `json:"line"`   // the number of the message, from 1
+	Status  int      `json:"status"` // 200, or the HTTP status with which the message would be refused
+	Checked          // if Problem is nil
+	Problem *Problem `json:"problem,omitempty"` // why the message would not be accepted
+}

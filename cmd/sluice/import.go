@@ -1,79 +1,178 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
-	"sluice/client"
-)
-
-const (
-	// importPause is the time between two tries while the API accepts no messages.
-	importPause = 2 * time.Second
-	// importProgress is the time between two lines about the progress of a long import.
-	importProgress = 10 * time.Second
+	"sluice/internal/importfile"
 )
 
 type importCmd struct {
 	API    string `default:"http://127.0.0.1:8080" env:"SLUICE_API" help:"Base URL of the API."`
 	APIKey string `env:"SLUICE_API_KEY" required:"" help:"API key; better in the environment than on the command line."`
-	File   string `arg:"" help:"NDJSON: a body of POST /v1/messages on each line. CSV: a message in each row. - for standard input."`
-	Format string `enum:"ndjson,csv," default:"" help:"ndjson or csv. Default: csv if the name of the file ends in .csv, else ndjson."`
-	From   string `env:"PHONE_NUMBER_ID" help:"CSV: phone number id of the sender, for rows without from."`
-	Name   string `help:"CSV: name of the import, a part of the keys of rows without key. Set a new name to send the same rows again."`
-	IDs    bool   `name:"ids" help:"Print each line's number with the id of its message."`
+	File   string `arg:"" help:"CSV: a message in each row. NDJSON: a body of POST /v1/messages on each line. Each also compressed with gzip. - for standard input."`
+
+	Results string `xor:"results" placeholder:"FILE" help:"Write the result of each row to this CSV file. With a file of an earlier run, rows that have a result are skipped."`
+	DryRun  bool   `xor:"results" help:"Check all rows and count what would happen. Nothing is sent."`
+	IDs     bool   `name:"ids" help:"Print each line's number with the id of its message."`
+	Name    string `help:"Name of the import, a part of the keys of rows without key. Set a new name to send the same rows again."`
+
+	Format    string `enum:"ndjson,csv," default:"" help:"ndjson or csv. Default: ndjson if the first character is {, otherwise csv."`
+	Encoding  string `help:"Encoding of the file, for example windows-1252. A byte order mark wins. Default: utf-8."`
+	Delimiter string `help:"CSV: the character between the cells, or tab. Default: the most frequent of comma, semicolon, tab and vertical bar in the first row."`
+
+	From     string   `env:"PHONE_NUMBER_ID" help:"CSV: phone number id of the sender, for rows without from."`
+	To       string   `placeholder:"COLUMN" help:"CSV: the file has columns of its own, and this one has the recipients. Only columns that flags name are read."`
+	Template []string `sep:"none" placeholder:"NAME/LANGUAGE" help:"CSV: template of rows without content. Several, each with a share, as a/en=50 b/en=50, divide the rows."`
+	Param    []string `sep:"none" placeholder:"N=VALUE" help:"CSV: parameter of the template: 1 and so on of the body, button_0, header, header_image, header_video or header_document."`
+	Text     string   `help:"CSV: text of rows without content."`
+	Key      string   `placeholder:"COLUMN" help:"CSV: the column with the idempotency keys."`
+	Ref      string   `placeholder:"COLUMN" help:"CSV: the column with your references."`
+
+	Campaign         string `help:"CSV: campaign of rows without one."`
+	Class            string `help:"CSV: class of rows without one."`
+	Tags             string `help:"CSV: tags of rows without some."`
+	SendAt           string `help:"CSV: send_at of rows without one."`
+	ExpiresAt        string `help:"CSV: expires_at of rows without one."`
+	FallbackTemplate string `placeholder:"NAME/LANGUAGE" help:"CSV: fallback template of rows without one. It gets the parameters of the template."`
 }
 
 // Help returns the text after the help of the command.
 func (importCmd) Help() string {
-	return "While the API accepts no messages, the import waits and then goes on. After a break, import the same file again: a message whose key was accepted before is not sent again.\n\n" + csvHelp
+	return `While the API accepts no messages, the import waits and then goes on. After a break, run the same command again: a message whose key was accepted before is not sent again. docs/import.md has examples.
+
+The first row of a CSV file names the columns. They are:
+
+to: the recipient, with its plus. from: the phone number id of the sender.
+
+text: the text of a text message; or template: a template as name/language, such as order_update/en_US, with its parameters in the columns body_1, body_2 and so on, button_0 to button_9, and header, header_image, header_video or header_document; or message: Meta's message object as JSON. A row has one of the three.
+
+fallback_template: for a row with template, another template as name/language, which gets the same parameters.
+
+key, ref, class, tags, campaign, send_at, expires_at: as in POST /v1/messages. Several tags are separated by |.
+
+With --to the file has columns of its own. ` + "In the values of flags `{{name}}` stands for the cell in the column name: `--to phone --template order_update/en --param '1={{name}}'`. --to, --key and --ref are the name of a column, or a text with `{{name}}` in it." + `
+
+A row without key gets a key that is made of its content and --name. The second of two equal rows gets another key than the first, so both are sent.`
 }
 
-// Run sends the lines, reports on standard error which were refused and why, and prints how many
+// Run sends the rows, reports on standard error which were refused and why, and prints how many
 // were accepted. While the API is unavailable it waits.
 func (c importCmd) Run(ctx context.Context) error {
-	in := os.Stdin
-	if c.File != "-" {
-		f, err := os.Open(c.File)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	options, err := c.options()
+	if err != nil {
+		return err
 	}
-	im := &importer{api: once(c.API, c.APIKey), lines: make(chan line), errors: os.Stderr, pause: pause, progress: importProgress, said: time.Now()}
-	if c.Format == "csv" || c.Format == "" && strings.EqualFold(filepath.Ext(c.File), ".csv") {
-		rows, err := newCSV(in, c.From, c.Name)
-		if err != nil {
+	in, size := os.Stdin, int64(0)
+	if c.File != "-" {
+		if in, err = os.Open(c.File); err != nil {
 			return err
 		}
-		go im.readRows(ctx, rows)
-	} else {
-		go im.read(ctx, in)
+		defer in.Close()
+		if info, err := in.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
+	}
+	file, err := importfile.Open(in, options)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	api := once(c.API, c.APIKey)
+	im := newImporter(api.SendLines, &progress{out: os.Stderr, bar: terminal(os.Stderr), every: importProgress, size: size, read: file.BytesRead})
+	check := &dryRun{api: api, kinds: map[string]int{}}
+	if c.DryRun {
+		im.call = check.call
 	}
 	if c.IDs {
 		im.ids = os.Stdout
 	}
-	err := im.run(ctx)
+	if c.Results != "" {
+		if im.results, err = importfile.OpenResults(c.Results); err != nil {
+			return err
+		}
+	}
+	go im.read(ctx, file)
+	err = im.run(ctx)
 	im.mu.Lock() // after an error rows may still be read
 	defer im.mu.Unlock()
-	fmt.Println(im.counts())
-	if err == nil && im.refused > 0 {
-		err = errors.New("not all lines were accepted")
+	if im.results != nil {
+		err = errors.Join(err, im.results.Close())
+	}
+	im.progress.clear()
+	c.report(os.Stdout, im, check)
+	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintf(os.Stderr, "Stopped. To go on, run the same command again%s. No message that was accepted is sent again.\n", map[bool]string{true: " with the same input"}[c.File == "-"])
+	case err == nil && im.counts[importfile.Refused] > 0:
+		err = errors.New("not all rows were accepted")
 	}
 	return err
 }
+
+// report prints what became of the rows.
+func (c importCmd) report(out io.Writer, im *importer, check *dryRun) {
+	if c.DryRun {
+		check.report(out, im)
+	} else {
+		fmt.Fprintln(out, im.said())
+	}
+	if im.skipped > 0 {
+		fmt.Fprintf(out, "%d rows had a result in %s before, and were skipped\n", im.skipped, c.Results)
+	}
+	im.reportCodes(out)
+}
+
+// options returns how the file is read.
+func (c importCmd) options() (o importfile.Options, err error) {
+	o = importfile.Options{Format: c.Format, Encoding: c.Encoding, Delimiter: c.Delimiter, Name: c.Name, From: c.From, Mapped: c.To != ""}
+	if o.Templates, err = importfile.ParseTemplates(c.Template); err != nil {
+		return o, err
+	}
+	for _, v := range []importfile.Value{
+		{Flag: "--to", Column: "to", Pattern: column(c.To)},
+		{Flag: "--key", Column: "key", Pattern: column(c.Key)},
+		{Flag: "--ref", Column: "ref", Pattern: column(c.Ref)},
+		{Flag: "--text", Column: "text", Pattern: c.Text},
+		{Flag: "--campaign", Column: "campaign", Pattern: c.Campaign},
+		{Flag: "--class", Column: "class", Pattern: c.Class},
+		{Flag: "--tags", Column: "tags", Pattern: c.Tags},
+		{Flag: "--send-at", Column: "send_at", Pattern: c.SendAt},
+		{Flag: "--expires-at", Column: "expires_at", Pattern: c.ExpiresAt},
+		{Flag: "--fallback-template", Column: "fallback_template", Pattern: c.FallbackTemplate},
+	} {
+		if v.Pattern != "" {
+			o.Values = append(o.Values, v)
+		}
+	}
+	for _, text := range c.Param {
+		name, pattern, ok := strings.Cut(text, "=")
+		column := name
+		if importfile.IsParameter("body_" + name) {
+			column = "body_" + name
+		}
+		if !ok || !importfile.IsParameter(column) {
+			return o, fmt.Errorf("--param %s: write it as 1=VALUE for the body, or with button_0, header, header_image, header_video or header_document in place of 1", text)
+		}
+		o.Values = append(o.Values, importfile.Value{Flag: "--param " + name, Column: column, Pattern: pattern})
+	}
+	return o, nil
+}
+
+// column returns the pattern for a flag that names a column, or is a pattern itself.
+func column(flag string) string {
+	if flag == "" || strings.Contains(flag, "{{") {
+		return flag
+	}
+	return "{{" + flag + "}}"
+}
+
+// importPause is the time between two tries while the API accepts no messages.
+const importPause = 2 * time.Second
 
 // pause waits before the next try.
 func pause(ctx context.Context) error {
@@ -83,284 +182,4 @@ func pause(ctx context.Context) error {
 	case <-time.After(importPause):
 		return nil
 	}
-}
-
-// importer sends the lines of a file by POST /v1/messages/batch. When the API is unavailable, it waits and sends again
-// what was not accepted.
-type importer struct {
-	api    *client.Client
-	lines  chan line                   // of the file
-	ids    io.Writer                   // for the ids; nil: they are not printed
-	errors io.Writer                   // for messages to the user
-	pause  func(context.Context) error // waits before the next try
-
-	progress time.Duration // between two lines about the progress; 0: there are none
-	said     time.Time     // when the last of them was printed, or the import began
-
-	answered bool // the API has answered a line
-
-	mu sync.Mutex // guards what follows, and the batch
-
-	accepted, duplicates, refused int
-
-	failed  error     // of reading the file
-	ended   bool      // the file has no more lines
-	last    int       // the line of the file that was sent last
-	again   []line    // to be sent before further lines of the file
-	waiting time.Time // since when the API accepts no messages; zero: it does
-}
-
-// counts says what became of the lines. The caller holds mu.
-func (im *importer) counts() string {
-	return fmt.Sprintf("%d accepted, %d accepted before, %d refused", im.accepted, im.duplicates, im.refused)
-}
-
-// report prints the progress when it is due. The caller holds mu.
-func (im *importer) report(l line) {
-	if im.progress > 0 && time.Since(im.said) >= im.progress {
-		im.said = time.Now()
-		fmt.Fprintf(im.errors, "line %d: %s so far\n", l.n, im.counts())
-	}
-}
-
-// line is one line of the file.
-type line struct {
-	n    int // from 1
-	text []byte
-}
-
-// repeatable reports whether the API accepts the line once, however often it is sent.
-func (l line) repeatable() bool {
-	var order struct {
-		Key string `json:"key"`
-	}
-	return json.Unmarshal(l.text, &order) == nil && order.Key != ""
-}
-
-// read sends the lines of the file into the channel, without blank ones.
-func (im *importer) read(ctx context.Context, file io.Reader) {
-	defer close(im.lines)
-	in := bufio.NewReader(file)
-	for n := 1; ; n++ {
-		text, err := in.ReadBytes('\n')
-		if text = bytes.TrimSpace(text); len(text) > 0 && !im.send(ctx, line{n, text}) {
-			return
-		}
-		if err != nil {
-			im.fail(err)
-			return
-		}
-	}
-}
-
-// send sends a line into the channel. It is false if ctx has ended.
-func (im *importer) send(ctx context.Context, l line) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case im.lines <- l:
-		return true
-	}
-}
-
-// fail records why the file cannot be read further; io.EOF is its normal end.
-func (im *importer) fail(err error) {
-	if errors.Is(err, io.EOF) {
-		return
-	}
-	im.mu.Lock()
-	defer im.mu.Unlock()
-	im.failed = err
-}
-
-// run calls the API until each line is accepted or refused.
-func (im *importer) run(ctx context.Context) error {
-	for {
-		b := &batch{im: im, stop: make(chan struct{})}
-		err := im.api.SendLines(ctx, b, b.result)
-		refusal, answered := errors.AsType[*client.Problem](err)
-		unsure := err != nil && (!answered || refusal.Code == client.CodeUnknown) // the API may have accepted what it did not answer
-		first := b.close(unsure)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case b.broken != nil:
-			return b.broken
-		case answered && refusal.Status < http.StatusInternalServerError, err != nil && !answered && !im.answered && im.waiting.IsZero():
-			return err
-		case b.unavailable != nil:
-			err = b.unavailable
-		case err == nil && first == 0:
-			return im.failed
-		case err == nil: // the API ends a batch after 10 minutes
-			continue
-		}
-		if im.waiting.IsZero() {
-			im.waiting = time.Now()
-			fmt.Fprintf(im.errors, "line %d: %s. The import waits and goes on when the API accepts messages again\n", first, oneLine(err))
-		}
-		if err := im.pause(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// oneLine returns the first line of an error.
-func oneLine(err error) string {
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	return strings.TrimRight(text, ".")
-}
-
-// refuse counts a line as refused. The caller holds mu.
-func (im *importer) refuse(l line, why error) {
-	im.refused++
-	fmt.Fprintf(im.errors, "line %d: %v\n", l.n, why)
-}
-
-// batch is one call of the API: it is the request's body, and handles the results of its lines.
-type batch struct {
-	im      *importer
-	reading sync.Mutex    // held while Read runs
-	stop    chan struct{} // closed: Read ends
-
-	// These are guarded by the importer's mu.
-	rest        []byte // of the line that is being read
-	sent        []line // without a result, in their order
-	results     int
-	later       []line // to be sent again
-	unavailable error  // the first result that says so
-	broken      error  // the answer is not one of Sluice's API
-	closed      bool
-}
-
-// Read implements io.Reader. It ends when the API is unavailable.
-func (b *batch) Read(p []byte) (int, error) {
-	b.reading.Lock()
-	defer b.reading.Unlock()
-	if len(b.rest) == 0 {
-		l, ok := b.next()
-		if !ok {
-			return 0, io.EOF
-		}
-		b.rest = append(l.text[:len(l.text):len(l.text)], '\n')
-	}
-	n := copy(p, b.rest)
-	b.rest = b.rest[n:]
-	return n, nil
-}
-
-// next returns the line that is sent next, and false when there is none for this batch.
-func (b *batch) next() (l line, ok bool) {
-	im := b.im
-	im.mu.Lock()
-	defer im.mu.Unlock()
-	if b.closed || b.unavailable != nil {
-		return line{}, false
-	}
-	if len(im.again) > 0 {
-		l, im.again = im.again[0], im.again[1:]
-		b.sent = append(b.sent, l)
-		return l, true
-	}
-	im.mu.Unlock() // the file may be a pipe that is slow
-	select {
-	case l, ok = <-im.lines:
-		im.mu.Lock()
-		im.ended, im.last = !ok, max(im.last, l.n)
-	case <-b.stop:
-		im.mu.Lock()
-	}
-	if ok {
-		b.sent = append(b.sent, l)
-	}
-	return l, ok
-}
-
-// end makes Read return. The caller holds the importer's mu.
-func (b *batch) end() {
-	if !b.closed {
-		b.closed = true
-		close(b.stop)
-	}
-}
-
-// result handles what the API answers to a line.
-func (b *batch) result(v client.LineResult) error {
-	im := b.im
-	im.mu.Lock()
-	defer im.mu.Unlock()
-	unread := v.Problem != nil && (v.Problem.Code == "timeout" || v.Problem.Code == "stopping")
-	if unread && v.Problem.Code == "stopping" {
-		b.unavailable = v.Problem
-	}
-	if unread { // it is the last result, and perhaps its line was not sent
-		b.end()
-		return nil
-	}
-	if len(b.sent) == 0 || v.Line != b.results+1 {
-		b.broken = fmt.Errorf("the API answered line %d after %d of %d lines; is it Sluice's API?", v.Line, b.results, b.results+len(b.sent))
-		return b.broken
-	}
-	l := b.sent[0]
-	im.answered = true
-	b.sent, b.results = b.sent[1:], v.Line
-	defer im.report(l)
-	switch {
-	case v.Status == http.StatusServiceUnavailable:
-		if b.unavailable == nil {
-			b.unavailable = v.Problem
-		}
-		b.end()
-		if v.Problem.Code != "overloaded" && !l.repeatable() {
-			im.refuse(l, errUnsure)
-		} else {
-			b.later = append(b.later, l)
-		}
-		return nil
-	case v.Problem != nil:
-		im.refuse(l, v.Problem)
-		return nil
-	case v.Duplicate:
-		im.duplicates++
-	default:
-		im.accepted++
-	}
-	if !im.waiting.IsZero() {
-		fmt.Fprintf(im.errors, "line %d: accepted after %s, the import goes on\n", l.n, time.Since(im.waiting).Round(time.Second))
-		im.waiting = time.Time{}
-	}
-	if im.ids != nil {
-		fmt.Fprintf(im.ids, "%d %s\n", l.n, v.ID)
-	}
-	return nil
-}
-
-// errUnsure is the error of a line that may have been accepted, and that must not be sent again.
-var errUnsure = errors.New("may or may not have been accepted, and is not sent again because it has no key. Find it by its ref with `sluice list`. With a key on each line a file can be imported again")
-
-// close ends the batch. What has no result is sent again. Unsure means that the API may have accepted it. Close
-// returns the number of the line that is sent next, 0 when all lines of the file have their results.
-func (b *batch) close(unsure bool) int {
-	im := b.im
-	im.mu.Lock()
-	b.end()
-	im.mu.Unlock()
-	b.reading.Lock()
-	defer b.reading.Unlock()
-	im.mu.Lock()
-	defer im.mu.Unlock()
-	for _, l := range b.sent {
-		if unsure && !l.repeatable() {
-			im.refuse(l, errUnsure)
-		} else {
-			b.later = append(b.later, l)
-		}
-	}
-	if im.again = append(b.later, im.again...); len(im.again) > 0 {
-		return im.again[0].n
-	}
-	if im.ended {
-		return 0
-	}
-	return im.last + 1
 }

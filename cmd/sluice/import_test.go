@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sluice/internal/importfile"
 )
 
 // importing runs an import of a file through an API, and returns it with what it printed.
@@ -19,32 +21,49 @@ func importing(t *testing.T, api http.HandlerFunc, file string) (im *importer, i
 	srv := httptest.NewServer(api)
 	t.Cleanup(srv.Close)
 	var out, wrong strings.Builder
-	im = &importer{
-		api: once(srv.URL, "k"), lines: make(chan line), ids: &out, errors: &wrong,
-		pause: func(context.Context) error { return nil },
-	}
-	go im.read(t.Context(), strings.NewReader(file))
+	im = newImporter(once(srv.URL, "k").SendLines, &progress{out: &wrong})
+	im.ids, im.pause = &out, func(context.Context) error { return nil }
+	go im.read(t.Context(), fileOf(t, file, importfile.Options{From: "9"}))
 	err = im.run(t.Context())
 	return im, out.String(), wrong.String(), err
 }
 
-// TestImportReportsProgress: a long import says how far it is.
-func TestImportReportsProgress(t *testing.T) {
-	t.Parallel()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		answer(w, 1, "")
-		answer(w, 2, "")
-	}))
-	t.Cleanup(srv.Close)
-	var said strings.Builder
-	im := &importer{
-		api: once(srv.URL, "k"), lines: make(chan line), errors: &said,
-		pause: func(context.Context) error { return nil }, progress: time.Hour, said: time.Now().Add(-90 * time.Minute),
+// fileOf returns a file of messages.
+func fileOf(t *testing.T, text string, o importfile.Options) *importfile.File {
+	t.Helper()
+	f, err := importfile.Open(strings.NewReader(text), o)
+	if err != nil {
+		t.Fatal(err)
 	}
-	go im.read(t.Context(), strings.NewReader("{}\n\n{}\n"))
-	if err := im.run(t.Context()); err != nil || said.String() != "line 1: 1 accepted, 0 accepted before, 0 refused so far\n" {
-		t.Errorf("%v, said %q", err, &said)
+	return f
+}
+
+// TestProgress: a long import says how far it is: in a line now and then, or in a bar that other messages do not mix with.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	begin := time.Now()
+	counts := map[string]int{importfile.Accepted: 1}
+	for name, c := range map[string]struct {
+		p    progress
+		want string
+	}{
+		"lines":  {progress{every: time.Minute, size: 1000}, "line 500: 5 accepted so far, 50 %, 10 rows/s, 1m20s left\nhello\n"},
+		"a pipe": {progress{every: time.Minute}, "line 500: 5 accepted so far, 10 rows/s\nhello\n"},
+		"a bar":  {progress{bar: true, size: 1000}, "\r[##########----------] 50 %, 10 rows/s, 1m20s left, 5 accepted\x1b[K\r\x1b[Khello\n"},
+		"none":   {progress{size: 1000}, "hello\n"},
+	} {
+		var out strings.Builder
+		read := int64(100)
+		c.p.out, c.p.read = &out, func() int64 { return read }
+		c.p.report(begin, 1, counts, "1 accepted")
+		read = 500
+		c.p.report(begin.Add(64*time.Second), 500, map[string]int{importfile.Accepted: 600, importfile.Refused: 41}, "5 accepted")
+		c.p.report(begin.Add(64*time.Second+time.Millisecond), 501, counts, "too early")
+		fmt.Fprintln(&c.p, "hello")
+		c.p.clear()
+		if got := out.String(); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }
 
@@ -59,11 +78,11 @@ func TestImport(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		got = r.Method + " " + r.URL.Path + " " + r.Header.Get("Authorization") + " " + r.Header.Get("Content-Type") + " " + string(body)
 		io.WriteString(w, answer)
-	}, "{\"a\":1}\n{}\n\n{}")
-	if c := im.counts(); c != "1 accepted, 1 accepted before, 1 refused" || err != nil {
+	}, "{\"a\":1,\"key\":\"1\"}\n{\"key\":\"2\"}\n\n{\"key\":\"3\"}")
+	if c := im.said(); c != "1 accepted, 1 accepted before, 1 refused" || err != nil {
 		t.Errorf("%s, %v", c, err)
 	}
-	if want := "POST /v1/messages/batch Bearer k application/x-ndjson {\"a\":1}\n{}\n{}\n"; got != want {
+	if want := "POST /v1/messages/batch Bearer k application/x-ndjson {\"a\":1,\"key\":\"1\"}\n{\"key\":\"2\"}\n{\"key\":\"3\"}\n"; got != want {
 		t.Errorf("called %q, want %q", got, want)
 	}
 	if ids != "1 1-a\n2 1-b\n" || !strings.HasPrefix(said, "line 4: 422 text_too_long") || !strings.Contains(said, "message.text.body: Too long. Shorten it.") {
@@ -81,7 +100,7 @@ func TestImportEndsWhereWaitingIsOfNoUse(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "scope_missing") || said != "" {
 		t.Errorf("%v, said %q", err, said)
 	}
-	im := &importer{api: once("http://127.0.0.1:1", "k"), lines: make(chan line), errors: io.Discard, pause: pause, refused: 1} // a row with a mistake
+	im := newImporter(once("http://127.0.0.1:1", "k").SendLines, &progress{out: io.Discard})
 	if err := im.run(t.Context()); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("no API: %v", err)
 	}
@@ -122,7 +141,7 @@ func TestImportWaitsForTheStore(t *testing.T) {
 					answer(w, n, "")
 				}
 			}, file.String())
-			if c := im.counts(); c != "40 accepted, 0 accepted before, 0 refused" || err != nil {
+			if c := im.said(); c != "40 accepted, 0 accepted before, 0 refused" || err != nil {
 				t.Errorf("%s, %v", c, err)
 			}
 			if got := strings.Join(accepted, "\n") + "\n"; got != file.String() {
@@ -138,31 +157,32 @@ func TestImportWaitsForTheStore(t *testing.T) {
 	}
 }
 
-// A line without a key is sent again only when it was certainly not accepted.
-func TestImportRepeatsNoLineWithoutAKey(t *testing.T) {
+// A line without a key gets one, so it can be sent again.
+func TestImportGivesKeys(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
-	im, _, said, err := importing(t, func(w http.ResponseWriter, r *http.Request) {
+	seen := map[string]int{}
+	im, _, _, err := importing(t, func(w http.ResponseWriter, r *http.Request) {
 		call := calls.Add(1)
 		lines := bufio.NewScanner(r.Body)
 		for n := 1; lines.Scan(); n++ {
-			switch {
-			case call == 1 && strings.Contains(lines.Text(), "unsure"):
+			seen[lines.Text()]++
+			if call == 1 {
 				answer(w, n, "store_unavailable")
-			case call == 1 && strings.Contains(lines.Text(), "refused"):
-				answer(w, n, "overloaded")
-			default:
+			} else {
 				answer(w, n, "")
 			}
 		}
-	}, `{"ref":"unsure"}
-{"ref":"refused"}
+	}, `{"ref":"a"}
+{"ref":"a"}
 `)
-	if c := im.counts(); c != "1 accepted, 0 accepted before, 1 refused" || err != nil {
-		t.Errorf("%s, %v", c, err)
+	if c := im.said(); c != "2 accepted, 0 accepted before, 0 refused" || err != nil || len(seen) != 2 {
+		t.Errorf("%s, %v, %v", c, err, seen)
 	}
-	if !strings.Contains(said, "line 1: may or may not have been accepted") {
-		t.Errorf("said %q", said)
+	for line := range seen {
+		if !strings.HasPrefix(line, `{"key":"ndjson-`) {
+			t.Errorf("sent %s", line)
+		}
 	}
 }
 

@@ -60,6 +60,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/send", "message record retry tracing"},
 	{"internal/reconcile", "message tracing"},
 	{"client", ""},
+	{"internal/importfile", ""},
 	{"internal/canary", "client"},
 	{"internal/events", "message retry store"},
 	{"internal/feed", "message httpapi store events"},
@@ -106,7 +107,7 @@ var packages = []struct{ name, imports string }{
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
 	{"examples/go", "client"},
-	{"cmd/sluice", "version app message record secrets config ops store directory onboarding httpapi client canary events ledger holds portfolio backlog fleet migrate holdpolicy outbox archive report graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "version app message record secrets config ops store directory onboarding httpapi client importfile canary events ledger holds portfolio backlog fleet migrate holdpolicy outbox archive report graphsim doctor demo rig bench chaos"},
 }
 
 // public is the package that programs of others import. It imports none of ours, so that it exposes none of their types.

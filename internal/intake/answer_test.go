@@ -99,8 +99,8 @@ func TestEnvelopeIsFreed(t *testing.T) {
 	e := new(envelope)
 	g := newGroup()
 	key := httpapi.Key{Numbers: []string{httpapi.AllNumbers}}
-	in.readLine(e, g, key, 1, message.Order{Body: []byte(`{"from":"9","message":{"to":"+15551234567","type":"text","text":{"body":"hi"}},"ref":"1","class":"x"}`)})
-	in.readLine(e, g, key, 2, message.Order{Body: []byte(`{"from":"9","message":{"to":"+15551234567","type":"text","text":{"body":"hi"}}}`)})
+	in.readLine(e, g, key, 1, message.Order{Body: []byte(`{"from":"9","message":{"to":"+15551234567","type":"text","text":{"body":"hi"}},"ref":"1","class":"x"}`)}, in.metrics.count)
+	in.readLine(e, g, key, 2, message.Order{Body: []byte(`{"from":"9","message":{"to":"+15551234567","type":"text","text":{"body":"hi"}}}`)}, in.metrics.count)
 	if g.lines[0].refused.Status() != http.StatusUnprocessableEntity || len(g.messages) != 1 || g.messages[0].Ref != "" || g.lines[1].refused != nil {
 		t.Errorf("%+v", g)
 	}

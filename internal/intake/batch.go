@@ -36,16 +36,32 @@ type lineResult struct {
 	Problem *httpapi.Failure `json:"problem,omitempty" doc:"Why the line was not accepted."`
 }
 
-// batch serves POST /v1/messages/batch. It reads, accepts and answers concurrently: it stores the lines that have
-// arrived in groups, up to batchGroups at once. It answers the lines in their order, each as soon as its message
-// and those before it are durable.
+// batchKind is what is done with the lines of a batch.
+type batchKind struct {
+	handle func(context.Context, *group) // sets the results of the lines of a group
+	count  func(result string)           // counts a line, or a batch, that was refused before
+}
+
+// batch serves POST /v1/messages/batch. It stores the lines that have arrived in groups, and answers each line as soon as its
+// message and those before it are durable.
 func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
+	in.serveLines(w, r, batchKind{in.acceptGroup, in.metrics.count})
+}
+
+// checkBatch serves POST /v1/messages/batch/check. As with checkOnly, the metrics count nothing.
+func (in *Intake) checkBatch(w http.ResponseWriter, r *http.Request) {
+	in.serveLines(w, r, batchKind{in.checkGroup, func(string) {}})
+}
+
+// serveLines reads, handles and answers the lines of a batch concurrently, up to batchGroups groups at once. It answers the lines in
+// their order.
+func (in *Intake) serveLines(w http.ResponseWriter, r *http.Request, kind batchKind) {
 	key, refused := in.o.Keys.Authorize(r, httpapi.ScopeSend)
 	if refused == nil {
-		refused = checkBatch(r.Header)
+		refused = checkBatchHeader(r.Header)
 	}
 	if refused != nil {
-		in.metrics.count(result(refused.Status()))
+		kind.count(result(refused.Status()))
 		refused.Write(w)
 		return
 	}
@@ -61,7 +77,7 @@ func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
 	groups := make(chan *group, batchGroups)
 	var reading sync.WaitGroup
 	read := make(chan struct{})
-	reading.Go(func() { defer close(groups); in.readLines(ctx, body, key, groups); close(read) })
+	reading.Go(func() { defer close(groups); in.readLines(ctx, body, key, kind, groups); close(read) })
 	reading.Go(func() { // interrupts the reader when no more lines are needed
 		select {
 		case <-ctx.Done():
@@ -80,8 +96,8 @@ func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
 	reading.Wait()
 }
 
-// checkBatch refuses bodies that are not declared as JSON lines.
-func checkBatch(h http.Header) refusal {
+// checkBatchHeader refuses bodies that are not declared as JSON lines.
+func checkBatchHeader(h http.Header) refusal {
 	if refused := httpapi.CheckMedia(h, batchMedia...); refused != nil {
 		if p := &refused[0]; p.Code == "unsupported_media_type" {
 			p.Detail, p.Fix = "A batch has one JSON object on each line.", "Send the header Content-Type: "+batchMedia[0]+"."
@@ -94,9 +110,9 @@ func checkBatch(h http.Header) refusal {
 	return nil
 }
 
-// readLines reads and checks lines, and starts to accept those that have arrived together as a group. It sends the
+// readLines reads and checks lines, and starts to handle those that have arrived together as a group. It sends the
 // groups in the order of their lines. Empty lines have a number but no result.
-func (in *Intake) readLines(ctx context.Context, body *batchBody, key httpapi.Key, groups chan<- *group) {
+func (in *Intake) readLines(ctx context.Context, body *batchBody, key httpapi.Key, kind batchKind, groups chan<- *group) {
 	b := bufio.NewReaderSize(body, maxBody+1)
 	e := newEnvelope()
 	defer e.free()
@@ -104,7 +120,7 @@ func (in *Intake) readLines(ctx context.Context, body *batchBody, key httpapi.Ke
 	send := func() {
 		if len(g.lines) > 0 {
 			groups <- g
-			go in.acceptGroup(ctx, g)
+			go kind.handle(ctx, g)
 			g = newGroup()
 		}
 	}
@@ -126,10 +142,10 @@ func (in *Intake) readLines(ctx context.Context, body *batchBody, key httpapi.Ke
 			}
 			return
 		case long:
-			in.metrics.count(resultInvalid)
+			kind.count(resultInvalid)
 			g.refuse(n, refuse("body_too_large"))
 		case len(text) > 0:
-			in.readLine(e, g, key, n, message.Order{Body: text})
+			in.readLine(e, g, key, n, message.Order{Body: text}, kind.count)
 		}
 		if err != nil {
 			return
@@ -143,8 +159,8 @@ func lineBuffered(b *bufio.Reader) bool {
 	return bytes.IndexByte(text, '\n') >= 0
 }
 
-// readLine adds a line to a group, with its message or its refusal.
-func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, o message.Order) {
+// readLine adds a line to a group, with its message or its refusal, which it counts.
+func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, o message.Order, count func(result string)) {
 	e.reset()
 	e.defaultKey = o.Key
 	var m message.Message
@@ -155,7 +171,7 @@ func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, o mess
 		refused = in.check(e, &m, key, now)
 	}
 	if refused != nil {
-		in.metrics.count(result(refused.Status()))
+		count(result(refused.Status()))
 		g.refuse(n, refused)
 		return
 	}

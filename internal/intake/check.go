@@ -22,6 +22,14 @@ type checkedMessage struct {
 	Warnings  []message.Problem `json:"warnings,omitempty" doc:"Possible mistakes. The message would be accepted."`
 }
 
+// checkedLine is the answer to a line of a batch that is only checked.
+type checkedLine struct {
+	Line   int `json:"line" doc:"The number of the line. The first line is 1."`
+	Status int `json:"status" doc:"200, or the HTTP status with which POST /v1/messages would refuse this line."`
+	*checkedMessage
+	Problem *httpapi.Failure `json:"problem,omitempty" doc:"Why the line would not be accepted."`
+}
+
 // checkOnly serves POST /v1/messages/check. It does what post does, up to storing the message.
 func (in *Intake) checkOnly(w http.ResponseWriter, r *http.Request) {
 	now := in.now()

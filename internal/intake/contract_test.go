@@ -45,6 +45,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	}{
 		"sendMessage":        {"/v1/messages", envelope(`,"key":"sent"`), nil},
 		"sendBatch":          {"/v1/messages/batch", envelope("") + "\n{\n" + envelope(`,"key":"sent"`) + "\n", ndjson},
+		"checkBatch":         {"/v1/messages/batch/check", envelope("") + "\n{\n" + envelope(`,"key":"sent"`) + "\n", ndjson},
 		"getMessage":         {"/v1/messages/" + sent, "", nil},
 		"listMessages":       {"/v1/messages?state=failed,queued&limit=1", "", nil},
 		"searchMessages":     {"/v1/messages/search", `{"state":"failed,queued","limit":1}`, nil},
@@ -131,6 +132,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		check(name, b.answered(t, req))
 	}
 	check("sendBatch", b.do(t, "POST", "/v1/messages/batch", "", nil))
+	check("checkBatch", b.do(t, "POST", "/v1/messages/batch/check", "", nil))
 	check("getMessage", b.do(t, "GET", "/v1/messages/"+nosuch, "", nil))
 	check("explainMessage", b.do(t, "GET", "/v1/messages/"+nosuch+"/explain", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+nosuch+"/cancel", "", nil))

@@ -27,7 +27,7 @@ func (in *Intake) AcceptOrders(ctx context.Context, keyName string, orders []mes
 			g.refuse(i+1, refuse("body_too_large"))
 			continue
 		}
-		in.readLine(e, g, key, i+1, o)
+		in.readLine(e, g, key, i+1, o, in.metrics.count)
 	}
 	in.acceptGroup(ctx, g)
 	all := make([]message.OrderResult, len(g.lines))

@@ -85,6 +85,19 @@ func (in *Intake) routes() []httpapi.Route {
 			Handler: in.checkOnly,
 		},
 		{
+			Method: http.MethodPost, Path: "/v1/messages/batch/check", Name: "checkBatch", Group: "Messages",
+			Summary: "Check many messages without sending them, one JSON object per line.",
+			Doc: "Each line gets the answer of `POST /v1/messages/check`, in the order of the lines, with the line number. Nothing is stored, and no line is compared with the other lines. " +
+				"The limits of `POST /v1/messages/batch` apply.",
+			Scope: httpapi.ScopeSend,
+			Body:  &httpapi.Body{Media: batchMedia[0], Type: messageRequest{}, Example: exampleMessage + "\n"},
+			Answers: []httpapi.Answer{
+				{Status: 200, Doc: "A result for each line.", Media: batchMedia[0], Type: checkedLine{}},
+			},
+			Codes:   []string{"unsupported_media_type", "charset_not_supported", "encoding_not_supported", "idempotency_key_not_allowed"},
+			Handler: in.checkBatch,
+		},
+		{
 			Method: http.MethodGet, Path: "/v1/states", Name: "listStates", Group: "Messages",
 			Summary: "List the states of messages, and what each means.",
 			Doc:     aboutStates(),

@@ -1,44 +1,41 @@
-package main
+package importfile
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 )
 
-// readAll returns the lines of a CSV file as "line body", and those with a mistake as "line error".
-func readAll(t *testing.T, file string) (got []string, failed error) {
+// readAll returns the rows of a file as "line body", without the keys that they got, and those with a mistake as "line error".
+func readAll(t *testing.T, file io.Reader, o Options) (got []string, failed error) {
 	t.Helper()
-	r, err := newCSV(strings.NewReader(file), "9", "")
+	f, err := Open(file, o)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		l, err := r.next()
-		if mistake, is := errors.AsType[rowError](err); is {
-			got = append(got, fmt.Sprint(l.n, " ", mistake))
+		row, err := f.Next()
+		if mistake, is := errors.AsType[RowError](err); is {
+			got = append(got, fmt.Sprint(row.Line, " ", mistake))
 			continue
 		}
 		if err != nil {
 			return got, err
 		}
 		var body map[string]any
-		if err := json.Unmarshal(l.text, &body); err != nil {
-			t.Fatal(err)
+		if err := json.Unmarshal(row.Body, &body); err != nil || body["key"] != row.Key {
+			t.Fatal(err, body, row.Key)
 		}
-		if key, _ := body["key"].(string); strings.HasPrefix(key, "csv-") {
+		if strings.HasPrefix(row.Key, "csv-") || strings.HasPrefix(row.Key, "ndjson-") {
 			delete(body, "key")
 		}
 		text, _ := json.Marshal(body)
-		got = append(got, fmt.Sprint(l.n, " ", string(text)))
+		got = append(got, fmt.Sprint(row.Line, " ", string(text)))
 	}
 }
 
@@ -67,7 +64,12 @@ func TestCSVRows(t *testing.T) {
 			"2 fallback_template is for a row with a template: empty it",
 			"3 fallback_template: write it as name/language, such as order_update/en_US",
 		}},
-		"message": {"to;message\n+1;\"{\"\"type\"\":\"\"location\"\",\"\"location\"\":{\"\"latitude\"\":1.10}}\"\n", []string{`2 {"from":"9","message":{"location":{"latitude":1.1},"to":"+1","type":"location"}}`}},
+		"parameters of headers and buttons": {"to,template,header_image,body_1,button_0,button_1\n+1,a/en,https://x/y.png,x,c,d\n+1,a/en,,,,\n", []string{
+			`2 {"from":"9","message":{"template":{"components":[{"parameters":[{"image":{"link":"https://x/y.png"},"type":"image"}],"type":"header"},{"parameters":[{"text":"x","type":"text"}],"type":"body"},{"index":"0","parameters":[{"text":"c","type":"text"}],"sub_type":"url","type":"button"},{"index":"1","parameters":[{"text":"d","type":"text"}],"sub_type":"url","type":"button"}],"language":{"code":"en"},"name":"a"},"to":"+1","type":"template"}}`,
+			`3 {"from":"9","message":{"template":{"language":{"code":"en"},"name":"a"},"to":"+1","type":"template"}}`,
+		}},
+		"two headers": {"to,template,header,header_image\n+1,a/en,x,https://x/y.png\n", []string{"2 the row has several headers: fill one of header, header_image, header_video and header_document"}},
+		"message":     {"to;message\n+1;\"{\"\"type\"\":\"\"location\"\",\"\"location\"\":{\"\"latitude\"\":1.10}}\"\n", []string{`2 {"from":"9","message":{"location":{"latitude":1.1},"to":"+1","type":"location"}}`}},
 		"mistakes of single rows": {"to,text,template,message,body_1,body_2\n+1,hi,,,,\n+1,,,,,\n+1,hi,a/en,,,\n+1,,a,,,\n+1,,a/en,,,x\n+1,hi,,,x,\n+1,,,[],,\n+1,,,\"{\"\"to\"\":\"\"+2\"\"}\",,\n+1,hi,there,,,,\n+1,hi,,,,\n", []string{
 			`2 {"from":"9",` + hi + `}`,
 			"3 the row has no content: fill one of the cells text, template and message",
@@ -81,7 +83,7 @@ func TestCSVRows(t *testing.T) {
 			`11 {"from":"9",` + hi + `}`,
 		}},
 	} {
-		got, err := readAll(t, c.file)
+		got, err := readAll(t, strings.NewReader(c.file), Options{From: "9"})
 		if !errors.Is(err, io.EOF) || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %v\n%s\nwant\n%s", name, err, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 		}
@@ -101,104 +103,65 @@ func TestBrokenCSV(t *testing.T) {
 		{"to,text,body_01\n", `line 1: there is no column "body_01"`, 0},
 		{"to,ref\n", "line 1: no column has the content", 0},
 		{"t\xf6,text\n", "line 1: the text is not UTF-8", 0},
-		{"\xff\xfet\x00o\x00", "line 1: the text is not UTF-8", 0},
-		{"to,text\n+1,hi\n+1,Gr\xfc\xdfe\n", "line 3: the text is not UTF-8. Save the file as CSV in UTF-8", 1},
+		{"to,text\n+1,hi\n+1,Gr\xfc\xdfe\n", "line 3: the text is not UTF-8. Name the encoding of the file, for example --encoding windows-1252", 1},
 		{"to,text\n+1,hi\n+1,\"hi\n+1,hi\n", "line 3: the quotes of the row that begins there are not closed", 1},
 		{"to,text\n+1,hi\n+1,\"hi\" there\n", "line 3: the quotes", 1},
+		{"to,text\n+1,hi\n+1,\"" + strings.Repeat("a line\n", 2*maxRow/7), "line 3 or later: the row is longer than", 1},
 	} {
-		got, err := readAll(t, c.file)
+		got, err := readAll(t, strings.NewReader(c.file), Options{From: "9"})
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) || len(got) != c.rows {
 			t.Errorf("%q: %v, want %s; %d rows", c.file, err, c.want, len(got))
 		}
 	}
 }
 
-// csvKeys returns the keys of the rows of a file.
-func csvKeys(t *testing.T, file, from, name string) (keys []string) {
+// keysOf returns the keys of the rows of a file.
+func keysOf(t *testing.T, file string, o Options) (keys []string) {
 	t.Helper()
-	r, err := newCSV(strings.NewReader(file), from, name)
-	if err != nil {
+	f, err := Open(strings.NewReader(file), o)
+	for err == nil {
+		var row Row
+		if row, err = f.Next(); err == nil {
+			keys = append(keys, row.Key)
+		}
+	}
+	if !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
-	for {
-		l, err := r.next()
-		if errors.Is(err, io.EOF) {
-			return keys
-		}
-		var body struct{ Key string }
-		if err != nil || json.Unmarshal(l.text, &body) != nil {
-			t.Fatal(err)
-		}
-		keys = append(keys, body.Key)
-	}
+	return keys
 }
 
-// TestCSVKeys: a row keeps its key when the file is imported again, also with other rows, with its columns in another
+// TestKeys: a row keeps its key when the file is imported again, also with other rows, with its columns in another
 // order and with empty ones. Rows that differ, and equal rows, have different keys. The keys must not change between
 // versions, so they are written out here.
-func TestCSVKeys(t *testing.T) {
+func TestKeys(t *testing.T) {
 	t.Parallel()
-	first := csvKeys(t, "to,text\n+1,hi\n+2,hi\n+1,hi\n", "9", "")
-	want := []string{"csv-fc79d56c72ac3cefa43f952a621bce45-1", "csv-493f981c419e20b6f93bf16a355cd585-1", "csv-fc79d56c72ac3cefa43f952a621bce45-2"}
+	nine := Options{From: "9"}
+	first := keysOf(t, "to,text\n+1,hi\n+2,hi\n+1,hi\n+1,hi", nine)
+	const hi = "csv-fc79d56c72ac3cefa43f952a621bce45-"
+	want := []string{hi + "1", "csv-493f981c419e20b6f93bf16a355cd585-1", hi + "2", hi + "3"}
 	if fmt.Sprint(first) != fmt.Sprint(want) {
 		t.Errorf("keys %q", first)
 	}
-	if again := csvKeys(t, "ref;text;to;key\n;hi;+3;\n;hi;+1;\n;hi;+1;\n;hi;+4;own\n;hi;+2;", "9", ""); again[1] != first[0] || again[2] != first[2] || again[4] != first[1] || again[3] != "own" {
+	if again := keysOf(t, "ref;text;to;key\n;hi;+3;\n;hi;+1;\n;hi;+1;\n;hi;+4;own\n;hi;+2;", nine); again[1] != first[0] || again[2] != first[2] || again[4] != first[1] || again[3] != "own" {
 		t.Errorf("keys %q, then %q", first, again)
 	}
-	for _, other := range [][]string{csvKeys(t, "to,text\n+1,hi\n", "8", ""), csvKeys(t, "to,text\n+1,hi\n", "9", "May"), csvKeys(t, "to,text,ref\n+1,h,i\n", "9", "")} {
+	if mapped := keysOf(t, "phone,note\n+1,x\n", Options{From: "9", Mapped: true, Values: []Value{{"--to", "to", "{{phone}}"}, {"--text", "text", "hi"}}}); mapped[0] != first[0] {
+		t.Errorf("key %s of the same message with other columns", mapped[0])
+	}
+	for _, other := range [][]string{keysOf(t, "to,text\n+1,hi\n", Options{From: "8"}), keysOf(t, "to,text\n+1,hi\n", Options{From: "9", Name: "May"}), keysOf(t, "to,text,ref\n+1,h,i\n", nine)} {
 		if other[0] == first[0] {
 			t.Errorf("another row has the key %s", other[0])
 		}
 	}
-}
-
-// TestImportCSV: a CSV file is imported again after a break. Each row is accepted once, and rows with a mistake are
-// reported with their lines.
-func TestImportCSV(t *testing.T) {
-	t.Parallel()
-	seen := map[string]bool{}
-	calls := 0
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.NewResponseController(w).EnableFullDuplex()
-		w.Header().Set("Connection", "close") // the server panics if it uses a connection again whose request a handler of full duplex left unread
-		w.WriteHeader(http.StatusOK)
-		calls++
-		lines := json.NewDecoder(r.Body)
-		for n := 1; ; n++ {
-			var body struct{ Key string }
-			if lines.Decode(&body) != nil {
-				return
-			}
-			if calls == 1 && n == 3 {
-				answer(w, n, "store_unavailable")
-				return
-			}
-			seen[body.Key] = true
-			answer(w, n, "")
-		}
-	}))
-	t.Cleanup(srv.Close)
-	var said strings.Builder
-	im := &importer{
-		api: once(srv.URL, "k"), lines: make(chan line), errors: &said,
-		pause: func(context.Context) error { return nil },
-	}
-	r, err := newCSV(strings.NewReader("to,text\n+1,a\n+2,\n+3,b\n+4,c\n+5,d\n"), "9", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go im.readRows(t.Context(), r)
-	if err := im.run(t.Context()); err != nil || im.counts() != "4 accepted, 0 accepted before, 1 refused" || len(seen) != 4 || calls != 2 {
-		t.Errorf("%v, %s, %d keys, %d calls", err, im.counts(), len(seen), calls)
-	}
-	if !strings.Contains(said.String(), "line 3: the row has no content") {
-		t.Errorf("said %q", &said)
+	lines := keysOf(t, "{\"ref\":\"a\"}\n\n{\"ref\":\"a\"}\n{\"key\":\"own\"}\n{\"ref\":\"b\"}\nno JSON\n", Options{})
+	if len(lines) != 5 || !strings.HasPrefix(lines[0], "ndjson-") || strings.TrimSuffix(lines[0], "-1")+"-2" != lines[1] || lines[2] != "own" || lines[3][:20] == lines[0][:20] || lines[4] != "" {
+		t.Errorf("keys %q", lines)
 	}
 }
 
-// TestCSVMemory: a long file is not kept in memory: a row needs far less than its text.
-func TestCSVMemory(t *testing.T) {
+// TestMemory: a long file is not kept in memory: a row needs some bytes.
+func TestMemory(t *testing.T) {
 	in, out := io.Pipe()
 	const rows = 10_000
 	go func() {
@@ -208,7 +171,7 @@ func TestCSVMemory(t *testing.T) {
 		}
 		out.Close()
 	}()
-	r, err := newCSV(in, "9", "")
+	f, err := Open(in, Options{From: "9"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +180,7 @@ func TestCSVMemory(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	n := 0
 	for ; ; n++ {
-		if _, err := r.next(); errors.Is(err, io.EOF) {
+		if _, err := f.Next(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
@@ -225,8 +188,8 @@ func TestCSVMemory(t *testing.T) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	runtime.KeepAlive(r)
-	if used := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / rows; n != rows || used > 100 {
+	runtime.KeepAlive(f)
+	if used := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / rows; n != rows || used > 30 {
 		t.Errorf("%d rows, %d bytes for each", n, used)
 	}
 }

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"sluice/client"
+	"sluice/internal/importfile"
+)
+
+// batchAPI answers lines of a batch as the API does: a key is accepted once.
+type batchAPI struct {
+	mu    sync.Mutex
+	seen  map[string]int    // lines by their key
+	wrong map[string]string // by a key: the code of its problem
+}
+
+func (a *batchAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	http.NewResponseController(w).EnableFullDuplex()
+	w.Header().Set("Connection", "close") // the server panics if it uses a connection again whose request a handler of full duplex left unread
+	w.WriteHeader(http.StatusOK)
+	lines := json.NewDecoder(r.Body)
+	for n := 1; ; n++ {
+		var body struct{ Key string }
+		if lines.Decode(&body) != nil {
+			return
+		}
+		a.mu.Lock()
+		code := a.wrong[body.Key]
+		if code == "" {
+			a.seen[body.Key]++
+		}
+		status, again := http.StatusAccepted, a.seen[body.Key] > 1
+		a.mu.Unlock()
+		if again {
+			status = http.StatusOK
+		}
+		if code != "" {
+			fmt.Fprintf(w, `{"line":%d,"status":422,"problem":{"status":422,"code":%q,"detail":"No."}}`+"\n", n, code)
+		} else {
+			fmt.Fprintf(w, `{"line":%d,"status":%d,"id":"id-%s","duplicate":%t}`+"\n", n, status, body.Key, again)
+		}
+		w.(http.Flusher).Flush()
+	}
+}
+
+// TestImportGoesOn: an import is stopped twice in the middle, and goes on with its file of results. Each row is accepted once, and
+// has one result.
+func TestImportGoesOn(t *testing.T) {
+	t.Parallel()
+	const rows = 3000
+	var text strings.Builder
+	text.WriteString("to,text,key\n")
+	for n := range rows {
+		fmt.Fprintf(&text, "+1555%07d,hi,k-%d\n", n, n)
+	}
+	text.WriteString("+1,,k-wrong\n") // no content
+	api := &batchAPI{seen: map[string]int{}, wrong: map[string]string{"k-7": "text_too_long"}}
+	srv := httptest.NewServer(api)
+	t.Cleanup(srv.Close)
+	name := filepath.Join(t.TempDir(), "results.csv")
+	run := func(stopAt int) *importer {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		results, err := importfile.OpenResults(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		im := newImporter(func(ctx context.Context, lines io.Reader, f func(client.LineResult) error) error {
+			return once(srv.URL, "k").SendLines(ctx, lines, func(v client.LineResult) error {
+				if n++; n == stopAt {
+					stop()
+				}
+				return f(v)
+			})
+		}, &progress{out: &strings.Builder{}})
+		im.results, im.pause = results, func(context.Context) error { return nil }
+		go im.read(ctx, fileOf(t, text.String(), importfile.Options{From: "9"}))
+		err = im.run(ctx)
+		im.mu.Lock()
+		defer im.mu.Unlock()
+		if (err != nil) != (stopAt > 0) {
+			t.Fatalf("stopped at %d: %v", stopAt, err)
+		}
+		if err := results.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return im
+	}
+	run(1000)
+	run(800)
+	last := run(0)
+	if last.skipped < 1800 || last.skipped >= rows {
+		t.Errorf("the last run skipped %d rows", last.skipped)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	all, err := csv.NewReader(file).ReadAll()
+	if err != nil || len(all) != rows+2 {
+		t.Fatalf("%d lines, %v", len(all), err)
+	}
+	seen := map[string]bool{}
+	for _, r := range all[1:] {
+		want := []string{r[0], r[1], "id-" + r[1], r[3], "", ""}
+		switch {
+		case r[1] == "k-7":
+			want = []string{"9", "k-7", "", "refused", "text_too_long", "422 text_too_long: No."}
+		case r[1] == "k-wrong":
+			want = []string{strconv.Itoa(rows + 2), "k-wrong", "", "refused", "row_invalid", "the row has no content: fill one of the cells text, template and message"}
+		case r[3] != importfile.Accepted && r[3] != importfile.Duplicate:
+			want[3] = importfile.Accepted
+		}
+		if seen[r[0]] || !reflect.DeepEqual(r, want) {
+			t.Errorf("result %q, want %q once", r, want)
+		}
+		seen[r[0]] = true
+	}
+	api.mu.Lock()
+	defer api.mu.Unlock()
+	if len(api.seen) != rows-1 {
+		t.Errorf("%d messages", len(api.seen))
+	}
+}
+
+// TestImportFlags: the flags about columns, and what is wrong with them.
+func TestImportFlags(t *testing.T) {
+	t.Parallel()
+	c := importCmd{To: "phone", Ref: "{{order}}-1", Param: []string{"1={{name}}", "button_0=a=b", "header_image=https://x"}, Template: []string{"a/en=1", "b/en=2"}, Campaign: "spring"}
+	o, err := c.options()
+	want := importfile.Options{
+		Mapped: true, Templates: []importfile.Template{{Pattern: "a/en", Share: 1}, {Pattern: "b/en", Share: 2}},
+		Values: []importfile.Value{
+			{Flag: "--to", Column: "to", Pattern: "{{phone}}"},
+			{Flag: "--ref", Column: "ref", Pattern: "{{order}}-1"},
+			{Flag: "--campaign", Column: "campaign", Pattern: "spring"},
+			{Flag: "--param 1", Column: "body_1", Pattern: "{{name}}"},
+			{Flag: "--param button_0", Column: "button_0", Pattern: "a=b"},
+			{Flag: "--param header_image", Column: "header_image", Pattern: "https://x"},
+		},
+	}
+	if err != nil || !reflect.DeepEqual(o, want) {
+		t.Errorf("%v, %+v", err, o)
+	}
+	for _, param := range []string{"1", "name={{name}}", "0=x", "button_10=x"} {
+		c := importCmd{Param: []string{param}}
+		if _, err := c.options(); err == nil || !strings.Contains(err.Error(), "--param "+param+": write it as 1=VALUE") {
+			t.Errorf("%s: %v", param, err)
+		}
+	}
+}
+
+// TestDryRun: rows are checked and not sent. The report counts recipients, messages by class and template, and codes.
+func TestDryRun(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/messages/batch/check" {
+			t.Errorf("called %s", r.URL.Path)
+		}
+		lines := json.NewDecoder(r.Body)
+		for n := 1; ; n++ {
+			var body struct {
+				Key     string
+				Message json.RawMessage
+			}
+			if lines.Decode(&body) != nil {
+				return
+			}
+			if body.Key == "wrong" {
+				fmt.Fprintf(w, `{"line":%d,"status":422,"problem":{"status":422,"code":"template_not_found","detail":"No."}}`+"\n", n)
+			} else {
+				fmt.Fprintf(w, `{"line":%d,"status":200,"class":"marketing","template":"a/en","duplicate":%t,"payload":%s}`+"\n", n, body.Key == "again", body.Message)
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	check := &dryRun{api: once(srv.URL, "k"), kinds: map[string]int{}}
+	im := newImporter(check.call, &progress{out: &strings.Builder{}})
+	go im.read(t.Context(), fileOf(t, "to,template,key\n+1,a/en,1\n+2,a/en,2\n+1,a/en,3\n+3,a/en,again\n+4,a/en,wrong\n+5,,5\n", importfile.Options{From: "9"}))
+	if err := im.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	importCmd{DryRun: true}.report(&out, im, check)
+	const want = `Nothing was sent. 3 rows would be accepted, 1 were accepted before, 2 would be refused
+to 2 different recipients
+marketing, template a/en: 3
+refused with row_invalid: 1, first lines 7
+refused with template_not_found: 1, first lines 6
+`
+	if out.String() != want {
+		t.Errorf("%s\nwant\n%s", &out, want)
+	}
+}

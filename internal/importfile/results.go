@@ -1,0 +1,174 @@
+package importfile
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The values of Result.Result.
+const (
+	Accepted  = "accepted"
+	Duplicate = "duplicate" // an earlier request with the same key was accepted
+	Refused   = "refused"
+)
+
+// Result is what became of a row.
+type Result struct {
+	Line   int
+	Key    string
+	ID     string // Sluice's id of the message; empty: it was refused
+	Result string // Accepted, Duplicate or Refused
+	Code   string // of a problem, for programs
+	Text   string // of the mistake, in one line
+}
+
+// resultColumns is the first row of a file of results.
+var resultColumns = []string{"line", "key", "id", "result", "code", "mistake"}
+
+// flushAfter is how long results wait in memory at most while others come. After a crash the rows of lost results are sent
+// again with their keys, and are duplicates.
+const flushAfter = time.Second
+
+// Results is a file with the results of the rows, a CSV with one line for each. It is not safe for concurrent use, except Has.
+type Results struct {
+	file    *os.File
+	csv     *csv.Writer
+	flushed time.Time
+	before  set            // of the rows with a result when the file was opened
+	counts  map[string]int // of these, by Result.Result
+}
+
+// OpenResults opens a file of results, or creates it. It cuts off a last line that was not written completely.
+func OpenResults(name string) (*Results, error) {
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	r := &Results{file: file, csv: csv.NewWriter(bufio.NewWriterSize(file, readSize)), flushed: time.Now(), counts: map[string]int{}}
+	if err := r.read(); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return r, nil
+}
+
+// read reads the results of earlier runs, and goes to the end of the file.
+func (r *Results) read() error {
+	size, err := r.whole()
+	if err != nil {
+		return err
+	}
+	if size == 0 {
+		if err := r.empty(); err != nil {
+			return err
+		}
+		r.csv.Write(resultColumns)
+		return r.Flush()
+	}
+	in := csv.NewReader(bufio.NewReaderSize(io.NewSectionReader(r.file, 0, size), readSize))
+	in.ReuseRecord = true
+	if names, err := in.Read(); err != nil || !slices.Equal(names, resultColumns) {
+		return errors.New("is not a file of results of an import. Give the results another name")
+	}
+	for {
+		cells, err := in.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		line := 0
+		if err == nil {
+			line, err = strconv.Atoi(cells[0])
+		}
+		if err != nil {
+			return fmt.Errorf("cannot be read: %w. Give the results another name: rows that were accepted before are not sent again", err)
+		}
+		r.before.add(rowHash(line, cells[1]))
+		r.counts[cells[3]]++
+	}
+	if err := r.file.Truncate(size); err != nil {
+		return err
+	}
+	_, err = r.file.Seek(size, io.SeekStart)
+	return err
+}
+
+// whole returns the size of the file without an incomplete last line.
+func (r *Results) whole() (int64, error) {
+	info, err := r.file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	part := make([]byte, readSize)
+	for end := info.Size(); end > 0; {
+		begin := max(end-readSize, 0)
+		n, err := r.file.ReadAt(part[:end-begin], begin)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(part[:n], '\n'); i >= 0 {
+			return begin + int64(i) + 1, nil
+		}
+		end = begin
+	}
+	return 0, nil
+}
+
+// empty empties a file without a complete line. It refuses to do so with a file that is not the beginning of results.
+func (r *Results) empty() error {
+	head := make([]byte, len(strings.Join(resultColumns, ","))+1)
+	n, err := r.file.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if !strings.HasPrefix(strings.Join(resultColumns, ","), string(head[:n])) {
+		return errors.New("is not a file of results of an import. Give the results another name")
+	}
+	return r.file.Truncate(0)
+}
+
+// Has reports whether the row had a result when the file was opened. A row that has another key since then has none.
+func (r *Results) Has(row Row) bool { return r.before.has(rowHash(row.Line, row.Key)) }
+
+// Before returns how many rows had a result when the file was opened, by Result.Result.
+func (r *Results) Before() map[string]int { return r.counts }
+
+// Add adds the result of a row. It can be in memory for a second, or until the next one if none comes.
+func (r *Results) Add(v Result) error {
+	if err := r.csv.Write([]string{strconv.Itoa(v.Line), oneLine(v.Key), v.ID, v.Result, v.Code, oneLine(v.Text)}); err != nil {
+		return err
+	}
+	if time.Since(r.flushed) < flushAfter {
+		return nil
+	}
+	return r.Flush()
+}
+
+// Flush writes the results that are in memory.
+func (r *Results) Flush() error {
+	r.flushed = time.Now()
+	r.csv.Flush()
+	return r.csv.Error()
+}
+
+// Close writes all results, and closes the file.
+func (r *Results) Close() error { return errors.Join(r.Flush(), r.file.Close()) }
+
+// oneLine makes one line of a text, so that each result is one line of the file.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// rowHash identifies a row: its line, and its key, so that a file with other rows in its lines is not mistaken for the same.
+func rowHash(line int, key string) uint64 {
+	sum := sha256.Sum256([]byte(strconv.Itoa(line) + " " + oneLine(key)))
+	return binary.BigEndian.Uint64(sum[:])
+}
