@@ -88,3 +88,25 @@ func (d *dispatcher) useFallbacks(ctx context.Context, number string, inForce []
 		}
 	}
 }
+
+// cancelPause is how long a message stays in its queue that could not be cancelled.
+const cancelPause = time.Second
+
+// cancelSuppressed cancels the messages to recipients who opted out. Their tasks then have nothing to do.
+func (d *dispatcher) cancelSuppressed(ctx context.Context, now time.Time, known []Candidate) {
+	var some []Candidate
+	var of []int // the index of each in known
+	for i, c := range known {
+		if c.Verdict == Suppressed {
+			some, of = append(some, c), append(of, i)
+		}
+	}
+	if len(some) == 0 {
+		return
+	}
+	for i, done := range d.o.Cancel(ctx, some) {
+		if known[of[i]].Verdict = Void; !done {
+			known[of[i]].Verdict, known[of[i]].At = NotYet, now.Add(cancelPause)
+		}
+	}
+}

@@ -178,6 +178,7 @@ const (
 	ReasonOtherApp     = "conversation_of_other_app" // rejected: another app owns the conversation, so Meta was not asked
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"         // cancelled through the API or the console
+	ReasonSuppressed   = "suppressed"        // cancelled: the recipient opted out, see Suppression
 	ReasonMoved        = "moved"             // cancelled: a message of another number has taken its place
 	ReasonResolved     = "resolved"          // an operator resolved an in-doubt message
 	ReasonReplayed     = "replayed"          // an operator sent a dead letter again
