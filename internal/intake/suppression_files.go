@@ -248,7 +248,9 @@ func newCSVLines(r io.Reader) (*csvLines, error) {
 
 func (l *csvLines) next() (line suppressionLine, number int, err error) {
 	row, err := l.Read()
-	number, _ = l.FieldPos(0)
+	if len(row) > 0 {
+		number, _ = l.FieldPos(0)
+	}
 	for i, cell := range row {
 		if i >= len(l.columns) {
 			break
