@@ -29,6 +29,7 @@ func newSuppressions(ctx context.Context, p *Program, c config.Common, key, seco
 	if err := s.Load(ctx); err != nil {
 		p.Log.Warn("cannot read which suppression lists have entries, will retry", "err", err)
 	}
+	persons.OnLearned(s.Learned)
 	p.Background(s.Run)
 	return s
 }

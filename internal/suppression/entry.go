@@ -160,14 +160,71 @@ func (s *Store) Note(ctx context.Context, all []message.Preference) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	names, err := s.names(ctx, asked)
+	if err := s.name(ctx, changes, asked, of); err != nil {
+		return err
+	}
+	_, err := s.write(ctx, changes)
+	return err
+}
+
+// Learned joins names of people that Meta reports together: an entry under one of them is then under all. It needs no round trip while no
+// list of the numbers has entries.
+func (s *Store) Learned(ctx context.Context, all []message.Identities) error {
+	lists := *s.lists.Load()
+	if !s.On() || len(lists) == 0 {
+		return nil
+	}
+	var changes []change
+	var asked []Query
+	var of []int // the change of each
+	for _, who := range all {
+		recipients := recipientsOf(who)
+		for _, client := range s.o.Clients(who.Number) {
+			if !lists[client] || len(recipients) < 2 {
+				continue
+			}
+			for _, r := range recipients {
+				asked, of = append(asked, Query{client, who.Number, r}), append(of, len(changes))
+			}
+			changes = append(changes, change{client: client})
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	if err := s.name(ctx, changes, asked, of); err != nil {
+		return err
+	}
+	wanted, names := make([]Query, len(changes)), make([][]string, len(changes))
+	for i, c := range changes {
+		wanted[i], names[i] = Query{Client: c.client}, c.names
+	}
+	entries, err := s.read(ctx, wanted, names)
 	if err != nil {
 		return err
 	}
-	for i, some := range names {
-		changes[of[i]].names = append(changes[of[i]].names, some...)
+	var known []change
+	for i, e := range entries {
+		if c := changes[i]; !e.at.IsZero() {
+			c.out, c.at = e.out, e.at // repeats what is stored, with more names
+			known = append(known, c)
+		}
 	}
-	_, err = s.write(ctx, changes)
+	_, err = s.write(ctx, known)
+	return err
+}
+
+// name sets the names of changes: those of the queries that are of each.
+func (s *Store) name(ctx context.Context, changes []change, asked []Query, of []int) error {
+	names, err := s.names(ctx, asked)
+	for i, some := range names {
+		c := &changes[of[i]]
+		for _, name := range some {
+			if !slices.Contains(c.names, name) {
+				c.names = append(c.names, name)
+			}
+		}
+	}
 	return err
 }
 
@@ -207,17 +264,8 @@ func (s *Store) order(ctx context.Context, client string, out bool, all []messag
 		}
 		changes[i] = change{client: client, out: out, at: o.At, recipient: o.Recipient, details: details{Source: o.Source, Reason: o.Reason, By: o.By}}
 	}
-	names, err := s.names(ctx, asked)
-	if err != nil {
+	if err := s.name(ctx, changes, asked, of); err != nil {
 		return nil, err
-	}
-	for i, some := range names {
-		c := &changes[of[i]]
-		for _, name := range some {
-			if !slices.Contains(c.names, name) {
-				c.names = append(c.names, name)
-			}
-		}
 	}
 	return s.write(ctx, changes)
 }

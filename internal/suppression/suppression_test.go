@@ -81,6 +81,7 @@ func (f *fixture) process(key, second string) *suppression.Store {
 	f.t.Helper()
 	hash := secrets.Hasher(key, "recipient index")
 	f.people = people.New(f.db, people.Options{Hash: hash, Shards: 2, Owners: noAccounts{}})
+	f.people.OnLearned(func(ctx context.Context, all []message.Identities) error { return f.Learned(ctx, all) })
 	s := suppression.New(f.db, suppression.Options{
 		Hash: hash, Second: secrets.Hasher(second, "recipient index"), Box: secrets.New(key, second), People: f.people,
 		Clients: func(n string) []string {
@@ -218,6 +219,16 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is suppressed: %t", to, got)
 		}
 	}
+	// A person without a phone number opts out, and Meta reports the phone number later.
+	const shy, later = "DE.shy", "4915198765432"
+	f.wrote(number, "stop", 2, message.Identities{User: shy})
+	if f.suppresses("acme", number, later, message.Marketing) {
+		t.Errorf("a name that is not known to be the person's is suppressed")
+	}
+	f.wrote(number, "hello", 3, message.Identities{User: shy, Phones: []string{later}})
+	if !f.suppresses("acme", number, later, message.Marketing) || !f.suppresses("acme", number, shy, message.Marketing) {
+		t.Errorf("a phone number that Meta reported later is not suppressed")
+	}
 	// Two entries of a person whose names were not known to be of one become one.
 	const other, alias = "+4915112345678", "DE.alias"
 	for _, to := range []string{other, alias} {
@@ -228,7 +239,7 @@ func TestNames(t *testing.T) {
 	f.at = time.Now().Add(time.Hour)
 	f.wrote(number, "stop", 0, message.Identities{User: alias, Phones: []string{other[1:]}})
 	all, _, err := f.Page(t.Context(), "acme", "", 10, true)
-	if err != nil || len(all) != 2 || all[0].Recipient != other {
+	if err != nil || len(all) != 3 || all[0].Recipient != other {
 		t.Errorf("%+v, %v", all, err)
 	}
 	f.wrote(number, "start", 1, message.Identities{User: alias, Phones: []string{other[1:]}})

@@ -1,7 +1,6 @@
 package suppression
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 )
@@ -101,15 +100,6 @@ func set(byLanguage map[string][]string, c WordChanges) map[string]bool {
 		delete(all, plain(w))
 	}
 	delete(all, "")
-	return all
-}
-
-// Languages returns the codes of the languages that have stop words, sorted.
-func Languages() (all []string) {
-	for language := range stopWords {
-		all = append(all, language)
-	}
-	slices.Sort(all)
 	return all
 }
 
