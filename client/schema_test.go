@@ -126,6 +126,8 @@ func form(t reflect.Type) string {
 		return ""
 	case t.Kind() == reflect.Pointer:
 		return form(t.Elem())
+	case t.Kind() == reflect.Map && t.Key().Kind() == reflect.String:
+		return "object"
 	case t.Kind() == reflect.Slice:
 		return "array of " + form(t.Elem())
 	case t.Kind() == reflect.String:
