@@ -17,11 +17,12 @@ type Verdict int
 
 // The verdicts.
 const (
-	Sendable  Verdict = iota // may be sent now
-	NotYet                   // not before Candidate.At
-	Full                     // not before its portfolio's messaging limit has capacity
-	Elsewhere                // not while another app owns the conversation; try again at Candidate.At
-	Void                     // has nothing to do: its message is cancelled, expired, settled, or has another task
+	Sendable   Verdict = iota // may be sent now
+	NotYet                    // not before Candidate.At
+	Full                      // not before its portfolio's messaging limit has capacity
+	Elsewhere                 // not while another app owns the conversation; try again at Candidate.At
+	Suppressed                // never: the recipient opted out, so the message must be cancelled
+	Void                      // has nothing to do: its message is cancelled, expired, settled, or has another task
 )
 
 // Candidate is what a dispatcher must know of a task that it has fetched.
