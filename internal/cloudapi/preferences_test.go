@@ -53,7 +53,7 @@ func TestPreferences(t *testing.T) {
 			continue
 		}
 		p := found[0]
-		if got := fmt.Sprint(p.Source, p.Stop, p.Said); strings.Join(strings.Fields(got), " ") != c.want {
+		if got := fmt.Sprintln(p.Source, p.Stop, p.Said); strings.Join(strings.Fields(got), " ") != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 		if p.Who.Number != "7" || len(p.Who.Phones) != 1 || p.Who.Phones[0] != "16505551234" || !p.At.Equal(at) || p.Source != message.SuppressedByError && p.Who.User != "US.1" {

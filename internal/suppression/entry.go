@@ -306,13 +306,13 @@ func (s *Store) Page(ctx context.Context, client, after string, limit int, whole
 	if !s.On() {
 		return nil, "", ErrNoKey
 	}
-	by := redis.ZRangeArgs{Key: timesKey(client), Start: "-inf", Stop: "+inf", ByScore: true, Rev: true, Count: int64(limit)}
+	by := redis.ZRangeArgs{Key: timesKey(client), Start: "+inf", Stop: "-inf", ByScore: true, Rev: true, Count: int64(limit)}
 	last, skip, ok := position(after)
 	if after != "" {
 		if !ok {
 			return nil, "", fmt.Errorf("%q is no position in a suppression list", after)
 		}
-		by.Stop, by.Offset = strconv.FormatInt(last, 10), skip
+		by.Start, by.Offset = strconv.FormatInt(last, 10), skip
 	}
 	some, err := s.db.ZRangeArgsWithScores(ctx, by).Result()
 	if err != nil || len(some) == 0 {
