@@ -8,7 +8,7 @@ import (
 
 var suppressedDesc = prometheus.NewDesc("sluice_suppressed_recipients", "People in all suppression lists."+sameOfAll, nil, nil)
 
-// Suppressions returns a gauge of the people in all suppression lists, whom count counts at a scrape. Without an answer of the store there
+// Suppressions returns a gauge of the people in all suppression lists, which count reads at a scrape. Without an answer of the store there
 // is no such series.
 func Suppressions(count func(context.Context) (int, error)) prometheus.Collector {
 	return suppressionGauge(count)

@@ -14,7 +14,7 @@ type Words struct {
 // WordChanges are what a configuration adds to the words of a kind, and what it removes from them.
 type WordChanges struct{ Add, Remove []string }
 
-// stopWords are by language, in the order of the language codes. They are what the carriers' rules for text messages demand in a
+// stopWords are by language, in the order of the language codes; iw is Hebrew. They are what the carriers' rules for text messages demand in a
 // language, and what Meta's templates have on their opt-out buttons.
 var stopWords = map[string][]string{
 	"ar": {"توقف", "ايقاف", "إيقاف", "الغاء الاشتراك", "إلغاء الاشتراك"},
@@ -27,7 +27,7 @@ var stopWords = map[string][]string{
 	"es": {"stop", "alto", "baja", "parar", "darse de baja", "darme de baja", "cancelar suscripción", "cancelar suscripcion", "detener promociones"},
 	"fi": {"stop", "seis", "lopeta"},
 	"fr": {"stop", "arrêt", "arret", "arrêter", "arreter", "désabonner", "desabonner", "se désabonner", "se desabonner", "stop promo"},
-	"he": {"הסר", "הסרה", "עצור"},
+	"iw": {"הסר", "הסרה", "עצור"},
 	"hi": {"रोकें", "बंद करें", "बंद"},
 	"hu": {"stop", "leiratkozás", "leiratkozas"},
 	"id": {"stop", "berhenti", "berhenti berlangganan"},
@@ -59,7 +59,7 @@ var startWords = map[string][]string{
 	"es": {"start", "alta", "suscribir", "suscribirme"},
 	"fi": {"start", "aloita"},
 	"fr": {"start", "abonner", "s'abonner", "reprendre"},
-	"he": {"הצטרף", "התחל"},
+	"iw": {"הצטרף", "התחל"},
 	"hi": {"शुरू करें", "शुरू"},
 	"hu": {"start", "feliratkozás", "feliratkozas"},
 	"id": {"start", "mulai", "berlangganan"},
