@@ -274,6 +274,7 @@ type clientsAddCmd struct {
 	Note      *string  `help:"A note for operators, up to 500 characters." placeholder:"TEXT"`
 	Weight    *int     `help:"1 to 1000: clients share the slots of a number by their weights." placeholder:"N"`
 	Campaigns []string `name:"campaign-weight" help:"The weight of a campaign among those of the client, like spring=3. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"NAME=N"`
+	Suppress  []string `help:"A class that people who opted out do not get: marketing, or marketing and utility. Give it several times for several; an empty one means marketing only." placeholder:"CLASS"`
 	Quotas    []string `name:"quota" help:"How many messages are accepted, like per_day=100000, or of a class marketing.per_day=20000: per_second, per_day or per_month. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"NAME=N"`
 	signature
 	consoleFlags
@@ -285,7 +286,7 @@ func (c clientsAddCmd) Run(ctx context.Context) error {
 }
 
 func (c clientsAddCmd) members() (map[string]any, error) {
-	all := given(map[string]any{"note": c.Note, "weight": c.Weight})
+	all := given(map[string]any{"note": c.Note, "weight": c.Weight, "suppress": c.Suppress})
 	if c.Campaigns != nil {
 		weights, err := numbersByName(c.Campaigns)
 		if err != nil {

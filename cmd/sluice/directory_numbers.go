@@ -52,6 +52,7 @@ func otherSettings(n directory.Number) string {
 		}
 	}
 	add("shared_with", strings.Join(n.SharedWith, ","), "")
+	add("suppress", strings.Join(n.Suppress, ","), "")
 	add("unknown_types", n.UnknownTypes, "pass")
 	add("other_app_conversations", n.OtherApp, "refuse")
 	add("messaging_account_id", n.Account, "")
@@ -104,6 +105,7 @@ type numberFlags struct {
 	GraphVersion    *string   `help:"Version of the Graph API with which the number sends, like v25.0. Empty: that of the configuration." placeholder:"VERSION"`
 	GraphCanary     *string   `name:"graph-version-canary" help:"Another version for a share of the messages, in percent, like v27.0=5. Empty: none." placeholder:"VERSION=N"`
 	Client          *string   `help:"Name of the client that the number belongs to." placeholder:"NAME"`
+	Suppress        []string  `help:"A class that people who opted out do not get from the number: marketing, or marketing and utility. Give it several times for several; an empty one means those of the client." placeholder:"CLASS"`
 	SharedWith      []string  `help:"Name of another client that may send from the number. Give it several times for several. It replaces those that were set; an empty one removes them." placeholder:"NAME"`
 	AccessTokenFile secretArg `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
 	TokenFile       *string   `help:"Path of a file with the access token that each worker reads. Use it in place of --access-token-file." placeholder:"PATH"`
@@ -115,7 +117,7 @@ func (f numberFlags) members() (map[string]any, error) {
 		return nil, err
 	}
 	all := given(map[string]any{
-		"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "token_file": f.TokenFile, "access_token": secretOf(token),
+		"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "suppress": f.Suppress, "token_file": f.TokenFile, "access_token": secretOf(token),
 		"other_app_conversations": f.OtherApp, "messaging_account_id": f.Account, "marketing_messages": f.Marketing, "graph_version": f.GraphVersion,
 	})
 	if f.Sharing != nil {

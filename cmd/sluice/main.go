@@ -57,6 +57,7 @@ type cli struct {
 	Relay          relayCmd          `cmd:"" help:"List, set, hold and replay relay targets: URLs to which events are forwarded."`
 	Report         reportCmd         `cmd:"" help:"Reports from the archive: delivery, errors, cost."`
 	Archive        archiveCmd        `cmd:"" help:"Export or delete what the archive has about a recipient."`
+	Suppressions   suppressionsCmd   `cmd:"" help:"The people who opted out of marketing messages."`
 	People         peopleCmd         `cmd:"" help:"Count, export or delete what is stored about a person, by a phone number or user id."`
 	Audit          auditCmd          `cmd:"" help:"List the audit log: what operators did, when and why."`
 	Doctor         doctorCmd         `cmd:"" help:"Check the whole installation. Print what is wrong and how to fix it. Exit code 1: a check failed."`

@@ -31,6 +31,7 @@ import (
 	"sluice/internal/repository"
 	"sluice/internal/secrets"
 	"sluice/internal/signature"
+	"sluice/internal/suppression"
 	"sluice/internal/templates"
 )
 
@@ -67,6 +68,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	persons := newPeople(p.DB, c.Common, c.SecretsKey, "", c.RecipientIndex, log)
 	p.Background(persons.Run)
 	owners := newOwners(ctx, p, message.Shards(c.Shards), persons)
+	optOuts := newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons)
 	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
 	reader.Weigh(p.directory.Weigh)
 	eta := admission.NewETA(reader.Read, log)
@@ -116,6 +118,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 
 		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits, persons),
 		Elsewhere: elsewhere(owners, p.directory), Account: p.directory.MessagingAccount,
+
+		Suppressions: optOuts, Suppressed: suppression.Counter(p.Registry, suppression.StageAccept),
 
 		Passes:     cloudapi.Passes,
 		Graph:      graph,
@@ -171,6 +175,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if err := reports(&forOperators, c.Archive); err != nil {
 		return p, err
 	}
+	forOperators.Suppressions = optOuts
 	if err := forPeople(&forOperators, persons, limits, book, c); err != nil {
 		return p, err
 	}

@@ -38,6 +38,7 @@ import (
 	"sluice/internal/sendtrace"
 	"sluice/internal/signature"
 	"sluice/internal/store"
+	"sluice/internal/suppression"
 	"sluice/internal/templates"
 	"sluice/internal/throughput"
 	"sluice/internal/tokenwatch"
@@ -99,6 +100,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	w.observed = observed.New(p.DB, shards)
 	w.owners = newOwners(ctx, p, shards, persons)
+	w.optOuts = newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons)
 	if w.limits, err = newLimits(ctx, p); err != nil {
 		p.Close()
 		return nil, err
@@ -134,7 +136,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	p.Background(w.throughput.Run)
 	p.directory.Subscribe(func(c directory.Changes) { w.throughput.Look(slices.Concat(c.Added, c.Changed)...) })
-	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags), gauges.Portfolios(w.limits.States))
+	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags), gauges.Portfolios(w.limits.States), gauges.Suppressions(w.optOuts.Count))
 	causes := make([]string, len(holdpolicy.Causes()))
 	for i, cause := range holdpolicy.Causes() {
 		causes[i] = string(cause)
@@ -168,6 +170,7 @@ type worker struct {
 	observed   *observed.Store
 	limits     *portfolio.Ledger
 	owners     *conversations.Owners
+	optOuts    *suppression.Store
 	coexisting sync.Map // phone number ids of which a webhook said so
 
 	signer signature.Signer
@@ -241,12 +244,13 @@ func (w *worker) send(ctx context.Context) error {
 	messages := repository.New(w.book, tasks)
 	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
 	candidates := repository.NewCandidates(repository.CandidateOptions{
-		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners,
+		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners, OptOuts: w.optOuts,
 		Waits: func(number string) bool { return w.directory.OtherApp(number) == directory.OtherAppWait }, Log: log, Registerer: w.Registry,
 	})
+	suppressed := repository.Suppressed{Messages: messages, Count: suppression.Counter(w.Registry, suppression.StageSend), Log: log}
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
-		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
+		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Cancel: suppressed.Cancel, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
 	})
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(w.directory),
@@ -295,6 +299,7 @@ func (w *worker) reconcile() {
 		Now:    func(ctx context.Context) time.Time { return w.DB.Clock(ctx, ledger.RecordPrefix(0)) },
 		Update: w.updates(w.templates()), Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
 		Identities: cloudapi.Identities, People: w.people.Learn, OwnerReport: cloudapi.OwnerReport, Owners: w.owners.Note,
+		Preferences: cloudapi.Preferences, Prefer: w.optOuts.Note,
 		Tracer: w.tracer, Log: w.Log, Registerer: w.Registry,
 	})
 	w.Background(r.Run)

@@ -29,6 +29,7 @@ import (
 	"sluice/internal/relay"
 	"sluice/internal/secrets"
 	"sluice/internal/store"
+	"sluice/internal/suppression"
 )
 
 //go:generate go test . -run TestScripts -update
@@ -94,6 +95,7 @@ func TestScripts(t *testing.T) {
 	dispatch.NewServer(db, dispatch.Options{Shards: shards, Log: log})
 	portfolio.New(db, portfolio.Window)
 	quota.New(db, nil)
+	suppression.New(db, suppression.Options{})
 	relay.New(db, relay.Options{Shards: shards, Targets: relay.NewTargets(db, shards, secrets.Box{})})
 	if err := db.Load(ctx); err != nil {
 		t.Fatal(err)

@@ -19,10 +19,15 @@ type Common struct {
 	Numbers     []Number         // the numbers of the file, in its order; more can be stored, see package directory
 	Clients     []Client         // the clients of the file, in its order
 	Classes     map[string]Class // by class name; a class that the file does not mention is absent
+	StopWords   Words            // changes of the words with which people stop marketing messages
+	StartWords  Words            // and of those with which they resume them
 	LogLevel    slog.Level
 	Ops         string // host:port of /metrics, /livez, /readyz and pprof
 	Tracing     Tracing
 }
+
+// Words are words that are added to a list, and removed from it.
+type Words struct{ Add, Remove []string }
 
 // Redis has the address of Redis and the durability that it must have.
 type Redis struct {
@@ -62,6 +67,8 @@ type Number struct {
 	Client  string           // the name of the client that the number belongs to; empty: none
 	Shared  []string         // the names of other clients that may send from the number
 
+	Suppress []string // the classes that people who opted out do not get; nil: those of the client
+
 	TokenFile string // file with the access token; empty: none
 
 	Marketing string        // which product_policy messages of marketing templates have: MarketingOff, also when empty, MarketingFallback or MarketingStrict
@@ -88,6 +95,7 @@ type Client struct {
 	Weight    int            // of its messages among those of other clients, on one number and in one class
 	Campaigns map[string]int // the weights of its campaigns among each other; 1 for others
 	Quotas    Quotas
+	Suppress  []string // the classes that people who opted out do not get; nil: marketing
 }
 
 // Quotas are how many messages of a client are accepted.

@@ -76,6 +76,8 @@ func (d *document) root(n *yaml.Node, settings []setting) {
 		{key: "clients", read: d.list(d.client)},
 		{key: "classes", read: d.classes(&d.Classes)},
 		{key: "canary", read: d.list(d.canary)},
+		{key: "stop_words", read: d.words(&d.StopWords)},
+		{key: "start_words", read: d.words(&d.StartWords)},
 	}
 	groups := map[string][]member{}
 	for _, s := range settings {

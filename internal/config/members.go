@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -80,6 +82,10 @@ func (d *document) ofNumber(one *number) []member {
 				one.Shared = append(one.Shared, client)
 			}),
 			doc: "Names of other clients that may send from the number, of `clients`. [clients.md](clients.md#share-a-number) says what each of them sees.",
+		},
+		{
+			key: "suppress", def: "that of the client", read: d.suppress(&one.Suppress),
+			doc: "Classes that people who [opted out](opt-out.md) do not get from the number: `[marketing]` or `[marketing, utility]`.",
 		},
 		{
 			key: "template_classes", read: d.list(d.templateClass(one)),
@@ -184,6 +190,10 @@ func (d *document) ofClient(one *Client) []member {
 			doc: "Weights of campaigns of the client among each other, 1 to 1000, by the name of the campaign: `{spring: 3}`. Others have 1.",
 		},
 		{
+			key: "suppress", def: "`[marketing]`", read: d.suppress(&one.Suppress),
+			doc: "Classes that people who [opted out](opt-out.md) do not get from the client: `[marketing]` or `[marketing, utility]`.",
+		},
+		{
 			key: "quotas", read: func(path string, n *yaml.Node) {
 				classes := map[string]Quota{}
 				known := append(d.ofQuota(&one.Quotas.Quota), member{key: "classes", read: func(path string, n *yaml.Node) {
@@ -203,6 +213,41 @@ func (d *document) ofClient(one *Client) []member {
 			},
 			doc: "How many messages of the client are accepted: `per_second`, `per_day` and `per_month`, and the same for classes: `{per_day: 100000, classes: {marketing: {per_day: 20000}}}`. [clients.md](clients.md#quotas) describes them.",
 		},
+	}
+}
+
+// suppress reads the classes that people who opted out do not get. Marketing is always one of them: the person said no to it.
+func (d *document) suppress(dst *[]string) func(string, *yaml.Node) {
+	read := d.list(func(path string, n *yaml.Node) {
+		var class string
+		d.scalar(oneOf(&class, "marketing", "utility"))(path, n)
+		*dst = append(*dst, class)
+	})
+	return func(path string, n *yaml.Node) {
+		if read(path, n); len(*dst) > 0 && !slices.Contains(*dst, "marketing") {
+			d.wrong(path, n, errors.New("lacks marketing: add it"))
+		}
+	}
+}
+
+// wordMost is how many characters a stop word has at most.
+const wordMost = 50
+
+// words reads words to add and to remove.
+func (d *document) words(dst *Words) func(string, *yaml.Node) {
+	of := func(list *[]string) func(string, *yaml.Node) {
+		return d.list(func(path string, n *yaml.Node) {
+			d.scalar(func(s string) error {
+				if utf8.RuneCountInString(s) > wordMost {
+					return fmt.Errorf("has more than %d characters", wordMost)
+				}
+				*list = append(*list, s)
+				return nil
+			})(path, n)
+		})
+	}
+	return func(path string, n *yaml.Node) {
+		d.mapping(path, n, []member{{key: "add", read: of(&dst.Add)}, {key: "remove", read: of(&dst.Remove)}})
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -47,6 +46,12 @@ type limits interface {
 	Forget(ctx context.Context, persons []portfolio.Person) (int, error)
 }
 
+// suppressed has the entries of suppression lists about a person, by the keyed hashes of the names.
+type suppressed interface {
+	OfPerson(ctx context.Context, names []string) ([]message.Suppression, error)
+	ForgetPerson(ctx context.Context, names []string) (int, error)
+}
+
 // personAtOnce is how many records of a person are written at the same time, so that they share transactions.
 const personAtOnce = 64
 
@@ -64,6 +69,7 @@ type personFound struct {
 	Scopes     int                   `json:"portfolios" doc:"In how many business portfolios more than one of them is known."`
 	Messages   map[message.State]int `json:"messages" doc:"Number of messages to the person whose records exist, by state."`
 	Limits     int                   `json:"messaging_limit_entries" doc:"Number of entries about the person in the ledgers of messaging limits. They end 24 hours after the last message."`
+	OptOuts    int                   `json:"suppression_entries" doc:"Number of entries about the person in suppression lists, also of a person who opted in again."`
 	Archived   int                   `json:"archive_rows" doc:"Number of rows of the archive about the person. 0 without an archive."`
 	Streams    string                `json:"event_streams" doc:"What the event streams still contain."`
 }
@@ -83,7 +89,20 @@ type personExport struct {
 	personFound
 	Records []personMessage   `json:"records" doc:"The messages, the latest first."`
 	Limits  []portfolio.Entry `json:"messaging_limits" doc:"The entries in the ledgers of messaging limits."`
+	OptOuts []personOptOut    `json:"suppressions" doc:"The entries in suppression lists."`
 	Events  []archive.Event   `json:"archive" doc:"The rows of the archive, the oldest first."`
+}
+
+// personOptOut is an entry of a suppression list.
+type personOptOut struct {
+	Client    string                    `json:"client,omitempty" doc:"The client whose list it is. Absent: the list of the numbers without a client."`
+	Recipient string                    `json:"recipient" doc:"The masked recipient."`
+	OptedOut  bool                      `json:"opted_out" doc:"false: the person opted in again."`
+	Source    message.SuppressionSource `json:"source" doc:"How the person opted out or in: keyword, user_preferences, meta_error, api or import."`
+	Reason    string                    `json:"reason,omitempty" doc:"The reason of the request."`
+	By        string                    `json:"api_key,omitempty" doc:"The name of the API key of the request."`
+	Number    string                    `json:"phone_number_id,omitempty" doc:"The phone number id that the person wrote to, or that Meta's report was about."`
+	At        time.Time                 `json:"at" doc:"When."`
 }
 
 // personMessage is a stored message to the person.
@@ -108,17 +127,16 @@ type personDeleted struct {
 	Cancelled int    `json:"cancelled" doc:"Number of those that were cancelled first."`
 	Remaining int    `json:"remaining" doc:"Number of messages that are being sent, or in doubt. They are not deleted, and the names of the person are not either. Send the request again when they have ended."`
 	Limits    int    `json:"messaging_limit_entries" doc:"Number of entries in the ledgers of messaging limits that were deleted. Where the person was counted, an entry without a name counts until its end, because Meta counts too."`
+	OptOuts   int    `json:"suppression_entries" doc:"Number of entries in suppression lists whose recipients and reasons were deleted. Keyed hashes stay, so that the person gets no marketing messages."`
 	Archived  int    `json:"archive_rows" doc:"Number of rows of the archive that were deleted."`
 	Streams   string `json:"event_streams" doc:"What the event streams still contain."`
 }
 
-var recipientForm = regexp.MustCompile(`^(\+?[1-9][0-9]{5,14}|[A-Z]{2}(\.ENT)?\.[A-Za-z0-9]{1,128})$`)
-
 // person returns the recipient of a request without spaces, hyphens and brackets.
 func (p personRequest) person(key httpapi.Key) (string, httpapi.Refusal) {
-	recipient := strings.NewReplacer(" ", "", "-", "", "(", "", ")", "").Replace(p.Recipient)
+	recipient, ok := message.Recipient(p.Recipient)
 	switch {
-	case !recipientForm.MatchString(recipient):
+	case !ok:
 		return "", httpapi.RefuseAt("recipient", "person_invalid")
 	case !key.CoversAll():
 		return "", httpapi.Refuse("all_numbers_required")
@@ -130,6 +148,8 @@ func (p personRequest) person(key httpapi.Key) (string, httpapi.Refusal) {
 type found struct {
 	hashes   []string
 	persons  []portfolio.Person
+	names    []string // in suppression lists
+	optOuts  []message.Suppression
 	limits   []portfolio.Entry
 	shown    personFound
 	messages []message.Kept
@@ -144,20 +164,25 @@ func (c *Console) find(ctx context.Context, recipient string) (f found, refused 
 		return f, c.unavailable("find person", err)
 	}
 	for _, id := range who.Identities {
-		f.hashes = append(f.hashes, string(id[:]))
+		f.hashes, f.names = append(f.hashes, string(id[:])), append(f.names, string(id[:]))
 	}
 	for _, id := range who.IDs {
-		f.persons = append(f.persons, portfolio.Person(id))
+		f.persons, f.names = append(f.persons, portfolio.Person(id)), append(f.names, string(id[:]))
 	}
 	if c.o.Limits != nil {
 		if f.limits, err = c.o.Limits.Entries(ctx, f.persons); err != nil {
 			return f, c.unavailable("find person under messaging limits", err)
 		}
 	}
+	if c.o.Suppressions != nil {
+		if f.optOuts, err = c.o.Suppressions.OfPerson(ctx, f.names); err != nil {
+			return f, c.unavailable("find person in suppression lists", err)
+		}
+	}
 	if f.messages, err = c.o.Personal.OfRecipients(ctx, f.hashes); err != nil {
 		return f, c.unavailable("find messages of person", err)
 	}
-	f.shown = personFound{Identities: len(who.Identities), Scopes: who.Scopes, Messages: map[message.State]int{}, Limits: len(f.limits), Streams: streams}
+	f.shown = personFound{Identities: len(who.Identities), Scopes: who.Scopes, Messages: map[message.State]int{}, Limits: len(f.limits), OptOuts: len(f.optOuts), Streams: streams}
 	for _, m := range f.messages {
 		f.shown.Messages[m.State]++
 	}
@@ -210,7 +235,10 @@ func (c *Console) exportPerson(ctx context.Context, w http.ResponseWriter, r *ht
 	if refused != nil {
 		return nil, refused
 	}
-	answer := personExport{Records: []personMessage{}, Limits: append([]portfolio.Entry{}, who.limits...), Events: []archive.Event{}}
+	answer := personExport{Records: []personMessage{}, Limits: append([]portfolio.Entry{}, who.limits...), OptOuts: []personOptOut{}, Events: []archive.Event{}}
+	for _, o := range who.optOuts {
+		answer.OptOuts = append(answer.OptOuts, personOptOut{o.Client, o.Recipient, !o.Ended, o.Source, o.Reason, o.By, o.Number, o.At})
+	}
 	if refused := c.rows(ctx, &who, func(e archive.Event) { answer.Events = append(answer.Events, e) }); refused != nil {
 		return nil, refused
 	}
@@ -277,6 +305,11 @@ func (c *Console) deletePerson(ctx context.Context, w http.ResponseWriter, r *ht
 	if c.o.Limits != nil {
 		if done.Limits, err = c.o.Limits.Forget(ctx, who.persons); err != nil {
 			return nil, c.unavailable("delete person under messaging limits", err)
+		}
+	}
+	if c.o.Suppressions != nil {
+		if done.OptOuts, err = c.o.Suppressions.ForgetPerson(ctx, who.names); err != nil {
+			return nil, c.unavailable("delete person from suppression lists", err)
 		}
 	}
 	if done.Remaining == 0 { // otherwise the next request would not find them

@@ -299,6 +299,17 @@ func (d *Directory) Weigh(f message.Flow) (client, campaign int) {
 	return max(c.Weight, 1), max(c.Campaigns[f.Campaign], 1)
 }
 
+// Suppresses reports whether people who opted out do not get messages of a class of a client from a number. The number's setting counts,
+// else that of the client.
+func (d *Directory) Suppresses(client, number string, c message.Class) bool {
+	now := d.now.Load()
+	classes := now.clients[client].Suppress
+	if n := now.numbers[number]; n != nil && n.Suppress != nil {
+		classes = n.Suppress
+	}
+	return c == message.Marketing || slices.Contains(classes, string(c))
+}
+
 // Clients returns the names of all clients, sorted.
 func (d *Directory) Clients() []string { return slices.Sorted(maps.Keys(d.now.Load().clients)) }
 

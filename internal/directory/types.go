@@ -86,6 +86,7 @@ type Number struct {
 	TemplateClasses []TemplateClass  `json:"template_classes,omitempty" doc:"Default class of template messages, by the name of the template. The first match counts."`
 	Client          string           `json:"client,omitempty" doc:"Name of the client that the number belongs to."`
 	SharedWith      []string         `json:"shared_with,omitempty" doc:"Names of other clients that may send from the number."`
+	Suppress        []string         `json:"suppress,omitempty" doc:"Classes that people who opted out do not get from the number: marketing, or marketing and utility. Absent: those of the client."`
 	Leaving         string           `json:"leaving,omitempty" doc:"drain, cancel or move: the number is being removed and accepts no new messages. Only a removal sets it."`
 	LeavingTo       string           `json:"leaving_to,omitempty" doc:"With move: phone number id of the number that takes the messages."`
 	Left            int              `json:"messages_left,omitempty" doc:"While the number is being removed: about how many of its messages still need it."`
@@ -145,6 +146,7 @@ type Client struct {
 
 	Weight    int            `json:"weight,omitempty" doc:"1 to 1000: clients share the slots of a number by their weights. Default: 1."`
 	Campaigns map[string]int `json:"campaign_weights,omitempty" doc:"Weights of campaigns of the client among each other, 1 to 1000, by their names. Others have 1."`
+	Suppress  []string       `json:"suppress,omitempty" doc:"Classes that people who opted out do not get from the client: marketing, or marketing and utility. Absent: marketing."`
 	Quotas    *config.Quotas `json:"quotas,omitempty" doc:"How many messages of the client are accepted."`
 	State
 }

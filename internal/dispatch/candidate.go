@@ -17,11 +17,12 @@ type Verdict int
 
 // The verdicts.
 const (
-	Sendable  Verdict = iota // may be sent now
-	NotYet                   // not before Candidate.At
-	Full                     // not before its portfolio's messaging limit has capacity
-	Elsewhere                // not while another app owns the conversation; try again at Candidate.At
-	Void                     // has nothing to do: its message is cancelled, expired, settled, or has another task
+	Sendable   Verdict = iota // may be sent now
+	NotYet                    // not before Candidate.At
+	Full                      // not before its portfolio's messaging limit has capacity
+	Elsewhere                 // not while another app owns the conversation; try again at Candidate.At
+	Suppressed                // never: the recipient opted out, so the message must be cancelled
+	Void                      // has nothing to do: its message is cancelled, expired, settled, or has another task
 )
 
 // Candidate is what a dispatcher must know of a task that it has fetched.
@@ -85,6 +86,28 @@ func (d *dispatcher) useFallbacks(ctx context.Context, number string, inForce []
 	for i, changed := range d.o.Fallbacks(ctx, number, some) {
 		if changed {
 			known[of[i]].Verdict = Void
+		}
+	}
+}
+
+// cancelPause is how long a message stays in its queue that could not be cancelled.
+const cancelPause = time.Second
+
+// cancelSuppressed cancels the messages to recipients who opted out. Their tasks then have nothing to do.
+func (d *dispatcher) cancelSuppressed(ctx context.Context, now time.Time, known []Candidate) {
+	var some []Candidate
+	var of []int // the index of each in known
+	for i, c := range known {
+		if c.Verdict == Suppressed {
+			some, of = append(some, c), append(of, i)
+		}
+	}
+	if len(some) == 0 {
+		return
+	}
+	for i, done := range d.o.Cancel(ctx, some) {
+		if known[of[i]].Verdict = Void; !done {
+			known[of[i]].Verdict, known[of[i]].At = NotYet, now.Add(cancelPause)
 		}
 	}
 }

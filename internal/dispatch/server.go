@@ -84,6 +84,10 @@ type Options struct {
 	// returns for each message whether it did. Nil: it never does.
 	Fallbacks func(ctx context.Context, number string, some []Candidate) []bool
 
+	// Cancel cancels messages to recipients who opted out. It returns for each whether the message needs no task any more. Nil: no
+	// candidate is Suppressed.
+	Cancel func(ctx context.Context, some []Candidate) []bool
+
 	Transactions *store.Transactions // that run on a full Redis too; nil: the server's own
 }
 

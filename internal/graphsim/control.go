@@ -21,6 +21,7 @@ func (s *Sim) controls() map[string]http.HandlerFunc {
 		"PUT /_sim/steps":          s.putSteps,
 		"POST /_sim/inbound":       s.postInbound,
 		"POST /_sim/people":        s.postPeople,
+		"POST /_sim/preferences":   s.postPreferences,
 		"PUT /_sim/conversations":  s.putConversations,
 		"GET /_sim/account":        s.getAccount,
 		"PATCH /_sim/account":      s.patch(func(r *http.Request, a *Account) any { return a }),

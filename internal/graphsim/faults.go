@@ -118,6 +118,7 @@ var endings = map[string]fate{
 	"131026": {taken: true, failed: 131026},
 	"131047": {taken: true, failed: 131047},
 	"131049": {taken: true, failed: 131049},
+	"131050": {taken: true, failed: 131050},
 	"131053": {taken: true, failed: 131053},
 	// Refused with the code in the number.
 	"000190": {code: 190},

@@ -5,7 +5,7 @@
 // Messages to magic numbers always have the same result, whatever the rates of faults. A magic number is +99999 and one
 // of these codes:
 //
-//	131026 131047 131049 131053 130472          accepted, then a failed webhook with that code
+//	131026 131047 131049 131050 131053 130472   accepted, then a failed webhook with that code
 //	131009 131042 131056 132001 132015 000190   refused with that code
 //	900001   not accepted: 500 with code 131000
 //	900002   not accepted: a gateway's 502 in HTML

@@ -43,17 +43,26 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		path, body string
 		change     func(*http.Request)
 	}{
-		"sendMessage":        {"/v1/messages", envelope(`,"key":"sent"`), nil},
-		"sendBatch":          {"/v1/messages/batch", envelope("") + "\n{\n" + envelope(`,"key":"sent"`) + "\n", ndjson},
-		"checkBatch":         {"/v1/messages/batch/check", envelope("") + "\n{\n" + envelope(`,"key":"sent"`) + "\n", ndjson},
-		"getMessage":         {"/v1/messages/" + sent, "", nil},
-		"listMessages":       {"/v1/messages?state=failed,queued&limit=1", "", nil},
-		"searchMessages":     {"/v1/messages/search", `{"state":"failed,queued","limit":1}`, nil},
-		"checkMessage":       {"/v1/messages/check", envelope(`,"key":"check"`), nil},
-		"getUsage":           {"/v1/usage", "", nil},
-		"getQuotas":          {"/v1/quotas", "", withHeader("Authorization", "Bearer "+b.wide)},
-		"listCampaigns":      {"/v1/campaigns", "", nil},
-		"getCampaign":        {"/v1/campaigns/spring", "", nil},
+		"sendMessage":       {"/v1/messages", envelope(`,"key":"sent"`), nil},
+		"sendBatch":         {"/v1/messages/batch", envelope("") + "\n{\n" + envelope(`,"key":"sent"`) + "\n", ndjson},
+		"checkBatch":        {"/v1/messages/batch/check", envelope("") + "\n{\n" + envelope(`,"key":"sent"`) + "\n", ndjson},
+		"getMessage":        {"/v1/messages/" + sent, "", nil},
+		"listMessages":      {"/v1/messages?state=failed,queued&limit=1", "", nil},
+		"searchMessages":    {"/v1/messages/search", `{"state":"failed,queued","limit":1}`, nil},
+		"checkMessage":      {"/v1/messages/check", envelope(`,"key":"check"`), nil},
+		"getUsage":          {"/v1/usage", "", nil},
+		"getQuotas":         {"/v1/quotas", "", withHeader("Authorization", "Bearer "+b.wide)},
+		"listCampaigns":     {"/v1/campaigns", "", nil},
+		"getCampaign":       {"/v1/campaigns/spring", "", nil},
+		"addSuppression":    {"/v1/suppressions", `{"recipient":"+15550000000"}`, withHeader("Authorization", "Bearer "+b.wide)},
+		"removeSuppression": {"/v1/suppressions/remove", `{"recipient":"+15550000002"}`, withHeader("Authorization", "Bearer "+b.wide)},
+		"showSuppression":   {"/v1/suppressions/show", `{"recipient":"+15550000003"}`, withHeader("Authorization", "Bearer "+b.wide)},
+		"listSuppressions":  {"/v1/suppressions", "", withHeader("Authorization", "Bearer "+b.wide)},
+		"importSuppressions": {"/v1/suppressions/import", `{"recipient":"+15550000004"}`, func(r *http.Request) {
+			ndjson(r)
+			r.Header.Set("Authorization", "Bearer "+b.wide)
+		}},
+		"exportSuppressions": {"/v1/suppressions/export", "", withHeader("Authorization", "Bearer "+b.wide)},
 		"listStates":         {"/v1/states", "", nil},
 		"explainMessage":     {"/v1/messages/" + sent + "/explain", "", nil},
 		"cancelMessage":      {"/v1/messages/" + queued + "/cancel", "", nil},
@@ -76,6 +85,8 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 
 		"graphGetTemplateLibrary": {"/v25.0/message_template_library", "", nil},
 	}
+	b.suppressions.last = true
+	b.suppressions.all[" +15550000003"] = message.Suppression{Source: message.SuppressedByWord}
 	b.meta.object = map[string]any{"id": "77", "url": "https://lookaside.fbsbx.com/x", "mime_type": "image/png"}
 	for name, g := range good {
 		_, method := d.Find(name)
@@ -118,9 +129,10 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	post("{", nil)
 	post(`{"from":"`+theirs+`","message":`+hello+`}`, nil)
 	post(envelope(`,"ref":"`+strings.Repeat("x", 300<<10)+`"`), nil)
+	describeSuppressions(t, b, check)
 	post(envelope(""), withHeader("Content-Type", "text/plain"))
 	post(envelope(`,"class":"urgent"`), nil)
-	for name, path := range map[string]string{"sendMessage": "/v1/messages", "checkMessage": "/v1/messages/check", "searchMessages": "/v1/messages/search"} {
+	for name, path := range map[string]string{"sendMessage": "/v1/messages", "checkMessage": "/v1/messages/check", "searchMessages": "/v1/messages/search", "addSuppression": "/v1/suppressions", "removeSuppression": "/v1/suppressions/remove", "showSuppression": "/v1/suppressions/show"} {
 		slow, drip := io.Pipe()
 		defer drip.Close()
 		req, err := http.NewRequestWithContext(t.Context(), "POST", b.URL+path, slow)

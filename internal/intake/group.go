@@ -74,17 +74,18 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	defer in.traceLines(ctx, g)()
 	storing, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	// For messages that expire too early, or whose conversation another app owns: they may repeat messages that were accepted before.
+	// For messages that expire too early, whose recipient opted out, or whose conversation another app owns: they may repeat messages that were accepted before.
 	var others sync.WaitGroup
 	store, now := g.messages[:0], in.now()
-	owned := in.elsewhereGroup(storing, g, now)
+	all := g.pointers()
+	owned, optedOut := in.elsewhere(storing, now, all...), in.suppressed(storing, all...)
 	for i := range g.lines {
 		l := &g.lines[i]
 		if l.refused != nil {
 			continue
 		}
 		m := &g.messages[l.message]
-		free := owned == nil || owned[l.message].IsZero()
+		free := (owned == nil || owned[l.message].IsZero()) && (optedOut == nil || optedOut[l.message] == nil)
 		if free && now.Add(in.groupWait(storing, g, m, now)).Before(m.ExpiresAt) && in.limitWait(storing, m, now) == 0 {
 			if n := len(store); n != l.message {
 				g.messages[n] = *m
@@ -111,16 +112,13 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	others.Wait()
 }
 
-// elsewhereGroup is elsewhere for the messages of a group, in one round trip.
-func (in *Intake) elsewhereGroup(ctx context.Context, g *group, now time.Time) []time.Time {
-	if in.o.Elsewhere == nil {
-		return nil
-	}
+// pointers returns the messages of the group.
+func (g *group) pointers() []*message.Message {
 	all := make([]*message.Message, len(g.messages))
 	for i := range g.messages {
 		all[i] = &g.messages[i]
 	}
-	return in.elsewhere(ctx, now, all...)
+	return all
 }
 
 // groupWait returns the same as wait, with one estimate for all messages of a group with the same number, class and flow.

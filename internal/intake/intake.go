@@ -100,6 +100,21 @@ type quotas interface {
 	Used(ctx context.Context, clients []string) ([]message.QuotaUse, error)
 }
 
+// suppressions has the people who opted out.
+type suppressions interface {
+	// On reports whether there is a secrets key, without which there are no suppression lists.
+	On() bool
+	// Check returns the entry of the recipient of each message that it suppresses; nil, without a round trip, if none is concerned.
+	Check(ctx context.Context, all []*message.Message) ([]*message.Suppression, error)
+	// Add adds people to the list of a client, and Remove removes them.
+	Add(ctx context.Context, client string, all []message.SuppressionOrder) ([]message.SuppressionChange, error)
+	Remove(ctx context.Context, client string, all []message.SuppressionOrder) ([]message.SuppressionChange, error)
+	// Get returns the entry of a person, with the masked recipient; nil: there is none.
+	Get(ctx context.Context, client, recipient string) (*message.Suppression, error)
+	// Page returns entries after a position, the latest first, and the position after them; empty: there are no more.
+	Page(ctx context.Context, client, after string, limit int, whole bool) (all []message.Suppression, next string, err error)
+}
+
 // usage returns what Meta took of a client, or of all if it is empty, from a day to another one, both included.
 type usage func(ctx context.Context, client string, from, to time.Time) ([]message.Usage, error)
 
@@ -133,7 +148,9 @@ type Options struct {
 	CountedPerson func(ctx context.Context, number, recipient string) bool
 	// Elsewhere returns until when another app owns the conversations that new service messages are in, by the messages; zero: none
 	// does, or their numbers accept such messages. Nil: no conversation has another owner.
-	Elsewhere func(ctx context.Context, all []*message.Message) ([]time.Time, error)
+	Elsewhere    func(ctx context.Context, all []*message.Message) ([]time.Time, error)
+	Suppressions suppressions          // nil: there are none
+	Suppressed   func(c message.Class) // counts refused messages; required with Suppressions
 	// Account returns the messaging account of messages of a number that name none; empty, or nil: Meta chooses.
 	Account    func(number string) string
 	Explain    func(code int) (title, advice string) // explains Meta's error codes; nil: records have the code only

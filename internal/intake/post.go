@@ -215,12 +215,15 @@ func (in *Intake) accept(ctx context.Context, header http.Header, m *message.Mes
 	return r.Acceptance, in.refused(m, r.Err)
 }
 
-// admit refuses a checked message that would expire before it can be sent, or whose conversation another app owns, and then sets
+// admit refuses a checked message that would expire before it can be sent, whose recipient opted out, or whose conversation another app owns, and then sets
 // Retry-After in header. It returns a context for what remains to be done at the store.
 func (in *Intake) admit(ctx context.Context, header http.Header, m *message.Message, now time.Time) (context.Context, context.CancelFunc, refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	if !m.ExpiresAt.After(now) {
 		return ctx, cancel, in.late(ctx, m)
+	}
+	if by := in.suppressed(ctx, m); by != nil && by[0] != nil {
+		return ctx, cancel, in.unless(ctx, m, func() refusal { return in.refuseSuppressed(m, *by[0]) })
 	}
 	if wait := in.wait(ctx, m, now); now.Add(wait).After(m.ExpiresAt) {
 		return ctx, cancel, in.unreachable(ctx, header, m, wait, "deadline_unreachable")
@@ -442,12 +445,16 @@ func (in *Intake) elsewhere(ctx context.Context, now time.Time, all ...*message.
 
 // refuseOtherApp refuses a service message in a conversation that another app owns.
 func refuseOtherApp(header http.Header, m *message.Message, until, now time.Time) refusal {
-	path := "message.to"
-	if m.Content.To == "" {
-		path = "message.recipient"
-	}
-	p := problem(path, "conversation_of_other_app")
+	p := problem(recipientPath(m), "conversation_of_other_app")
 	p.Detail = fmt.Sprintf("Another app owns the conversation with this recipient, until it gives the conversation back, or until %s if the recipient writes nothing more. Meta does not accept service messages from you until then.", until.UTC().Format(time.RFC3339))
 	retryAfter(header, until.Sub(now))
 	return refusal{p}
+}
+
+// recipientPath is the place of the recipient in a request.
+func recipientPath(m *message.Message) string {
+	if m.Content.To == "" {
+		return "message.recipient"
+	}
+	return "message.to"
 }

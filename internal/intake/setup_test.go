@@ -146,6 +146,8 @@ type bench struct {
 	// until when another app owns the conversation with a recipient
 	elsewhere map[string]time.Time
 	account   string // messaging account of numbers
+
+	suppressions *fakeSuppressions
 	// Tokens of keys: for everything, for ours, without the scope to send, without scopes, revoked, expired, for ours with a messaging account.
 	wide, narrow, readOnly, scopeless, revoked, expired, billed string
 	acmes                                                       string            // of the client acme, for ours
@@ -172,6 +174,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(), billed: httpapi.NewToken(), acmes: httpapi.NewToken(),
 	}
+	b.suppressions = &fakeSuppressions{all: map[string]message.Suppression{}}
 	b.finder, b.campaigns = &fakeFinder{fakeStore: b.store}, springCampaign()
 	both := []string{httpapi.ScopeSend, httpapi.ScopeRead, httpapi.ScopeCancel, httpapi.ScopeAccount}
 	keys := []httpapi.Key{
@@ -217,6 +220,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return until, nil
 		},
+		Suppressions: b.suppressions, Suppressed: func(c message.Class) { b.suppressions.seen = append(b.suppressions.seen, string(c)) },
 		Account: func(string) string { return b.account },
 		Offset:  func() time.Duration { return b.offset },
 		Finder:  b.finder, Waiting: b.finder, Canceller: b.finder,

@@ -59,7 +59,7 @@ var states = []struct {
 	{Failed, 'f', 55, true, false, false, NoList, "Meta took the message and did not deliver it. With the reason undetermined: Meta reported nothing in time, and Sluice does not send it again."},
 	{Rejected, 'j', 35, true, false, false, NoList, "Meta refused the message for good."},
 	{Expired, 'x', 35, true, false, false, NoList, "The deadline passed before Meta took the message."},
-	{Cancelled, 'c', 35, true, false, false, NoList, "The caller or an operator cancelled the message."},
+	{Cancelled, 'c', 35, true, false, false, NoList, "The caller or an operator cancelled the message, or its recipient opted out."},
 	{Dead, 'b', 35, true, false, false, ListDead, "Given up. The message is in the dead-letter list, and an operator can send it again."},
 }
 
@@ -178,6 +178,7 @@ const (
 	ReasonOtherApp     = "conversation_of_other_app" // rejected: another app owns the conversation, so Meta was not asked
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"         // cancelled through the API or the console
+	ReasonSuppressed   = "suppressed"        // cancelled: the recipient opted out, see Suppression
 	ReasonMoved        = "moved"             // cancelled: a message of another number has taken its place
 	ReasonResolved     = "resolved"          // an operator resolved an in-doubt message
 	ReasonReplayed     = "replayed"          // an operator sent a dead letter again

@@ -37,13 +37,14 @@ func (p *People) Learn(ctx context.Context, all []message.Identities) error {
 	}
 	p.rotate()
 	var reports []report
+	var fresh []message.Identities
 	var keys []entryKey
 	for _, one := range all {
 		r, ok := p.report(one)
 		if !ok {
 			continue
 		}
-		reports = append(reports, r)
+		reports, fresh = append(reports, r), append(fresh, one)
 		for _, h := range append(r.names[:len(r.names):len(r.names)], r.former...) {
 			keys = append(keys, entryKey{h, r.scope})
 		}
@@ -67,6 +68,11 @@ func (p *People) Learn(ctx context.Context, all []message.Identities) error {
 	}
 	if len(t.phones) > 0 {
 		p.refreshFilterSoon(ctx)
+	}
+	if p.learned != nil {
+		if err := p.learned(ctx, fresh); err != nil {
+			return err
+		}
 	}
 	p.remember(reports)
 	return nil

@@ -57,6 +57,8 @@ type People struct {
 	o   Options
 	log *slog.Logger
 
+	learned func(ctx context.Context, all []message.Identities) error
+
 	parts  store.Script
 	scopes atomic.Pointer[scopes]
 	filter atomic.Pointer[filter]
@@ -79,6 +81,12 @@ func New(db *store.DB, o Options) *People {
 	p := &People{db: db, o: o, log: o.Log, parts: db.Script(walkLua), seed: maphash.MakeSeed()}
 	p.scopes.Store(&scopes{})
 	return p
+}
+
+// OnLearned lets f be called with the names that this process learns, after they are stored, and without those that it has learned before.
+// If f returns an error, so does Learn, and f is called with them again. Call it before Run and Learn.
+func (p *People) OnLearned(f func(ctx context.Context, all []message.Identities) error) {
+	p.learned = f
 }
 
 // On reports whether people are known at all: without a secrets key or an index of recipients they are not.

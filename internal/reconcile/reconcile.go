@@ -76,6 +76,10 @@ type Options struct {
 	// returns an error, it is called again with the same events. Both may be nil.
 	OwnerReport func(e message.Event) (message.OwnerReport, bool)
 	Owners      func(ctx context.Context, all []message.OwnerReport) error
+	// Preferences returns what an event says about whether people want marketing messages, and Prefer is called with those of a batch.
+	// If it returns an error, it is called again with the same events. Both may be nil.
+	Preferences func(e message.Event) []message.Preference
+	Prefer      func(ctx context.Context, all []message.Preference) error
 	// NoteAccount is called with the WhatsApp Business Account of a known number. May be nil.
 	NoteAccount func(ctx context.Context, number, account string)
 	Tracer      *tracing.Tracer       // nil: no traces
@@ -139,6 +143,9 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		return false, err
 	}
 	if err := r.owners(ctx, events); err != nil {
+		return false, err
+	}
+	if err := r.preferences(ctx, events); err != nil {
 		return false, err
 	}
 	var reports []message.MarkedReport
@@ -233,6 +240,23 @@ func (r *Reconciler) owners(ctx context.Context, events []message.Event) error {
 		return nil
 	}
 	return r.o.Owners(ctx, all)
+}
+
+// preferences stores whether the people whom events are about want marketing messages.
+func (r *Reconciler) preferences(ctx context.Context, events []message.Event) error {
+	if r.o.Prefer == nil {
+		return nil
+	}
+	var all []message.Preference
+	for _, e := range events {
+		if r.known(e.Number) {
+			all = append(all, r.o.Preferences(e)...)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return r.o.Prefer(ctx, all)
 }
 
 // trace makes the span of an applied status, from its webhook until now, in the trace of its message.

@@ -22,6 +22,7 @@ import (
 	"sluice/internal/record"
 	"sluice/internal/send"
 	"sluice/internal/store"
+	"sluice/internal/suppression"
 )
 
 // Candidates decides, by the messages' records, which of the fetched tasks may be sent now. It remembers messages that
@@ -34,6 +35,7 @@ type Candidates struct {
 	limited    func(number string) bool
 	owners     *conversations.Owners
 	waits      func(number string) bool // for conversations that another app owns
+	optOuts    *suppression.Store
 	log        *slog.Logger
 	unreadable prometheus.Counter // messages that were skipped
 
@@ -50,6 +52,7 @@ type CandidateOptions struct {
 	Limited    func(number string) bool // reports whether the portfolio of a number has a messaging limit
 	Owners     *conversations.Owners
 	Waits      func(number string) bool // reports whether service messages of a number wait while another app owns the conversation
+	OptOuts    *suppression.Store
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -58,7 +61,7 @@ type CandidateOptions struct {
 func NewCandidates(o CandidateOptions) *Candidates {
 	return &Candidates{
 		db: o.DB, records: o.Records, people: o.People, shards: o.Shards, limited: o.Limited, owners: o.Owners, waits: o.Waits,
-		log: o.Log, unreadable: newUnreadable(o.Registerer),
+		optOuts: o.OptOuts, log: o.Log, unreadable: newUnreadable(o.Registerer),
 	}
 }
 
@@ -85,6 +88,9 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 		if all[i].State == message.Attempting {
 			c.suspect(ids[i])
 		}
+	}
+	if err := c.suppressed(ctx, all, out); err != nil {
+		return nil, err
 	}
 	c.persons(ctx, all, out)
 	if err := c.elsewhere(ctx, all, out, now); err != nil {
