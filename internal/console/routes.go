@@ -156,11 +156,13 @@ func (c *Console) routes() []httpapi.Route {
 				{In: "query", Name: "message_reason", Doc: "With this reason in their records.", Example: message.ReasonAttempts},
 				{In: "query", Name: "template", Doc: "Of this template, as name/language.", Example: "order_shipped/en_US"},
 				{In: "query", Name: "tag", Doc: "Accepted with this tag.", Example: "spring"},
+				{In: "query", Name: "campaign", Doc: "Of this campaign.", Example: "spring"},
+				{In: "query", Name: "client", Doc: "With `campaign`: of this client. Default: the client of the API key.", Example: "acme"},
 				{In: "query", Name: "since", Doc: "Ended at this time or later.", Example: "2026-01-31T08:00:00Z", Type: time.Time{}},
 				{In: "query", Name: "until", Doc: "Ended at this time or earlier.", Example: "2026-01-31T20:00:00Z", Type: time.Time{}},
 			},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The counts.", Type: undeliveredCounts{}}},
-			Codes:   []string{"phone_number_id_missing", "phone_number_id_not_found", "state_unknown", "store_unavailable"}, Handler: c.handle(c.countUndelivered),
+			Codes:   []string{"phone_number_id_missing", "phone_number_id_not_found", "state_unknown", "filter_unclear", "store_unavailable"}, Handler: c.handle(c.countUndelivered),
 		},
 		{
 			Method: http.MethodPost, Path: "/v1/undelivered/resend", Name: "resendUndelivered", Group: "Undelivered messages", Scope: httpapi.ScopeAdmin,
@@ -169,7 +171,7 @@ func (c *Console) routes() []httpapi.Route {
 				"The audit log gets one entry for the whole order. With `dry_run` nothing changes, and the answer says how many would be queued.",
 			Body:    &httpapi.Body{Type: resendRequest{}, Example: `{"phone_number_id":"106540352242922","state":"expired","tag":"spring","rate":20,"extend":"2h","actor":"anna","reason":"the number was held over night"}`},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "How many messages were queued.", Type: resendResult{}}},
-			Codes:   orderCodes("phone_number_id_missing", "phone_number_id_not_found", "state_unknown", "duration_invalid"), Handler: c.handle(c.resendUndelivered),
+			Codes:   orderCodes("phone_number_id_missing", "phone_number_id_not_found", "state_unknown", "filter_unclear", "duration_invalid"), Handler: c.handle(c.resendUndelivered),
 		},
 		audit,
 		{

@@ -49,6 +49,7 @@ var funcs = template.FuncMap{
 	"ends":    ends,
 	"number":  number,
 	"percent": func(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" },
+	"ratio":   func(n, of int) float64 { return float64(n) / float64(max(of, 1)) },
 	"seconds": func(s float64) string { return strconv.FormatFloat(s, 'f', 1, 64) + " s" },
 	"static":  staticPath,
 	"link":    address,
