@@ -274,7 +274,7 @@ func testCampaigns(t *testing.T, w *world) {
 	b.click("Hold the campaign")
 	b.fill("reason", "wrong price")
 	b.submit("hold")
-	b.shows("#holds", "tag spring")
+	b.shows("#holds", "campaign spring")
 	b.open("/console/campaigns/spring")
 	b.shows(".hold", "wrong price")
 	b.click("Release")

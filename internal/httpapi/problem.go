@@ -51,7 +51,7 @@ var answers = map[string]answer{
 	"actor_missing":               {0, "actor is missing or not usable.", "Set actor to the name or the address of the person who gives the order, 1 to 64 characters without control characters."},
 	"actor_reserved":              {0, "The actor begins with sluice. Such names are reserved for what Sluice does by itself.", "Set actor to the name or the address of the person who gives the order."},
 	"reason_missing":              {0, "reason is missing or not usable.", "Set reason to why the order is given, 1 to 200 characters without control characters."},
-	"hold_target_invalid":         {0, "The request does not say clearly what to hold or release.", "Give exactly one: all (true), phone_number_id, phone_number_id with template (as name/language), or tag, with or without phone_number_id."},
+	"hold_target_invalid":         {0, "The request does not say clearly what to hold or release.", "Give exactly one: all (true), phone_number_id, phone_number_id with template (as name/language), or tag, or campaign with client, with or without phone_number_id."},
 	"duration_invalid":            {0, "The value is not a duration from 1 second to 90 days.", "Write it like 90s, 15m or 24h."},
 	"rate_invalid":                {0, "The rate is not 1 to 10000 messages per second, or from is not lower than rate.", "Correct the value. To send nothing, set a hold."},
 	"rate_unclear":                {0, "The request does not say clearly which rate limit to use.", "Give exactly one: rate, with or without both from and over; or reset (true)."},

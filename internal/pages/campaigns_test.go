@@ -99,11 +99,18 @@ func TestCampaignPages(t *testing.T) {
 	contains(t, b.get(at+"?client=acme"), "queued 4")
 	contains(t, b.get(at), "dead 1")
 
-	// A hold on the tag shows on the page of the campaign, with the way to end it.
-	contains(t, b.act("/console/holds", "hold", "tag", name, "reason", "wrong price"), "Held: ")
+	// A hold on the campaign of acme shows on the page of the campaign, with the way to end it.
+	contains(t, b.act("/console/holds", "hold", "campaign", name, "client", "acme", "reason", "wrong price"), "Held: ")
 	held := b.get(at + "?client=acme")
 	contains(t, held, "wrong price", "Release the hold")
-	contains(t, b.get(link(held, "Release the hold")), `id="release"`)
+	contains(t, b.get(link(held, "Release the hold")), `id="release"`, "of client acme")
+	lacks(b.get(at), "wrong price") // of the campaign of the same name
+
+	b.act("/console/holds", "hold", "campaign", "secret-plan", "client", "globex", "reason", "x")
+	contains(t, b.get("/console/holds"), "secret-plan of client globex")
+	for _, path := range []string{"/console/holds", "/console/overview", "/console/numbers/" + ours} {
+		lacks(tenant.get(path), "secret-plan")
+	}
 
 	own = tenant.get(at + "?client=acme")
 	contains(t, own, "queued 4", theirs+` <span class="tag">shared</span>`, "wrong price", "Send again the expired messages", "Hold the campaign at number "+ours)
