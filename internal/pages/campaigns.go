@@ -31,7 +31,7 @@ type campaign struct {
 	Holds     []httpapi.Hold
 
 	Operator   bool `json:"-"` // the API key of the session belongs to no client
-	AllNumbers bool `json:"-"` // the API key of the session is for all numbers: it may hold a tag, and Taken is known
+	AllNumbers bool `json:"-"` // the API key of the session is for all numbers: it may hold the campaign at all of them, and Taken is known
 }
 
 // campaignCause is how many messages were not delivered for one cause.
