@@ -10,6 +10,7 @@ import (
 
 	"sluice/internal/fleet"
 	"sluice/internal/httpapi"
+	"sluice/internal/message"
 )
 
 // numbers reads how the configured numbers are doing.
