@@ -17,8 +17,9 @@ import (
 func (s *site) order(key, number, id, template, campaign string) string {
 	s.t.Helper()
 	r := httptest.NewRequestWithContext(s.t.Context(), http.MethodPost, "/v1/messages", strings.NewReader(fmt.Sprintf(
-		`{"phone_number_id":%q,"campaign":%q,"message":{"to":%q,"type":"template","template":{"name":%q,"language":{"code":"en"}}}}`, number, campaign, recipient, template)))
+		`{"from":%q,"campaign":%q,"message":{"to":%q,"type":"template","template":{"name":%q,"language":{"code":"en"}}}}`, number, campaign, recipient, template)))
 	r.Header.Set("Authorization", "Bearer "+s.tokens[key])
+	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Idempotency-Key", id)
 	w := httptest.NewRecorder()
 	if s.api.ServeHTTP(w, r); w.Code != http.StatusAccepted {
