@@ -105,11 +105,13 @@ type Explanation struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
-// Hold stops the sending of messages. Without PhoneNumberID, Template and Tag it stops all.
+// Hold stops the sending of messages. Without PhoneNumberID, Template, Tag and Campaign it stops all.
 type Hold struct {
 	PhoneNumberID string    `json:"phone_number_id,omitempty"` // messages from this number
 	Template      string    `json:"template,omitempty"`        // messages of this template of the number, as name/language
 	Tag           string    `json:"tag,omitempty"`             // messages with this tag
+	Campaign      string    `json:"campaign,omitempty"`        // messages of this campaign of Client
+	Client        string    `json:"client,omitempty"`          // with Campaign; empty: messages of no client
 	Reason        string    `json:"reason"`                    // why
 	Code          int       `json:"code,omitempty"`            // Meta's error code, if Meta's answer was the reason
 	Actor         string    `json:"actor"`                     // the operator, or sluice if Sluice set it by itself

@@ -12,14 +12,16 @@ import (
 
 // targetFlags say what to hold or release.
 type targetFlags struct {
-	Number   *string `arg:"" optional:"" name:"phone-number-id" help:"The messages from this phone number id. Without it give --tag or --all."`
+	Number   *string `arg:"" optional:"" name:"phone-number-id" help:"The messages from this phone number id. Without it give --tag, --campaign or --all."`
 	Template *string `help:"Only messages of this template of the number, as name/language, for example order_update/en_US." placeholder:"NAME/LANG"`
 	Tag      *string `help:"Only messages that were accepted with this tag, from the number or from all numbers." placeholder:"TAG"`
-	All      bool    `help:"All messages. release --all ends only the hold that hold --all set, and holds of numbers, templates and tags stay."`
+	Campaign *string `help:"Only messages of this campaign, from the number or from all numbers." placeholder:"NAME"`
+	Client   *string `help:"With --campaign: the client of the messages. Default: the client of the API key." placeholder:"NAME"`
+	All      bool    `help:"All messages. release --all ends only the hold that hold --all set, and holds of numbers, templates, tags and campaigns stay."`
 }
 
 func (h targetFlags) what() map[string]any {
-	return map[string]any{"phone_number_id": h.Number, "template": h.Template, "tag": h.Tag, "all": h.All}
+	return map[string]any{"phone_number_id": h.Number, "template": h.Template, "tag": h.Tag, "campaign": h.Campaign, "client": h.Client, "all": h.All}
 }
 
 type holdCmd struct {

@@ -36,7 +36,7 @@ type cli struct {
 	Record         recordCmd         `cmd:"" help:"Print the stored record of a message from Redis: every field, the timeline, and whether Redis has the message in the right list. It never prints the payload or the full recipient."`
 	List           listCmd           `cmd:"" help:"List messages by their ids, state, tag, error code or reference."`
 	Find           findCmd           `cmd:"" help:"Find messages by their key, reference, id of Meta's or recipient: the latest 100."`
-	Hold           holdCmd           `cmd:"" help:"Hold the messages of a number, a template or a tag, or all messages: they are not sent until the hold ends."`
+	Hold           holdCmd           `cmd:"" help:"Hold the messages of a number, a template, a tag or a campaign, or all messages: they are not sent until the hold ends."`
 	Release        releaseCmd        `cmd:"" help:"End exactly one hold: the one that was set for the same number, template, tag, or with --all. Other holds stay. The messages are sent in their order."`
 	Holds          holdsCmd          `cmd:"" help:"List the holds: what is held, since when, why and by which actor, how many messages wait, and what ends the hold."`
 	Templates      templatesCmd      `cmd:"" help:"List the templates of the accounts with their states, and read them from Meta now."`

@@ -13,6 +13,8 @@ type resendCmd struct {
 	Code     *int      `help:"With this last error code from Meta. 0: without a code." placeholder:"CODE"`
 	Template *string   `help:"Of this template, as name/language." placeholder:"NAME/LANG"`
 	Tag      *string   `help:"Accepted with this tag." placeholder:"TAG"`
+	Campaign *string   `help:"Of this campaign." placeholder:"NAME"`
+	Client   *string   `help:"With --campaign: of this client. Default: the client of the API key." placeholder:"NAME"`
 	Since    time.Time `help:"Ended at this time or later, for example 2026-01-31T15:04:05Z." placeholder:"TIME"`
 	Until    time.Time `help:"Ended at this time or earlier." placeholder:"TIME"`
 	Confirm  bool      `help:"Send them again. Without it they are only counted."`
@@ -38,11 +40,11 @@ func (r resendCmd) Validate() error {
 // Run counts messages that ended undelivered, and with --confirm sends those again that can be.
 func (r resendCmd) Run(ctx context.Context) error {
 	if !r.Confirm {
-		return r.ask(ctx, "GET", query("/v1/undelivered", "phone_number_id", &r.Number, "state", r.State, "code", r.Code, "template", r.Template, "tag", r.Tag, "since", stamp(r.Since), "until", stamp(r.Until)), nil, read(showEnded))
+		return r.ask(ctx, "GET", query("/v1/undelivered", "phone_number_id", &r.Number, "state", r.State, "code", r.Code, "template", r.Template, "tag", r.Tag, "campaign", r.Campaign, "client", r.Client, "since", stamp(r.Since), "until", stamp(r.Until)), nil, read(showEnded))
 	}
 	order := signature{Reason: r.Reason, Actor: r.Actor}.order(map[string]any{
-		"phone_number_id": r.Number, "state": r.State, "code": r.Code, "template": r.Template, "tag": r.Tag, "since": stamp(r.Since), "until": stamp(r.Until),
-		"limit": r.Limit, "rate": r.Rate, "extend": r.Extend,
+		"phone_number_id": r.Number, "state": r.State, "code": r.Code, "template": r.Template, "tag": r.Tag, "campaign": r.Campaign, "client": r.Client,
+		"since": stamp(r.Since), "until": stamp(r.Until), "limit": r.Limit, "rate": r.Rate, "extend": r.Extend,
 	})
 	return r.ask(ctx, "POST", "/v1/undelivered/resend", order, read(func(t table, a struct {
 		Resent, Overdue int

@@ -38,6 +38,7 @@ func TestConsole(t *testing.T) {
 	t.Run("in doubt", func(t *testing.T) { testInDoubt(t, w) })
 	t.Run("dead letters", func(t *testing.T) { testDeadLetters(t, w) })
 	t.Run("failed", func(t *testing.T) { testFailed(t, w) })
+	t.Run("campaigns", func(t *testing.T) { testCampaigns(t, w) })
 	t.Run("relay", func(t *testing.T) { testRelay(t, w) })
 	t.Run("directory", func(t *testing.T) { testDirectory(t, w) })
 	t.Run("client", func(t *testing.T) { testClient(t, w) })
@@ -242,6 +243,56 @@ func testFailed(t *testing.T, w *world) {
 	b.shows("#messages", id)
 	b.open("/console/messages/" + id)
 	b.shows("#error", "code 131026")
+}
+
+// A campaign is followed from its first message to the resend of what was not delivered, with the keyboard to its page. A hold on it shows there.
+func testCampaigns(t *testing.T, w *world) {
+	const n = 6
+	for i := range n {
+		to := fmt.Sprintf("+1555050%04d", i)
+		if i == 0 {
+			to = "+99999131026" // Meta cannot deliver it
+		}
+		_, err := w.api.Send(t.Context(), client.Message{From: w.numbers[0], Class: client.ClassMarketing, Campaign: "spring", Content: client.Text(to, "Sale")})
+		check(t, err)
+	}
+	b := w.signIn(t, rig.APIKey)
+	b.open("/console/campaigns")
+	b.shows("#campaigns", "spring")
+	b.shows("#campaigns", fmt.Sprintf("read %d", n-1)) // the page follows by itself
+	b.looks("campaigns")
+	b.tabTo("the campaign", `document.activeElement.innerText === "spring"`)
+	b.keys("\r")
+	b.shows("#campaign-name", "spring")
+	b.shows("#states", "failed 1")
+	b.shows("#causes", "131026")
+	b.looks("campaign")
+	b.do("list the undelivered messages", chromedp.Evaluate[chromedp.Void](`document.querySelector("#undelivered a").click()`))
+	b.shows("#messages", "failed")
+
+	b.open("/console/campaigns/spring")
+	b.click("Hold the campaign")
+	b.fill("reason", "wrong price")
+	b.submit("hold")
+	b.shows("#holds", "campaign spring")
+	b.open("/console/campaigns/spring")
+	b.shows(".hold", "wrong price")
+	b.click("Release")
+	b.fill("reason", "price corrected")
+	b.submit("release")
+	b.open("/console/campaigns/spring")
+	b.hidden(".hold", "wrong price")
+	b.click("Send again")
+	b.looks("campaign-resend")
+	b.click(w.numbers[0])
+	b.fill("reason", "the recipient is back")
+	b.submit("resend")
+	b.shows("#done", "1 message queued again")
+	viewer := w.signIn(t, readOnlyKey)
+	viewer.open("/console/campaigns/spring")
+	viewer.shows("#states", "read")
+	viewer.hidden("a", "Send again")
+	viewer.hidden("a", "Hold")
 }
 
 func testRelay(t *testing.T, w *world) {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -30,6 +31,8 @@ type target struct {
 	Number   string `json:"phone_number_id,omitempty" doc:"Messages from this phone number id; with template or tag only these of it."`
 	Template string `json:"template,omitempty" doc:"Messages of this template of the number, as name/language."`
 	Tag      string `json:"tag,omitempty" doc:"Messages that were accepted with this tag; without phone_number_id those from all numbers."`
+	Campaign string `json:"campaign,omitempty" doc:"Messages of this campaign; without phone_number_id those from all numbers."`
+	Client   string `json:"client,omitempty" doc:"With campaign: the client of the messages. Default: the client of the API key; without one, messages of no client."`
 }
 
 // holdRequest is the body of POST /v1/holds.
@@ -62,13 +65,22 @@ func (c *Console) ordered(s target, o order, key httpapi.Key) (message.Hold, htt
 
 // on checks what an order is about.
 func (c *Console) on(s target, key httpapi.Key) (message.Hold, httpapi.Refusal) {
-	h := message.Hold{Number: s.Number, Template: s.Template, Tag: s.Tag}
+	h := message.Hold{Number: s.Number, Template: s.Template, Tag: s.Tag, Campaign: s.Campaign, Client: s.Client}
+	if s.Campaign != "" {
+		h.Client = cmp.Or(s.Client, key.Client)
+	}
 	name, language, _ := strings.Cut(s.Template, "/")
 	switch {
 	case s.All && (h != message.Hold{}), !s.All && (h == message.Hold{}):
 		return h, httpapi.Refuse("hold_target_invalid")
 	case s.Template != "" && (s.Number == "" || s.Tag != "" || name == "" || language == "" || !words(s.Template, 600)):
 		return h, httpapi.RefuseAt("template", "hold_target_invalid")
+	case s.Client != "" && s.Campaign == "", s.Campaign != "" && (s.Template != "" || s.Tag != ""):
+		return h, httpapi.RefuseAt("campaign", "hold_target_invalid")
+	case s.Campaign != "" && !words(s.Campaign, 64):
+		return h, httpapi.RefuseAt("campaign", "tag_invalid")
+	case key.Client != "" && h.Client != "" && h.Client != key.Client:
+		return h, httpapi.RefuseAt("client", "client_not_found")
 	case s.Tag != "" && !words(s.Tag, 64):
 		return h, httpapi.RefuseAt("tag", "tag_invalid")
 	case s.Number == "" && !key.CoversAll():
@@ -90,7 +102,7 @@ func (c *Console) listHolds(ctx context.Context, _ http.ResponseWriter, _ *http.
 	}
 	shown := holdList{Holds: []hold{}}
 	for i, h := range all {
-		if h.Number != "" && !key.Covers(h.Number) {
+		if h.Number != "" && !key.Covers(h.Number) || !seesHold(h.Flow(), key) {
 			continue
 		}
 		one := showHold(h)
@@ -100,6 +112,11 @@ func (c *Console) listHolds(ctx context.Context, _ http.ResponseWriter, _ *http.
 		shown.Holds = append(shown.Holds, one)
 	}
 	return shown, nil
+}
+
+// seesHold reports whether a key may see a hold on a campaign, or on none: the key of a client sees no campaigns of others.
+func seesHold(campaign message.Flow, key httpapi.Key) bool {
+	return key.Client == "" || campaign == (message.Flow{}) || campaign.Client == key.Client
 }
 
 func (c *Console) hold(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {

@@ -155,7 +155,7 @@ func TestResendEnded(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	add := func(key string, state message.State, code int, reason, tag string, expires time.Time) string {
 		id := message.NewID(ours, key)
-		about := message.Context{ID: id, From: ours, Tags: []string{tag}, Template: "order/en_US"}
+		about := message.Context{ID: id, From: ours, Client: "acme", Campaign: tag, Tags: []string{tag}, Template: "order/en_US"}
 		d.store.open[id] = message.Open{ID: id, State: state, Reason: reason, ExpiresAt: expires, Message: about}
 		d.store.ended = append(d.store.ended, message.Record{Context: about, State: state, Code: code, Reason: reason, Timeline: []message.Step{{At: now}}})
 		return id
@@ -170,6 +170,8 @@ func TestResendEnded(t *testing.T) {
 		"":                                    {4, 3, 0, 1, 1},
 		"&state=expired,dead":                 {2, 2, 0, 0, 1},
 		"&tag=spring":                         {3, 2, 0, 1, 1},
+		"&campaign=spring&client=acme":        {3, 2, 0, 1, 1},
+		"&campaign=spring":                    {}, // of no client
 		"&template=order/en_US":               {4, 3, 0, 1, 1},
 		"&template=other/en_US":               {},
 		"&code=131047":                        {1, 1, 0, 0, 0},
@@ -181,6 +183,9 @@ func TestResendEnded(t *testing.T) {
 		if got := [5]any{a["count"], a["resendable"], a["content_dropped"], a["maybe_delivered"], a["overdue"]}; status != 200 || got != [5]any{want[0], want[1], want[2], want[3], want[4]} {
 			t.Errorf("%q: %d %v, want %v", query, status, got, want)
 		}
+	}
+	if status, a := d.ask(t, "admin", "GET", "/v1/undelivered?client=acme&phone_number_id="+ours, ""); status != 422 {
+		t.Errorf("a client without a campaign: %d %v", status, a)
 	}
 	if len(d.store.moves) > 0 {
 		t.Fatal("counting moved something")

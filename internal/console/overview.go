@@ -10,6 +10,7 @@ import (
 
 	"sluice/internal/fleet"
 	"sluice/internal/httpapi"
+	"sluice/internal/message"
 )
 
 // numbers reads how the configured numbers are doing.
@@ -93,10 +94,13 @@ func (c *Console) shown(n fleet.Number, at time.Time, key httpapi.Key) overviewN
 	return one
 }
 
-// seen returns a number as a key may see it: only a key for all numbers sees how many messages a hold on all numbers keeps.
+// seen returns a number as a key may see it: only a key for all numbers sees how many messages a hold on all numbers keeps, and the key of
+// a client sees no campaigns of others.
 func (c *Console) seen(n fleet.Number, key httpapi.Key) fleet.Number {
 	if !key.CoversAll() {
-		n.Holds = slices.Clone(n.Holds)
+		n.Holds = slices.DeleteFunc(slices.Clone(n.Holds), func(h fleet.NumberHold) bool {
+			return !seesHold(message.Flow{Client: h.Client, Campaign: h.Campaign}, key)
+		})
 		for i := range n.Holds {
 			if n.Holds[i].Number == "" {
 				n.Holds[i].Messages = nil

@@ -55,6 +55,8 @@ type undeliveredFilter struct {
 	Reason   string    `json:"message_reason,omitempty" doc:"With this reason in their records."`
 	Template string    `json:"template,omitempty" doc:"Of this template, as name/language."`
 	Tag      string    `json:"tag,omitempty" doc:"Accepted with this tag."`
+	Campaign string    `json:"campaign,omitempty" doc:"Of this campaign."`
+	Client   string    `json:"client,omitempty" doc:"With campaign: of this client. Default: the client of the API key."`
 	Since    time.Time `json:"since,omitzero" doc:"Ended at this time or later."`
 	Until    time.Time `json:"until,omitzero" doc:"Ended at this time or earlier."`
 }
@@ -86,6 +88,12 @@ type resendResult struct {
 func (c *Console) selected(f undeliveredFilter, key httpapi.Key) (message.EndedFilter, httpapi.Refusal) {
 	out := message.EndedFilter{Number: f.Number, Code: f.Code, Reason: f.Reason, Template: f.Template, Tag: f.Tag, Since: f.Since, Until: f.Until}
 	refused := c.reach(f.Number, key)
+	switch {
+	case f.Campaign != "":
+		out.Flow = &message.Flow{Client: cmp.Or(f.Client, key.Client), Campaign: f.Campaign}
+	case f.Client != "":
+		refused = append(refused, httpapi.Problem("client", "filter_unclear"))
+	}
 	if f.State != "" {
 		for state := range strings.SplitSeq(f.State, ",") {
 			if !slices.Contains(message.ResendStates(), message.State(state)) {
@@ -100,7 +108,7 @@ func (c *Console) selected(f undeliveredFilter, key httpapi.Key) (message.EndedF
 
 func (c *Console) countUndelivered(ctx context.Context, _ http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
 	q := r.URL.Query()
-	ask := undeliveredFilter{Number: q.Get("phone_number_id"), State: q.Get("state"), Reason: q.Get("message_reason"), Template: q.Get("template"), Tag: q.Get("tag")}
+	ask := undeliveredFilter{Number: q.Get("phone_number_id"), State: q.Get("state"), Reason: q.Get("message_reason"), Template: q.Get("template"), Tag: q.Get("tag"), Campaign: q.Get("campaign"), Client: q.Get("client")}
 	refused := narrow(q, &ask.Code, &ask.Since, &ask.Until)
 	filter, wrong := c.selected(ask, key)
 	if refused = append(refused, wrong...); len(refused) > 0 {
@@ -296,6 +304,8 @@ func about(f undeliveredFilter) string {
 	add("reason", f.Reason)
 	add("template", f.Template)
 	add("tag", f.Tag)
+	add("campaign", f.Campaign)
+	add("client", f.Client)
 	if !f.Since.IsZero() {
 		add("since", f.Since.UTC().Format(time.RFC3339))
 	}

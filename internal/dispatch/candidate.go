@@ -35,7 +35,7 @@ type Candidate struct {
 	Fallback  string              // the template that may take its place; empty: there is none
 	Person    portfolio.Person    // counts against the messaging limit of the portfolio; zero: none does
 	Tags      []string            // what holds on tags name
-	Flow      message.Flow        // that shares the slots with others
+	Flow      message.Flow        // that shares the slots with others; what holds on campaigns name
 	Known     any                 // what the handler is given
 }
 
@@ -51,11 +51,16 @@ func (c *Candidate) holdOn(number, task string, inForce []string) string {
 			return name
 		}
 	}
+	var may []message.Hold
 	for _, tag := range c.Tags {
-		for _, h := range []message.Hold{{Tag: tag}, {Number: number, Tag: tag}} {
-			if name := holds.Name(h); slices.Contains(inForce, name) {
-				return name
-			}
+		may = append(may, message.Hold{Tag: tag}, message.Hold{Number: number, Tag: tag})
+	}
+	if f := c.Flow; f.Campaign != "" {
+		may = append(may, message.Hold{Client: f.Client, Campaign: f.Campaign}, message.Hold{Number: number, Client: f.Client, Campaign: f.Campaign})
+	}
+	for _, h := range may {
+		if name := holds.Name(h); slices.Contains(inForce, name) {
+			return name
 		}
 	}
 	return ""

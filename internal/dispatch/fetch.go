@@ -32,7 +32,7 @@ type fetched struct {
 	now   time.Time // Redis's clock
 	left  int       // classes that may have more tasks, as bits
 	tasks []*queue.Fetched
-	holds []string // on templates and tags, and tasks that may go all the same
+	holds []string // on templates, tags and campaigns, and tasks that may go all the same
 }
 
 // fetch fetches up to capacity tasks and returns those that can be sent now; for their slots it

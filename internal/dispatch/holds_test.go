@@ -43,6 +43,10 @@ func TestHolds(t *testing.T) {
 		"tag of the number":    {message.Hold{Number: phone, Tag: "spring: 50% off"}, true, false},
 		"tag of another":       {message.Hold{Number: "1999", Tag: "spring: 50% off"}, false, false},
 		"another tag":          {message.Hold{Tag: "autumn"}, false, false},
+		"campaign":             {message.Hold{Client: "acme", Campaign: "spring"}, true, false},
+		"campaign, the number": {message.Hold{Number: phone, Client: "acme", Campaign: "spring"}, true, false},
+		"of another client":    {message.Hold{Client: "globex", Campaign: "spring"}, false, false},
+		"of no client":         {message.Hold{Campaign: "spring"}, false, false},
 		"over, by itself":      {message.Hold{Until: time.Now().Add(-time.Second)}, false, false},
 		"tag and then the all": {message.Hold{Tag: "b"}, true, false},
 	} {
@@ -52,7 +56,7 @@ func TestHolds(t *testing.T) {
 			hs := f.holds()
 			tasks := many(6, phone, message.Utility)
 			first, second := tasks[:3], tasks[3:]
-			f.record(first, Candidate{Template: template, Tags: []string{"a", "spring: 50% off", "b"}})
+			f.record(first, Candidate{Template: template, Tags: []string{"a", "spring: 50% off", "b"}, Flow: message.Flow{Client: "acme", Campaign: "spring"}})
 			f.record(second, Candidate{Template: "order/en_US"})
 			f.add(first...)
 			f.add(second...)
@@ -72,14 +76,14 @@ func TestHolds(t *testing.T) {
 			if got := take(t, g, n, 100); !slices.Equal(got, want) {
 				t.Fatalf("taken %q, want %q", got, want)
 			}
-			held, err := hs.On(t.Context(), message.Context{From: phone, Template: template, Tags: []string{"a", "spring: 50% off", "b"}})
+			held, err := hs.On(t.Context(), message.Context{From: phone, Template: template, Tags: []string{"a", "spring: 50% off", "b"}, Client: "acme", Campaign: "spring"})
 			if err != nil || (len(held) == 1) != tt.kept {
 				t.Errorf("explained by %+v, %v", held, err)
 			}
 			if !tt.kept {
 				return
 			}
-			if !held[0].Concerns(message.Context{From: phone, Template: template, Tags: []string{"b", "spring: 50% off"}}) {
+			if !held[0].Concerns(message.Context{From: phone, Template: template, Tags: []string{"b", "spring: 50% off"}, Client: "acme", Campaign: "spring"}) {
 				t.Errorf("%s does not concern its messages", held[0].On())
 			}
 			if err := n.lease.Write(0); err != nil {
@@ -91,7 +95,7 @@ func TestHolds(t *testing.T) {
 			late := queue.Task{ID: phone + "-late", K: 1, Number: phone, Class: message.Utility}
 			f.record([]queue.Task{late}, Candidate{})
 			f.add(late)
-			if ok, err := hs.Release(t.Context(), message.Hold{Number: tt.on.Number, Template: tt.on.Template, Tag: tt.on.Tag, By: "ben", Reason: "mended"}); !ok || err != nil {
+			if ok, err := hs.Release(t.Context(), message.Hold{Number: tt.on.Number, Template: tt.on.Template, Tag: tt.on.Tag, Client: tt.on.Client, Campaign: tt.on.Campaign, By: "ben", Reason: "mended"}); !ok || err != nil {
 				t.Fatal(ok, err)
 			}
 			g.tidyUp(t.Context(), n, true)

@@ -75,7 +75,7 @@ func tokenWhy(t *observed.Token, now time.Time) string {
 // ended no attempt.
 func attention(n Number, idle time.Duration, now time.Time) (Attention, string) {
 	for _, h := range n.Holds {
-		if strings.HasPrefix(h.Actor, "sluice") && h.Template == "" && h.Tag == "" && now.Sub(h.Since) >= longHold {
+		if strings.HasPrefix(h.Actor, "sluice") && h.Whole() && now.Sub(h.Since) >= longHold {
 			return Act, fmt.Sprintf("Sluice holds it, because %s.%s", quoted(h.Reason), codeOf(h))
 		}
 	}
@@ -104,7 +104,7 @@ func attention(n Number, idle time.Duration, now time.Time) (Attention, string) 
 		}
 	}
 	for _, h := range n.Holds {
-		if h.Template == "" && h.Tag == "" || h.Messages != nil && *h.Messages > 0 {
+		if h.Whole() || h.Messages != nil && *h.Messages > 0 {
 			return Look, fmt.Sprintf("Held (%s): %s.%s", h.Target(), quoted(h.Reason), codeOf(h))
 		}
 	}
@@ -174,7 +174,7 @@ func speed(n Number, now time.Time) string {
 	paused := slices.IndexFunc(n.Classes, func(c WaitingClass) bool { return c.Paused && c.Waiting > 0 })
 	switch {
 	case n.HeldAll:
-		h := n.Holds[slices.IndexFunc(n.Holds, func(h NumberHold) bool { return h.Template == "" && h.Tag == "" })]
+		h := n.Holds[slices.IndexFunc(n.Holds, func(h NumberHold) bool { return h.Whole() })]
 		return fmt.Sprintf("It sends nothing, because %s holds it: %s.", h.Actor, quoted(h.Reason))
 	case n.PauseUntil.After(now):
 		return fmt.Sprintf("It pauses for %s, because Meta refused messages.", n.PauseUntil.Sub(now).Round(time.Second))

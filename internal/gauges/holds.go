@@ -9,7 +9,7 @@ import (
 
 var (
 	byCause   = []string{"scope", "reason"}
-	holdsDesc = prometheus.NewDesc("sluice_holds", "Holds that are in force. scope: what they keep: all, a number, a template, or a tag. reason: why. operator: an operator set it. meta_refused: Meta refused messages, or reported failures. meta_announced: Meta announced it. redis_lost_writes: Sluice waits for statuses. redis_restored: an operator must check which messages were sent. unreadable: the stored hold cannot be read."+sameOfAll, byCause, nil)
+	holdsDesc = prometheus.NewDesc("sluice_holds", "Holds that are in force. scope: what they keep: all, a number, a template, a tag, or a campaign. reason: why. operator: an operator set it. meta_refused: Meta refused messages, or reported failures. meta_announced: Meta announced it. redis_lost_writes: Sluice waits for statuses. redis_restored: an operator must check which messages were sent. unreadable: the stored hold cannot be read."+sameOfAll, byCause, nil)
 	wholeDesc = prometheus.NewDesc("sluice_number_held", "1: a hold keeps all messages of the number. No series: none does. reason: see sluice_holds.", []string{"phone_number_id", "reason"}, nil)
 	keptDesc  = prometheus.NewDesc("sluice_held_messages", "Messages that holds keep from being sent, by the scope and the reason of the hold. A message that several holds keep counts for each of them: sluice_number_held_messages counts it once."+sameOfAll, byCause, nil)
 )
@@ -24,13 +24,15 @@ func scope(h message.Hold) string {
 		return "template"
 	case h.Tag != "":
 		return "tag"
+	case h.Campaign != "":
+		return "campaign"
 	case h.Number != "":
 		return "number"
 	}
 	return "all"
 }
 
-var scopes = []string{"all", "number", "template", "tag"}
+var scopes = []string{"all", "number", "template", "tag", "campaign"}
 
 // addHolds adds the metrics of holds that keep so many messages each.
 func (g *Gauges) addHolds(add func(d *prometheus.Desc, v float64, labels ...string), inForce []message.Hold, kept []int) {

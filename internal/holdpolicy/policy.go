@@ -287,7 +287,7 @@ func (p *Policy) release(ctx context.Context, why string, over func(message.Hold
 		if h.By != BySluice || !over(h) {
 			continue
 		}
-		_, err := p.Holds.Release(ctx, message.Hold{Number: h.Number, Template: h.Template, Tag: h.Tag, By: BySluice, Reason: why})
+		_, err := p.Holds.Release(ctx, message.Hold{Number: h.Number, Template: h.Template, Tag: h.Tag, Campaign: h.Campaign, Client: h.Client, By: BySluice, Reason: why})
 		if err != nil {
 			return err
 		}

@@ -68,6 +68,8 @@ func Name(h message.Hold) string {
 		return "template:" + h.Number + ":" + h.Template
 	case h.Tag != "":
 		return "tag:" + h.Number + ":" + h.Tag
+	case h.Campaign != "":
+		return "campaign:" + h.Number + ":" + h.Flow().String()
 	case h.Number != "":
 		return "number:" + h.Number
 	}
@@ -82,6 +84,11 @@ func named(name string) (h message.Hold) {
 		h.Number, h.Template, _ = strings.Cut(rest, ":")
 	case "tag":
 		h.Number, h.Tag, _ = strings.Cut(rest, ":")
+	case "campaign":
+		var name string
+		h.Number, name, _ = strings.Cut(rest, ":")
+		f := message.FlowOf(name)
+		h.Client, h.Campaign = f.Client, f.Campaign
 	case "number":
 		h.Number = rest
 	}
@@ -91,7 +98,7 @@ func named(name string) (h message.Hold) {
 // KeepAll reports whether one of some holds keeps all messages of a number.
 func KeepAll(all []message.Hold, number string) bool {
 	return slices.ContainsFunc(all, func(h message.Hold) bool {
-		return h.Template == "" && h.Tag == "" && (h.Number == "" || h.Number == number)
+		return h.Whole() && (h.Number == "" || h.Number == number)
 	})
 }
 
@@ -174,7 +181,7 @@ func (st *Store) run(ctx context.Context, s store.Script, h message.Hold, verb s
 	return replies, err
 }
 
-// List returns all holds that have not ended, by number, template and tag. One that cannot be read is among
+// List returns all holds that have not ended, by number, template, tag and campaign. One that cannot be read is among
 // them, for it is in force, and says so in its reason.
 func (st *Store) List(ctx context.Context) ([]message.Hold, error) {
 	all := make([]*redis.MapStringStringCmd, st.shards)
@@ -200,7 +207,7 @@ func (st *Store) List(ctx context.Context) ([]message.Hold, error) {
 		}
 	}
 	slices.SortFunc(holds, func(a, b message.Hold) int {
-		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Template, b.Template), cmp.Compare(a.Tag, b.Tag))
+		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Template, b.Template), cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Flow().String(), b.Flow().String()))
 	})
 	return holds, nil
 }
@@ -213,6 +220,9 @@ func (st *Store) On(ctx context.Context, c message.Context) ([]message.Hold, err
 	}
 	for _, tag := range c.Tags {
 		may = append(may, message.Hold{Tag: tag}, message.Hold{Number: c.From, Tag: tag})
+	}
+	if c.Campaign != "" {
+		may = append(may, message.Hold{Client: c.Client, Campaign: c.Campaign}, message.Hold{Number: c.From, Client: c.Client, Campaign: c.Campaign})
 	}
 	names := make([]string, len(may))
 	for i, h := range may {

@@ -131,9 +131,15 @@ func TestCampaigns(t *testing.T) {
 		}
 	}
 	// The list of messages of a campaign.
-	b.do(t, http.MethodGet, "/v1/messages?campaign=spring&client=acme&state=failed", "", nil)
-	if f := b.finder.listed.Flow; f == nil || *f != (message.Flow{Client: "acme", Campaign: "spring"}) {
-		t.Errorf("the list has the filter %+v", b.finder.listed)
+	for what, ask := range map[string]func(){
+		"list":   func() { b.do(t, http.MethodGet, "/v1/messages?campaign=spring&client=acme&state=failed", "", nil) },
+		"search": func() { b.do(t, http.MethodPost, "/v1/messages/search", `{"campaign":"spring","client":"acme"}`, nil) },
+	} {
+		b.finder.listed.Flow = nil
+		ask()
+		if f := b.finder.listed.Flow; f == nil || *f != (message.Flow{Client: "acme", Campaign: "spring"}) {
+			t.Errorf("%s: the filter is %+v", what, b.finder.listed)
+		}
 	}
 	if got := b.do(t, http.MethodGet, "/v1/messages?client=acme&state=failed", "", nil).problem(t).Errors[0].Code; got != "filter_unclear" {
 		t.Errorf("a client alone: %s", got)

@@ -70,7 +70,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Scope:   httpapi.ScopeRead, Console: true,
 			Body:    &httpapi.Body{Type: searchRequest{}, Example: `{"recipient":"+15551234567"}`},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The records.", Type: messageList{}}},
-			Codes:   append(httpapi.BodyCodes(), "search_unclear", "recipient_index_missing", "phone_number_id_not_found", "tag_invalid", "cursor_invalid", "store_unavailable"),
+			Codes:   append(httpapi.BodyCodes(), "search_unclear", "filter_unclear", "client_not_found", "recipient_index_missing", "phone_number_id_not_found", "tag_invalid", "cursor_invalid", "store_unavailable"),
 			Handler: in.search,
 		},
 		{

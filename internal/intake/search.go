@@ -24,6 +24,8 @@ type searchRequest struct {
 	Number    string    `json:"phone_number_id,omitempty" doc:"Only messages from this number: Meta's id of the sending number."`
 	State     string    `json:"state,omitempty" doc:"In this state, or in one of several states, separated by commas."`
 	Tag       string    `json:"tag,omitempty" doc:"Accepted with this tag."`
+	Campaign  string    `json:"campaign,omitempty" doc:"Of this campaign."`
+	Client    string    `json:"client,omitempty" doc:"With campaign: of this client. Default: the client of the API key."`
 	Code      *int      `json:"code,omitempty" doc:"With this error code of Meta."`
 	Since     time.Time `json:"since,omitzero" doc:"Only messages that came into their present state at this time or later."`
 	Until     time.Time `json:"until,omitzero" doc:"Only messages that came into their present state at this time or earlier."`
@@ -31,7 +33,7 @@ type searchRequest struct {
 	Limit     *int      `json:"limit,omitempty" doc:"Number of messages on a page, 1 to 200. Default: 100."`
 }
 
-const aboutSearch = "Give exactly one of `id`, `key`, `ref`, `wamid` and `recipient`, or a filter with at least one of `state`, `tag` and `code`. `phone_number_id` selects fewer. Without it Sluice searches all " +
+const aboutSearch = "Give exactly one of `id`, `key`, `ref`, `wamid` and `recipient`, or a filter with at least one of `state`, `tag`, `campaign` and `code`. `phone_number_id` selects fewer. Without it Sluice searches all " +
 	"numbers that the API key may use. A search by `ref`, `wamid` or `recipient` answers the latest 100 messages, the latest first. A search by filter has pages and costs as much as `GET /v1/messages`.\n\n" +
 	"The request is a POST with a body, so that no URL and no log has the recipient. A search by recipient finds messages that were accepted with the setting `recipient_index`."
 
@@ -108,7 +110,7 @@ func (in *Intake) searched(ask searchRequest, key httpapi.Key) ([]string, refusa
 			given++
 		}
 	}
-	filter := ask.State != "" || ask.Tag != "" || ask.Code != nil
+	filter := ask.State != "" || ask.Tag != "" || ask.Campaign != "" || ask.Client != "" || ask.Code != nil
 	paged := ask.Cursor != "" || ask.Limit != nil || !ask.Since.IsZero() || !ask.Until.IsZero()
 	switch {
 	case given > 1, given == 0 && !filter, given == 1 && (filter || paged):
@@ -145,6 +147,8 @@ func (ask searchRequest) query() url.Values {
 	set("phone_number_id", ask.Number)
 	set("state", ask.State)
 	set("tag", ask.Tag)
+	set("campaign", ask.Campaign)
+	set("client", ask.Client)
 	set("cursor", ask.Cursor)
 	for name, n := range map[string]*int{"code": ask.Code, "limit": ask.Limit} {
 		if n != nil {

@@ -13,6 +13,7 @@ type EndedFilter struct {
 	Reason       string  // see the Reason constants
 	Template     string  // as name/language
 	Tag          string
+	Flow         *Flow     // the client and the campaign; nil: all
 	Since, Until time.Time // when they ended, both included
 }
 
@@ -27,7 +28,7 @@ func (f EndedFilter) Selects(r Record, at time.Time) bool {
 		states = ResendStates()
 	}
 	return slices.Contains(states, r.State) && (f.Code == nil || *f.Code == r.Code) && (f.Template == "" || f.Template == r.Template) &&
-		(f.Reason == "" || f.Reason == r.Reason) && (f.Tag == "" || slices.Contains(r.Tags, f.Tag)) && !at.Before(f.Since) && (f.Until.IsZero() || !at.After(f.Until))
+		(f.Reason == "" || f.Reason == r.Reason) && (f.Tag == "" || slices.Contains(r.Tags, f.Tag)) && (f.Flow == nil || *f.Flow == r.Flow()) && !at.Before(f.Since) && (f.Until.IsZero() || !at.After(f.Until))
 }
 
 // Ended is an ended message, with what an operator needs to know before sending it again.

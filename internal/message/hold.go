@@ -5,12 +5,14 @@ import (
 	"time"
 )
 
-// Hold stops the sending of messages: those of a number, of one of its templates, with a tag, or all. They keep
+// Hold stops the sending of messages: those of a number, of one of its templates, with a tag, of a campaign, or all. They keep
 // their order, and their deadlines still pass.
 type Hold struct {
 	Number   string `json:"number,omitempty" doc:"Of this phone number id; absent: of all numbers."`
 	Template string `json:"template,omitempty" doc:"Of this template of the number, as name/language."`
 	Tag      string `json:"tag,omitempty" doc:"Of messages that were accepted with this tag."`
+	Campaign string `json:"campaign,omitempty" doc:"Of messages of this campaign of client."`
+	Client   string `json:"client,omitempty" doc:"With campaign: the client of the messages; absent: messages of no client."`
 
 	Reason string    `json:"reason" doc:"Why."`
 	Code   int       `json:"code,omitempty" doc:"Meta's error code, if Meta's answer was the reason."`
@@ -29,15 +31,19 @@ type Hold struct {
 
 // On returns a name for what is held.
 func (h Hold) On() string {
-	of := ""
+	of, at := "", ""
 	if h.Number != "" {
-		of = " of number " + h.Number
+		of, at = " of number "+h.Number, " at number "+h.Number
 	}
 	switch {
 	case h.Template != "":
 		return "template " + h.Template + of
 	case h.Tag != "":
 		return "tag " + h.Tag + of
+	case h.Campaign != "" && h.Client != "":
+		return "campaign " + h.Campaign + " of client " + h.Client + at
+	case h.Campaign != "":
+		return "campaign " + h.Campaign + at
 	case h.Number != "":
 		return "number " + h.Number
 	}
@@ -47,8 +53,14 @@ func (h Hold) On() string {
 // Concerns reports whether the hold applies to a message.
 func (h Hold) Concerns(c Context) bool {
 	return (h.Number == "" || h.Number == c.From) && (h.Template == "" || h.Template == c.Template) &&
-		(h.Tag == "" || slices.Contains(c.Tags, h.Tag))
+		(h.Tag == "" || slices.Contains(c.Tags, h.Tag)) && (h.Campaign == "" || h.Flow() == c.Flow())
 }
+
+// Flow returns the client and the campaign whose messages are held; zero: the hold is not on a campaign.
+func (h Hold) Flow() Flow { return Flow{h.Client, h.Campaign} }
+
+// Whole reports whether the hold is on all messages of its number, or of all numbers.
+func (h Hold) Whole() bool { return h.Template == "" && h.Tag == "" && h.Campaign == "" }
 
 // QueueStatus is what a queued message waits for, except what its record says.
 type QueueStatus struct {

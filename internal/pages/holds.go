@@ -15,7 +15,7 @@ type hold struct {
 }
 
 // holdFields are the members of a request, and the fields of a form, that say what is held.
-var holdFields = []string{"phone_number_id", "template", "tag"}
+var holdFields = []string{"phone_number_id", "template", "tag", "campaign", "client"}
 
 func holdsPage() page {
 	return page{
@@ -57,7 +57,7 @@ func setHold(v *view) (done, *problem) {
 
 func releaseHold(v *view) (done, *problem) {
 	members := v.target()
-	h := message.Hold{Number: v.field("phone_number_id"), Template: v.field("template"), Tag: v.field("tag")}
+	h := message.Hold{Number: v.field("phone_number_id"), Template: v.field("template"), Tag: v.field("tag"), Campaign: v.field("campaign"), Client: v.field("client")}
 	if h == (message.Hold{}) {
 		members["all"] = true
 	}

@@ -72,7 +72,7 @@ type searchResult struct {
 
 // filters are the members of a search that the address of the page may have. A recipient must not be in an address: browsers
 // and proxies keep it.
-var filters = []string{"phone_number_id", "state", "tag", "since", "until", "cursor"}
+var filters = []string{"phone_number_id", "state", "tag", "campaign", "client", "since", "until", "cursor"}
 
 func messagesPage() page {
 	return page{

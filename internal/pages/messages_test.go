@@ -31,11 +31,13 @@ import (
 
 // callers is the real API of callers on the Redis of the site.
 func (s *site) callers(keys httpapi.Keys, reader *backlog.Reader, book *ledger.Ledger) http.Handler {
+	held := holds.New(s.db, shards, slog.New(slog.DiscardHandler))
 	return intake.New(intake.Options{
 		Acceptor: admission.NewAcceptor(s.db, book, queue.NewClient(s.db, shards), shards, signature.New("")),
 		Reader:   book, Finder: book, Canceller: book,
-		Waiting: repository.NewWaiting(reader, holds.New(s.db, shards, slog.New(slog.DiscardHandler)), book, nil),
-		Keys:    keys, All: func() []string { return []string{ours, theirs} },
+		Waiting:   repository.NewWaiting(reader, held, book, nil),
+		Campaigns: repository.NewCampaigns(book, reader, held),
+		Keys:      keys, All: func() []string { return []string{ours, theirs} },
 		Numbers: func(number string) bool { return number == ours || number == theirs },
 		Explain: explain,
 		Clients: func() []string { return []string{"acme", "globex"} },

@@ -53,6 +53,8 @@ func all() []page {
 		numberPage(),
 		messagesPage(),
 		messagePage(),
+		campaignsPage(),
+		campaignPage(),
 		inDoubtPage(),
 		deadLettersPage(),
 		failedPage(),

@@ -47,8 +47,10 @@ var funcs = template.FuncMap{
 	"rate":    rate,
 	"spark":   spark,
 	"ends":    ends,
+	"release": release,
 	"number":  number,
 	"percent": func(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" },
+	"ratio":   func(n, of int) float64 { return float64(n) / float64(max(of, 1)) },
 	"seconds": func(s float64) string { return strconv.FormatFloat(s, 'f', 1, 64) + " s" },
 	"static":  staticPath,
 	"link":    address,
@@ -67,6 +69,11 @@ func clock(t time.Time) string {
 // ends says what ends a hold.
 func ends(h httpapi.Hold) string {
 	return holdpolicy.Ends(message.Hold{Number: h.Number, Template: h.Template, Tag: h.Tag, By: h.Actor, Until: h.Until}, time.UTC)
+}
+
+// release returns the address at which a hold is released.
+func release(h httpapi.Hold) string {
+	return address("holds", "release", 1, "phone_number_id", h.Number, "template", h.Template, "tag", h.Tag, "campaign", h.Campaign, "client", h.Client)
 }
 
 // span writes a time in its two largest units: 3m 12s.

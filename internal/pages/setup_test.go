@@ -59,6 +59,7 @@ type site struct {
 	tokens  map[string]string // by the name of the API key: admin, reader, narrow (only the number ours), sender, acmes (of the client acme)
 	pages   *pages.Pages
 	fleet   *fleet.Fleet // of the last serve
+	api     http.Handler // of callers, of the last serve
 	limits  *portfolio.Ledger
 	summary *report.Summary // of the archive; nil: there is no archive
 
@@ -136,8 +137,9 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 		o.Reports = archived{*s.summary}
 	}
 	operators := console.New(o)
+	s.api = s.callers(keys, reader, book)
 	p := pages.New(pages.Options{
-		Console: operators.Handler(), API: s.callers(keys, reader, book), Keys: keys, DB: s.db,
+		Console: operators.Handler(), API: s.api, Keys: keys, DB: s.db,
 		Left: func(ctx context.Context) <-chan struct{} { return ctx.Done() },
 	})
 	srv := httptest.NewServer(p.Handler())

@@ -87,7 +87,7 @@ func (r *usageRow) add(u message.Usage, month int) {
 	r.Billed[month] += u.Billed
 }
 
-// Holds returns the holds that concern the numbers of the client, each once.
+// Holds returns the holds that concern the client and its numbers, each once.
 func (c clientDetail) Holds() (all []fleet.NumberHold) {
 	seen := map[string]bool{}
 	for _, n := range c.Numbers {
@@ -95,7 +95,7 @@ func (c clientDetail) Holds() (all []fleet.NumberHold) {
 			continue
 		}
 		for _, h := range n.Number.Holds {
-			if !seen[h.Target()] {
+			if other := h.Campaign != "" && h.Client != c.Client.Name; !other && !seen[h.Target()] {
 				seen[h.Target()], all = true, append(all, h)
 			}
 		}

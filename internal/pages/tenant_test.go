@@ -86,6 +86,7 @@ func TestClientPage(t *testing.T) {
 	if p := b.act("/console/holds", "hold", "phone_number_id", ours, "reason", "wrong price"); !strings.Contains(p.text, "Held: ") {
 		t.Fatal(p.text)
 	}
+	b.act("/console/holds", "hold", "campaign", "winter", "client", "globex", "reason", "a matter of globex")
 	tenant := s.signIn("acmes")
 	if p := tenant.post("/console/send", url.Values{
 		"act": {"send"}, "reason": {"test"}, "phone_number_id": {theirs}, "key": {"k"}, "message": {`{"to":"` + recipient + `","type":"template","template":{"name":"sale","language":{"code":"en"}}}`},

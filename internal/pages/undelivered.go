@@ -162,7 +162,7 @@ type undelivered struct {
 }
 
 // undeliveredFilters are the parameters that select undelivered messages.
-var undeliveredFilters = []string{"phone_number_id", "state", "code", "message_reason", "template", "tag", "since", "until"}
+var undeliveredFilters = []string{"phone_number_id", "state", "code", "message_reason", "template", "tag", "campaign", "client", "since", "until"}
 
 func failedPage() page {
 	return page{
@@ -172,7 +172,7 @@ func failedPage() page {
 				return nil, nil
 			}
 			var pairs []string
-			for _, name := range []string{"phone_number_id", "template", "tag", "since", "until"} {
+			for _, name := range []string{"phone_number_id", "template", "tag", "campaign", "client", "since", "until"} {
 				pairs = append(pairs, name, v.query(name))
 			}
 			var counts undelivered

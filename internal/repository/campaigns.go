@@ -39,7 +39,7 @@ func (c *Campaigns) CampaignWait(ctx context.Context, f message.Flow, numbers []
 	}
 	for _, h := range every {
 		for _, number := range numbers { // a hold on a template applies if the campaign has it
-			if h.Concerns(message.Context{From: number, Template: h.Template, Tags: []string{f.Campaign}}) {
+			if h.Concerns(message.Context{From: number, Template: h.Template, Tags: []string{f.Campaign}, Client: f.Client, Campaign: f.Campaign}) {
 				w.Holds = append(w.Holds, h)
 				break
 			}

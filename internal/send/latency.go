@@ -50,7 +50,10 @@ type heldUntil struct {
 }
 
 // target is what a hold is on.
-type target struct{ number, template, tag string }
+type target struct {
+	number, template, tag string
+	campaign              message.Flow
+}
 
 // note records holds that are in force now.
 func (h *heldUntil) note(inForce []message.Hold, now time.Time) {
@@ -60,7 +63,7 @@ func (h *heldUntil) note(inForce []message.Hold, now time.Time) {
 		h.end = map[target]time.Time{}
 	}
 	for _, hold := range inForce {
-		h.end[target{hold.Number, hold.Template, hold.Tag}] = now.Add(holdsEvery)
+		h.end[target{hold.Number, hold.Template, hold.Tag, hold.Flow()}] = now.Add(holdsEvery)
 	}
 	for on, end := range h.end {
 		if now.Sub(end) > heldFor {
@@ -89,6 +92,10 @@ func (h *heldUntil) of(m message.Context) (end time.Time) {
 	for _, tag := range m.Tags {
 		on(target{tag: tag})
 		on(target{number: m.From, tag: tag})
+	}
+	if m.Campaign != "" {
+		on(target{campaign: m.Flow()})
+		on(target{number: m.From, campaign: m.Flow()})
 	}
 	return end
 }
