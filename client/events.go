@@ -35,6 +35,8 @@ type Event struct {
 
 	Handover *Handover `json:"handover,omitempty"` // with EventHandover
 
+	Suppression *Suppression `json:"suppression,omitempty"` // with EventSuppression
+
 	Contacts json.RawMessage `json:"contacts,omitempty"` // Meta's contacts of the recipient, if Meta sent any with the status
 	Meta     json.RawMessage `json:"meta,omitempty"`     // Meta's own object: a status, a message with its contact, or the value of an update or a handover; with EventStandby, see docs/events.md
 
@@ -85,6 +87,17 @@ type Handover struct {
 	Change       string `json:"change"`                  // control_passed or control_taken
 	PreviousRole string `json:"previous_role,omitempty"` // Meta's name of the role that owned it before
 	NewRole      string `json:"new_role,omitempty"`      // Meta's name of the role that owns it now
+}
+
+// Suppression is a change of a suppression list: a person opted out of marketing messages of a client, or in again. Of several events
+// about a person the latest counts, by Since.
+type Suppression struct {
+	Change    string    `json:"change"`            // opted_out or opted_in
+	Recipient string    `json:"recipient"`         // masked
+	Client    string    `json:"client,omitempty"`  // whose list changed; empty: that of the numbers without a client
+	Source    string    `json:"source"`            // keyword, user_preferences, meta_error or api
+	APIKey    string    `json:"api_key,omitempty"` // the name of the API key of the request
+	Since     time.Time `json:"since"`             // when the person said so
 }
 
 // Report has the members of Meta's status that Sluice uses.

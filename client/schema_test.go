@@ -48,6 +48,7 @@ var objects = map[string]reflect.Type{
 	"Final":            reflect.TypeFor[Final](),
 	"Context":          reflect.TypeFor[Info](),
 	"StatusReport":     reflect.TypeFor[Report](),
+	"OptOut":           reflect.TypeFor[Suppression](),
 	"Gap":              reflect.TypeFor[Gap](),
 	"Handover":         reflect.TypeFor[Handover](),
 }

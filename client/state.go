@@ -56,4 +56,6 @@ const (
 	EventHandover EventType = "handover" // a conversation has another owner
 	EventUpdate   EventType = "update"   // Meta sent news about a template, an account or a number
 	EventGap      EventType = "gap"      // a consumer group in Redis or a relay target was too slow and missed events
+
+	EventSuppression EventType = "suppression" // a person opted out of marketing messages, or in again
 )

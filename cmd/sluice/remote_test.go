@@ -127,6 +127,28 @@ func TestOrders(t *testing.T) {
 			"GET /v1/awaiting-status?limit=5 ", `{"messages":[{"id":"` + id + `","wamid":"wamid.A","attempt":1,"since":"2026-01-31T15:04:05Z"}]}`,
 			[]string{id, "wamid.A"},
 		},
+		"suppressions list": {
+			[]string{"suppressions", "list", "--limit", "1"},
+			"GET /v1/suppressions?limit=1 ",
+			`{"suppressions":[{"recipient":"+49***67","source":"keyword","phone_number_id":"` + number + `","at":"2026-01-31T15:04:05Z"}],"next_cursor":"1.1"}`,
+			[]string{"+49***67", "2026-01-31T15:04:05Z", "keyword", "--cursor 1.1"},
+		},
+		"suppressions show": {
+			[]string{"suppressions", "show", "--to", person, "--client", "acme"},
+			`POST /v1/suppressions/show {"client":"acme","recipient":"+491701234567"}`,
+			`{"recipient":"+49***67","client":"acme","source":"api","reason":"asked by mail","api_key":"crm","at":"2026-01-31T15:04:05Z"}`,
+			[]string{"+49***67", "asked by mail", "crm"},
+		},
+		"suppressions add": {
+			[]string{"suppressions", "add", "--to", person, "--reason", "asked by mail"},
+			`POST /v1/suppressions {"reason":"asked by mail","recipient":"+491701234567"}`, `{"changed":true}`,
+			[]string{"gets no marketing messages"},
+		},
+		"suppressions remove": {
+			[]string{"suppressions", "remove", "--to", person},
+			`POST /v1/suppressions/remove {"recipient":"+491701234567"}`, `{"changed":false}`,
+			[]string{"was not in the list"},
+		},
 		"people show": {
 			[]string{"people", "show", "--to", person},
 			`POST /v1/people/show {"recipient":"+491701234567"}`, `{"identities":2,"portfolios":1,"messages":{"read":3},"archive_rows":4,"event_streams":"until later"}`,
@@ -227,6 +249,27 @@ func TestResend(t *testing.T) {
 	_, printed, code = sluice(t, []string{"resend", number, "--confirm", "--reason", "held"}, `{"resent":0,"content_dropped":1}`)
 	if code != 0 || !strings.Contains(printed, "queued again\n") {
 		t.Errorf("nothing to send again: printed %q, exit code %d", printed, code)
+	}
+}
+
+// TestSuppressionFiles: an import sends the file as it is, and says which lines are wrong. An export prints the list as it comes.
+func TestSuppressionFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "people.CSV")
+	if err := os.WriteFile(file, []byte("recipient\n+491701234567\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	asked, printed, code := sluice(t, []string{"suppressions", "import", file, "--client", "acme"}, `{"added":1,"unchanged":2,"refused":0,"errors":[]}`)
+	if code != 0 || !slices.Equal(asked, []string{"POST /v1/suppressions/import?client=acme recipient\n+491701234567\n"}) || printed != "1 added, 2 unchanged, 0 refused\n" {
+		t.Errorf("asked %q, printed %q, exit code %d", asked, printed, code)
+	}
+	_, printed, code = sluice(t, []string{"suppressions", "import", file}, `{"added":0,"unchanged":0,"refused":1,"errors":[{"line":2,"code":"person_invalid"}]}`)
+	if code != 1 || !strings.Contains(printed, "line 2: person_invalid\n") {
+		t.Errorf("a line with a mistake: printed %q, exit code %d", printed, code)
+	}
+	const list = "recipient,source\n+491701234567,keyword\n"
+	asked, printed, code = sluice(t, []string{"suppressions", "export", "--client", "acme"}, list)
+	if code != 0 || !slices.Equal(asked, []string{"GET /v1/suppressions/export?client=acme&format=csv "}) || printed != list {
+		t.Errorf("asked %q, printed %q, exit code %d", asked, printed, code)
 	}
 }
 

@@ -33,8 +33,8 @@ func newDirectory(db *store.DB, c config.Common, of entries, log *slog.Logger) (
 	entries := directory.NewStore(directory.StoreOptions{
 		DB: db, Box: of.box, File: of.file,
 		Unfinished: unfinished(newLedger(db, c, nil)), Accounts: holds.NewAccounts(db).All,
-		Reencrypt: relay.NewTargets(db, message.Shards(c.Shards), of.box).Reencrypt,
 	})
+	entries.AlsoReencrypt(relay.NewTargets(db, message.Shards(c.Shards), of.box).Reencrypt)
 	return directory.New(entries, log, of.uses...), entries
 }
 

@@ -2,16 +2,21 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"sluice/internal/archive"
 	"sluice/internal/config"
+	"sluice/internal/content"
+	"sluice/internal/events"
+	"sluice/internal/message"
 	"sluice/internal/people"
 	"sluice/internal/secrets"
 	"sluice/internal/suppression"
 )
 
-// newSuppressions returns the suppression lists for a program, which has read which of them have entries.
-func newSuppressions(ctx context.Context, p *Program, c config.Common, key, second config.Secret, persons *people.People) *suppression.Store {
+// newSuppressions returns the suppression lists for a program, which has read which of them have entries. category returns the class of a
+// template at Meta, and stream gets the events about who opted out or in.
+func newSuppressions(ctx context.Context, p *Program, c config.Common, key, second config.Secret, persons *people.People, category func(number, name, language string) message.Class, stream *events.Stream) *suppression.Store {
 	s := suppression.New(p.DB, suppression.Options{
 		Hash: secrets.Hasher(string(key), archive.RecipientPurpose), Second: secrets.Hasher(string(second), archive.RecipientPurpose),
 		Box: secrets.New(string(key), string(second)), People: persons,
@@ -22,14 +27,31 @@ func newSuppressions(ctx context.Context, p *Program, c config.Common, key, seco
 			all, _ := p.directory.NumbersOf(client)
 			return all
 		},
-		Applies: p.directory.Suppresses,
-		Words:   suppression.NewWords(suppression.WordChanges(c.StopWords), suppression.WordChanges(c.StartWords)),
-		Log:     p.Log,
+		Applies: p.directory.Suppresses, Category: category, Publish: stream.Append,
+		Words: suppression.NewWords(suppression.WordChanges(c.StopWords), suppression.WordChanges(c.StartWords)),
+		Log:   p.Log,
 	})
 	if err := s.Load(ctx); err != nil {
 		p.Log.Warn("cannot read which suppression lists have entries, will retry", "err", err)
 	}
 	persons.OnLearned(s.Learned)
+	p.entries.AlsoReencrypt(s.Reencrypt)
 	p.Background(s.Run)
 	return s
+}
+
+// optOutTimeout is the time limit of Redis for the check of a recipient right before a request.
+const optOutTimeout = 2 * time.Second
+
+// allowed returns message.ErrOptedOut if the recipient of an attempt opted out after the message was fetched. It needs no round trip for
+// messages that no suppression list concerns.
+func (w *worker) allowed(a message.Attempt, object []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), optOutTimeout) // a stop must not end an attempt that has begun
+	defer cancel()
+	to, _ := content.Addressee(string(object))
+	err := w.optOuts.Allows(ctx, a.Message, to)
+	if err != nil && err != message.ErrOptedOut {
+		w.Log.Warn("cannot read the suppression list before an attempt, the message is not sent, will retry", "message_id", a.ID, "err", err)
+	}
+	return err
 }

@@ -68,7 +68,9 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	persons := newPeople(p.DB, c.Common, c.SecretsKey, "", c.RecipientIndex, log)
 	p.Background(persons.Run)
 	owners := newOwners(ctx, p, message.Shards(c.Shards), persons)
-	optOuts := newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons)
+	catalogue := newCatalogue(ctx, p.DB, log)
+	stream := events.New(p.DB, message.Shards(c.Shards), events.Options{Log: log})
+	optOuts := newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons, catalogue.Class, stream)
 	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
 	reader.Weigh(p.directory.Weigh)
 	eta := admission.NewETA(reader.Read, log)
@@ -78,7 +80,6 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		return nil, err
 	}
 	atMeta := templates.NewLookup(templates.LookupOptions{Account: graph.Account, Store: accounts, Numbers: p.directory.Numbers, Ready: p.directory.Has, Log: log})
-	catalogue := newCatalogue(ctx, p.DB, log)
 	for _, one := range c.Canaries {
 		if !p.directory.Known(one.Number) {
 			p.Close()
@@ -87,7 +88,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	canaryToken, ownKeys := canaryKey(c.Canaries)
 	keys := p.keys()
-	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Registerer: nil, Log: log}))
+	tail := events.NewTail(stream)
 	reads := feed.New(feed.Options{
 		Tail: tail, Names: feed.NewNames(p.DB), MessagesOf: messagesOf(book), Accounts: events.NewAccounts(accounts.All), Keys: keys,
 		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,

@@ -100,7 +100,8 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	w.observed = observed.New(p.DB, shards)
 	w.owners = newOwners(ctx, p, shards, persons)
-	w.optOuts = newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons)
+	w.catalogue = newCatalogue(ctx, p.DB, log)
+	w.optOuts = newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons, w.catalogue.Class, w.stream)
 	if w.limits, err = newLimits(ctx, p); err != nil {
 		p.Close()
 		return nil, err
@@ -171,6 +172,7 @@ type worker struct {
 	limits     *portfolio.Ledger
 	owners     *conversations.Owners
 	optOuts    *suppression.Store
+	catalogue  *templates.Catalogue
 	coexisting sync.Map // phone number ids of which a webhook said so
 
 	signer signature.Signer
@@ -202,8 +204,7 @@ func (w *worker) send(ctx context.Context) error {
 	})
 	recorder := w.observed.NewRecorder(w.name, log)
 	sent := templates.NewSent(templates.NewStore(w.DB), log)
-	catalogue := newCatalogue(ctx, w.DB, log)
-	routes := route.New(route.Options{Number: w.directory.Number, Version: c.Graph.Version, Category: catalogue.Class, Log: log, Registerer: w.Registry})
+	routes := route.New(route.Options{Number: w.directory.Number, Version: c.Graph.Version, Category: w.catalogue.Class, Log: log, Registerer: w.Registry})
 	sender := send.New(w.book, watchedGraph{w.graph, w.directory.Token, watch.Answered, recorder.Add, routes.Answered}, send.Options{
 		Worker:   w.name,
 		Policy:   policies(w.directory),
@@ -212,6 +213,9 @@ func (w *worker) send(ctx context.Context) error {
 		Request: func(a message.Attempt) (q message.Request, err error) {
 			object, err := signer.Verify(a.ID, a.Payload)
 			if err != nil {
+				return q, err
+			}
+			if err := w.allowed(a, object); err != nil {
 				return q, err
 			}
 			if err := w.ownConversation(a, object); err != nil {
@@ -261,7 +265,7 @@ func (w *worker) send(ctx context.Context) error {
 		Log: log, Registerer: w.Registry,
 	}
 	w.Work(server.Run)
-	w.Background(catalogue.Run, sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, sent.Run, w.removeLeaving)
+	w.Background(w.catalogue.Run, sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, sent.Run, w.removeLeaving)
 	sender.Serve(w.directory.Numbers()...)
 	w.directory.Subscribe(func(c directory.Changes) {
 		sender.Serve(c.Added...)

@@ -19,6 +19,7 @@ var Fields = []Field{
 	{"messages", "statuses and inbound messages"},
 	{"standby", "conversations that another app owns, and messages from people in them"},
 	{"messaging_handovers", "conversations that change their owner"},
+	{preferencesField, "people who stop marketing messages"},
 	{"account_update", "accounts that Meta locks and releases"},
 	{"message_template_status_update", "templates that Meta pauses and approves"},
 	{"message_template_quality_update", "the quality of templates"},

@@ -16,6 +16,7 @@ type clientDetail struct {
 	Client  directory.Client `json:"client" doc:"The entry of the client. A key of the client does not see the note."`
 	Numbers []clientNumber   `json:"numbers" doc:"The numbers that the client may send from, by phone number id."`
 	Keys    []clientKey      `json:"api_keys" doc:"The API keys of the client, by name."`
+	OptOuts int              `json:"suppressed_recipients" doc:"Number of people in the suppression list of the client."`
 	Targets []relayTarget    `json:"relay_targets" doc:"The relay targets that get only events of the client."`
 }
 
@@ -69,6 +70,11 @@ func (c *Console) client(ctx context.Context, _ http.ResponseWriter, r *http.Req
 	targets, err := c.o.Relay.List(ctx)
 	if err != nil {
 		return nil, c.unavailable("list relay targets", err)
+	}
+	if c.o.Suppressions != nil {
+		if d.OptOuts, err = c.o.Suppressions.CountOf(ctx, name); err != nil {
+			return nil, c.unavailable("count suppressed recipients", err)
+		}
 	}
 	for _, n := range all.Numbers {
 		if n.Client == name || slices.Contains(n.SharedWith, name) {

@@ -72,7 +72,7 @@ type Options struct {
 	People        names                                 // nil: there is no index of recipients
 	Personal      personal                              // of the people
 	Limits        limits                                // of the people; nil: there are none
-	Suppressions  suppressed                            // of the people; nil: there are none
+	Suppressions  suppressed                            // nil: there are none
 	Archived      archived                              // of the people; nil: there is no archive
 	Reports       reports                               // of the archive; nil: there is no archive
 	Keys          httpapi.Keys                          // keys with httpapi.ScopeConsole may read, those with httpapi.ScopeAdmin may act

@@ -46,8 +46,9 @@ type limits interface {
 	Forget(ctx context.Context, persons []portfolio.Person) (int, error)
 }
 
-// suppressed has the entries of suppression lists about a person, by the keyed hashes of the names.
+// suppressed has the suppression lists. The entries about a person are found by the keyed hashes of the names.
 type suppressed interface {
+	CountOf(ctx context.Context, client string) (int, error)
 	OfPerson(ctx context.Context, names []string) ([]message.Suppression, error)
 	ForgetPerson(ctx context.Context, names []string) (int, error)
 }
@@ -55,7 +56,7 @@ type suppressed interface {
 // personAtOnce is how many records of a person are written at the same time, so that they share transactions.
 const personAtOnce = 64
 
-// personTimeout bounds a request about a person: it reads the table of all people.
+// personTimeout bounds a request that reads all people: the table of their names, or the suppression lists.
 const personTimeout = time.Minute
 
 // personRequest is the body of POST /v1/people/show.

@@ -60,11 +60,12 @@ func setup(t testing.TB) *installation {
 // store returns the store of a process with a key.
 func (in *installation) store(keys ...string) *directory.Store {
 	keys = append(keys, "", "")
-	return directory.NewStore(directory.StoreOptions{
+	s := directory.NewStore(directory.StoreOptions{
 		DB: in.db, Box: secrets.New(keys[0], keys[1]), File: file,
 		Unfinished: func(context.Context, string) (int, error) { return in.unfinished, nil },
-		Reencrypt:  func(context.Context) (int, error) { return 1, nil },
 	})
+	s.AlsoReencrypt(func(context.Context) (int, error) { return 1, nil })
+	return s
 }
 
 // process returns the directory of another process, which has read Redis.

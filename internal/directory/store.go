@@ -95,19 +95,18 @@ type StoreOptions struct {
 	Unfinished func(ctx context.Context, number string) (int, error)
 	// Accounts returns the known WhatsApp Business Accounts, by number. A removal with BacklogMove needs it.
 	Accounts func(ctx context.Context) (map[string]string, error)
-	// Reencrypt encrypts the secrets of other packages again, and returns how many there are. nil: there are none.
-	Reencrypt func(ctx context.Context) (int, error)
 }
 
 // Store changes the stored entries. It is safe for concurrent use.
 type Store struct {
 	o            StoreOptions
 	change, read store.Script
+	reencrypt    []func(ctx context.Context) (int, error) // of other packages
 }
 
 // NewStore returns the store of an installation.
 func NewStore(o StoreOptions) *Store {
-	return &Store{o, o.DB.Script(fmt.Sprintf("local AUDIT = '%s' -- the field of an entry\n", audit.Field) + changeLua), o.DB.Script(readLua)}
+	return &Store{o: o, change: o.DB.Script(fmt.Sprintf("local AUDIT = '%s' -- the field of an entry\n", audit.Field) + changeLua), read: o.DB.Script(readLua)}
 }
 
 // oneChange is a change of one entry, for the script.
@@ -413,7 +412,7 @@ func (s *Store) RemoveNumber(ctx context.Context, id, backlog, to string, c Chan
 	return err == nil, err
 }
 
-// Reencrypt encrypts all stored secrets with the first key of the box, those of relay targets too, and returns how many there are. Then the second key can be
+// Reencrypt encrypts all stored secrets with the first key of the box, those of relay targets and suppression lists too, and returns how many. Then the second key can be
 // removed. The Revision of c is ignored. If operators change entries at the same time, its error can be a *ConflictError: repeat it.
 func (s *Store) Reencrypt(ctx context.Context, c Change) (int, error) {
 	in, err := s.load(ctx)
@@ -449,9 +448,16 @@ func (s *Store) Reencrypt(ctx context.Context, c Change) (int, error) {
 			return 0, err
 		}
 	}
-	if s.o.Reencrypt != nil {
-		more, err := s.o.Reencrypt(ctx)
-		return total + more, err
+	for _, f := range s.reencrypt {
+		more, err := f(ctx)
+		if total += more; err != nil {
+			return total, err
+		}
 	}
 	return total, nil
+}
+
+// AlsoReencrypt lets Reencrypt call f, which encrypts secrets of another package again and returns how many. Call it before Reencrypt.
+func (s *Store) AlsoReencrypt(f func(ctx context.Context) (int, error)) {
+	s.reencrypt = append(s.reencrypt, f)
 }

@@ -173,7 +173,7 @@ var setups = []struct {
 	{"the app is not subscribed to messages", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Fields = []string{"security"} }) }, []string{"fail app fields"}, false},
 	{"The app does not get all webhooks", func(w *world) {
 		w.set(func(a *graphsim.Account) {
-			a.App.Fields = []string{"messages", "standby", "messaging_handovers", "account_update", "business_capability_update", "message_template_status_update", "message_template_quality_update", "message_template_components_update", "template_category_update"}
+			a.App.Fields = []string{"messages", "standby", "messaging_handovers", "user_preferences", "account_update", "business_capability_update", "message_template_status_update", "message_template_quality_update", "message_template_components_update", "template_category_update"}
 		})
 	}, []string{"warn app fields"}, true},
 	{"An API key expires soon", func(w *world) {

@@ -1,22 +1,29 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"sluice/client"
 	"sluice/internal/graphsim"
+	"sluice/internal/message"
 	"sluice/internal/poll"
 )
 
-// TestOptOut: people stop marketing messages in four ways, one of them amid 500 messages a second from others. Messages that wait in the
-// queue, and new ones, are not sent to them; one-time codes are. When they start again they get messages again.
+// TestOptOut: people stop marketing messages in four ways. Messages that wait in the queue, and new ones, are not sent to them, also if a
+// marketing template is sent with another class; one-time codes are. When they start again they get messages again. Events say so.
 func TestOptOut(t *testing.T) {
 	t.Parallel()
-	w := setup(t, 1000, graphsim.Options{}, "secrets_key_file: marker")
+	w := setup(t, 1000, graphsim.Options{
+		Token: "e2e-access-token", Account: graphsim.Account{Templates: []graphsim.Template{{Name: "sale", Category: "MARKETING"}, {Name: "code", Category: "AUTHENTICATION"}}},
+	}, "secrets_key_file: marker")
 	first := w.worker()
 	w.worker()
 	number := numbers[0]
@@ -47,9 +54,6 @@ func TestOptOut(t *testing.T) {
 			}
 		}
 	}
-	for range 5 { // in a second or less
-		w.simulate("POST", "inbound", fmt.Sprintf(`{"from":"15559990000","to":%q,"text":"hello","count":100}`, number))
-	}
 	w.simulate("POST", "inbound", fmt.Sprintf(`{"from":%q,"to":%q,"text":" Stop. "}`, word, number))
 	w.simulate("POST", "preferences", fmt.Sprintf(`{"from":%q,"to":%q,"value":"stop"}`, button, number))
 	w.suppress("", feed)
@@ -78,6 +82,16 @@ func TestOptOut(t *testing.T) {
 			t.Errorf("a one-time code is %s: %s", r.State, r.Reason)
 		}
 	}
+	// Meta's category of a template counts, whatever class the request has.
+	w.known(number, "sale", client.ClassMarketing)
+	w.known(number, "code", client.ClassAuthentication)
+	for template, want := range map[string]string{"sale": "recipient_suppressed", "code": ""} {
+		content := fmt.Sprintf(`{"to":"+%s","type":"template","template":{"name":%q,"language":{"code":"en_US"}}}`, word, template)
+		_, err := w.api.Send(t.Context(), client.Message{From: number, Class: client.ClassAuthentication, Content: json.RawMessage(content)})
+		if p, _ := errors.AsType[*client.Problem](err); p != nil && p.Code != want || p == nil && (want != "" || err != nil) {
+			t.Errorf("the template %s as a one-time code: %v", template, err)
+		}
+	}
 	// Times of Meta have seconds: the next word must not be of the same second as the first one.
 	stopped := time.Now().Unix()
 	poll.Until(t, "the next second", func() bool { return time.Now().Unix() > stopped })
@@ -98,6 +112,108 @@ func TestOptOut(t *testing.T) {
 			t.Errorf("%s is %s: %s", id, r.State, r.Reason)
 		}
 	}
+	want := map[string]int{
+		"opted_out keyword ": 1, "opted_out user_preferences ": 1, "opted_out meta_error ": 1, "opted_out api e2e": 1, "opted_in keyword ": 1, "opted_in user_preferences ": 1,
+	}
+	got := map[string]int{}
+	for _, e := range w.optOuts() {
+		got[e.Suppression.Change+" "+e.Suppression.Source+" "+e.Suppression.APIKey]++
+		if e.PhoneNumberID != number && e.Suppression.Source != "api" || strings.Contains(string(e.Raw), "555123") {
+			t.Errorf("event %s", e.Raw)
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+}
+
+// TestOptOutOfARunningCampaign: while a campaign is sent, and 500 messages a second come in, a part of its people writes STOP. From the moment
+// at which a person is in the list, no further message goes to the person, also none that a worker has fetched already.
+func TestOptOutOfARunningCampaign(t *testing.T) {
+	t.Parallel()
+	const people, rate, ticks = 800, 100, 80 // of a tenth of a second
+	w := setup(t, rate, graphsim.Options{}, "secrets_key_file: marker")
+	w.worker()
+	w.worker()
+	number := numbers[0]
+	phone := func(i int) string { return fmt.Sprintf("1%d5550000%02d", 2+i/100, i%100) } // so that the masked ones differ
+	messages := func(yield func(client.Message) bool) {
+		for i := range people {
+			if !yield(client.Message{From: number, Class: client.ClassMarketing, Content: client.Text("+"+phone(i), "Sale")}) {
+				return
+			}
+		}
+	}
+	var ids []string
+	for result, err := range w.api.SendBatch(t.Context(), messages) {
+		if err != nil || result.Problem != nil {
+			t.Fatal(result.Problem, err)
+		}
+		ids = append(ids, result.ID)
+	}
+	written := map[string]time.Time{} // when the people wrote STOP, by phone number
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for n := range ticks {
+		<-tick.C
+		w.simulate("POST", "inbound", fmt.Sprintf(`{"from":"15559990000","to":%q,"text":"hello","count":48}`, number))
+		for _, i := range []int{10*n + 40, people - 1 - n} { // one whose message is about to be sent, and one of the last
+			if to := phone(i % people); written[to].IsZero() {
+				written[to] = time.Now()
+				w.simulate("POST", "inbound", fmt.Sprintf(`{"from":%q,"to":%q,"text":"Stop"}`, to, number))
+			}
+		}
+	}
+	poll.Until(t, "all who wrote STOP are in the list", func() bool { return len(w.optOuts()) == len(written) })
+	listed := map[string]time.Time{} // by masked recipient
+	for _, e := range w.optOuts() {
+		listed[e.Suppression.Recipient] = e.Time()
+	}
+	var took, late []time.Duration
+	for to, at := range written {
+		took = append(took, listed[message.Mask("+"+to)].Sub(at))
+	}
+	suppressed, before := 0, 0 // and before an attempt, or between the fetch and the attempt
+	for _, r := range w.settled(ids, over) {
+		if r.Reason == "suppressed" {
+			if suppressed++; r.Attempt > 0 {
+				before++
+			}
+		} else if r.State != client.StateDelivered {
+			t.Errorf("%s is %s: %s", r.ID, r.State, r.Reason)
+		}
+	}
+	sent := 0
+	for _, a := range w.sim.Accepted() {
+		if _, said := written[a.To]; !said {
+			continue
+		}
+		sent++
+		if d := a.Start.Sub(listed[message.Mask("+"+a.To)]); d > 0 {
+			late = append(late, d)
+		}
+	}
+	slices.Sort(took)
+	slices.Sort(late)
+	t.Logf("%d people wrote STOP. From the message to the list: p50 %s, p99 %s. %d messages were suppressed, %d of them after they were fetched; %d left after that: %v",
+		len(took), took[len(took)/2], took[len(took)*99/100], suppressed, before, len(late), late)
+	if suppressed == 0 || suppressed+sent != len(written) {
+		t.Errorf("of %d people %d got their message, and %d messages were suppressed", len(written), sent, suppressed)
+	}
+	// The event comes before the entry. A request that is being written when the entry is stored leaves.
+	if len(late) > 0 && late[len(late)-1] > 2*time.Second {
+		t.Errorf("a message left %s after its recipient was in the list", late[len(late)-1])
+	}
+}
+
+// optOuts returns the events about who opted out or in.
+func (w *world) optOuts() []client.Event {
+	w.t.Helper()
+	page, err := w.api.ReadEvents(w.t.Context(), client.EventOptions{From: "oldest", Types: []client.EventType{client.EventSuppression}, Limit: 1000}, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return page.Events
 }
 
 // suppress adds a person to the suppression list of a client.

@@ -49,7 +49,7 @@ func (s *Stream) Append(ctx context.Context, events []message.Event) error {
 // part is the events of one caller for one entry.
 type part struct {
 	shard message.Shard
-	ours  bool // message events of Sluice; false: events from Meta
+	ours  bool // about what Sluice did; false: from Meta
 	key   string
 	n     int // number of events
 	text  []byte
@@ -57,7 +57,7 @@ type part struct {
 
 // add adds an event to the last part for its stream, or to a new part.
 func add(parts []*part, shard message.Shard, e message.Event) ([]*part, error) {
-	ours := e.Type == message.EventMessage || e.Type == message.EventFinal
+	ours := e.Ours()
 	i := len(parts) - 1
 	for i >= 0 && (parts[i].shard != shard || parts[i].ours != ours) {
 		i--

@@ -34,6 +34,7 @@ func TestEventsPage(t *testing.T) {
 		"detail":   members[message.ErrorDetail](),
 		"context":  members[message.Context](),
 		"report":   members[message.StatusReport](),
+		"optout":   members[message.OptOut](),
 		"gap":      members[message.Gap](),
 		"consumer": consumerOfTheDocs(t),
 	}); err != nil {
@@ -103,7 +104,7 @@ func TestTheDocumentedEventsAreEvents(t *testing.T) {
 		}
 		types = append(types, e.Type)
 	}
-	if want := []string{message.EventMessage, message.EventFinal, message.EventFinal, message.EventStatus, message.EventInbound, message.EventStandby, message.EventHandover, message.EventUpdate, message.EventGap}; !slices.Equal(types, want) {
+	if want := []string{message.EventMessage, message.EventFinal, message.EventFinal, message.EventStatus, message.EventInbound, message.EventStandby, message.EventHandover, message.EventUpdate, message.EventSuppression, message.EventGap}; !slices.Equal(types, want) {
 		t.Errorf("examples of %v, want %v", types, want)
 	}
 }

@@ -77,6 +77,8 @@ func (f Filter) Select(ctx context.Context, all []Line, accounts *Accounts, mess
 		var about message.Context
 		if l.Event.Message != nil {
 			about = *l.Event.Message
+		} else if o := l.Event.OptOut; o != nil {
+			about.Client = o.Client
 		} else if markerOf(l.Event) != "" {
 			about, named = named[0], named[1:]
 		}

@@ -74,7 +74,7 @@ func (in *Intake) suppressed(ctx context.Context, all ...*message.Message) []*me
 func (in *Intake) refuseSuppressed(m *message.Message, by message.Suppression) refusal {
 	in.o.Suppressed(m.Class)
 	p := problem(recipientPath(m), "recipient_suppressed")
-	p.Detail = fmt.Sprintf("The recipient opted out of messages of the class %s. %s, on %s.", m.Class, by.Says(), by.At.UTC().Format(time.RFC3339))
+	p.Detail = fmt.Sprintf("The recipient opted out. %s, on %s.", by.Says(), by.At.UTC().Format(time.RFC3339))
 	return refusal{p}
 }
 

@@ -2,6 +2,7 @@ package message
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -19,12 +20,20 @@ const (
 	EventHandover = "handover" // a conversation has another owner; see Handover
 	EventUpdate   = "update"   // Meta reported news about a template, an account or a number
 	EventGap      = "gap"      // a consumer group or a relay target was too slow and missed events
+
+	EventSuppression = "suppression" // a person opted out, or in again; see OptOut
 )
 
 // EventTypes returns all types of events.
 func EventTypes() []string {
-	return append([]string{EventMessage, EventFinal}, append(EventTypesOfMeta(), EventGap)...)
+	return slices.Concat(eventTypesOfOurs, EventTypesOfMeta(), []string{EventGap})
 }
+
+// eventTypesOfOurs are the types of events about what Sluice did.
+var eventTypesOfOurs = []string{EventMessage, EventFinal, EventSuppression}
+
+// Ours reports whether the event is about what Sluice did. Else Meta reported it, or it is about missed events.
+func (e Event) Ours() bool { return slices.Contains(eventTypesOfOurs, e.Type) }
 
 // EventTypesOfMeta returns the types of events that Meta reports.
 func EventTypesOfMeta() []string {
@@ -34,7 +43,7 @@ func EventTypesOfMeta() []string {
 // Event is one line of an entry of the event streams: the public contract for consumers.
 type Event struct {
 	Version  int             `json:"v" doc:"The version of this schema: 2."`
-	Type     string          `json:"type" doc:"message: the state of a message changed, or Meta accepted it a second time. final: a message has ended. status: Meta sent a status. inbound: a person sent a message to your number. standby: a message or a status in a conversation that another app owns. handover: a conversation has another owner. update: Meta sent news about a template, an account or a number. gap: a consumer group or a relay target was too slow and missed events."`
+	Type     string          `json:"type" doc:"message: the state of a message changed, or Meta accepted it a second time. final: a message has ended. status: Meta sent a status. inbound: a person sent a message to your number. standby: a message or a status in a conversation that another app owns. handover: a conversation has another owner. update: Meta sent news about a template, an account or a number. suppression: a person opted out of marketing messages, or in again. gap: a consumer group or a relay target was too slow and missed events."`
 	At       int64           `json:"at" doc:"When Sluice received or did it, Unix milliseconds."`
 	Number   string          `json:"phone_number_id,omitempty" doc:"Meta's id of your number. Absent in updates about an account."`
 	Display  string          `json:"display_phone_number,omitempty" doc:"The phone number itself, as Meta writes it. In events from Meta that name it."`
@@ -45,6 +54,7 @@ type Event struct {
 	Message  *Context        `json:"message,omitempty" when:"type=message,final" doc:"The message that changed or ended."`
 	Report   *StatusReport   `json:"report,omitempty" when:"type=status" doc:"The members of Meta's status that Sluice uses."`
 	Handover *Handover       `json:"handover,omitempty" when:"type=handover" doc:"Who owns the conversation."`
+	OptOut   *OptOut         `json:"suppression,omitempty" when:"type=suppression" doc:"The change of a suppression list."`
 	Gap      *Gap            `json:"gap,omitempty" when:"type=gap" doc:"The missed events, and the consumer group or relay target that missed them."`
 	Contacts json.RawMessage `json:"contacts,omitempty" doc:"Meta's contacts of the recipient, unchanged, if Meta sent any with the status."`
 	Meta     json.RawMessage `json:"meta,omitempty" doc:"Meta's own object, unchanged: a status, a message with its contact, or the value of an update or a handover. With standby: message and contact, status, or message_echo, which is a message of another app."`
@@ -90,6 +100,25 @@ type Handover struct {
 	From   string `json:"previous_role,omitempty" doc:"Meta's name of the role that owned it before."`
 	To     string `json:"new_role,omitempty" doc:"Meta's name of the role that owns it now."`
 }
+
+// OptOut is a change of a suppression list: a person opted out of marketing messages of a client, or in again.
+type OptOut struct {
+	Change    OptOutChange      `json:"change" doc:"opted_out: the person gets no marketing messages of the client. opted_in: the person may get them again."`
+	Recipient string            `json:"recipient" doc:"A phone number or a business-scoped user id of the person, masked."`
+	Client    string            `json:"client,omitempty" doc:"The client whose list changed. Absent: the list of the numbers without a client."`
+	Source    SuppressionSource `json:"source" doc:"keyword: the person wrote a stop word or a start word. user_preferences: Meta reported that the person changed the setting in WhatsApp. meta_error: Meta failed a message with the code 131050. api: a request to the API."`
+	Key       string            `json:"api_key,omitempty" doc:"The name of the API key of the request."`
+	Since     time.Time         `json:"since" doc:"When the person said so, by Meta; with api: when the request came. Of several events about a person the latest counts."`
+}
+
+// OptOutChange is how a suppression list changed.
+type OptOutChange string
+
+// The changes.
+const (
+	OptedOut OptOutChange = "opted_out"
+	OptedIn  OptOutChange = "opted_in"
+)
 
 // Gap is what a consumer group or a relay target missed: entries of a stream that were dropped before it read them.
 type Gap struct {

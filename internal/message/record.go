@@ -23,6 +23,8 @@ var (
 	ErrNamedNotSent = errors.New("the message names another one that was not sent")
 	// ErrOtherApp means that another app owns the conversation.
 	ErrOtherApp = errors.New("another app owns the conversation")
+	// ErrOptedOut means that the recipient opted out of messages of this kind, or that this could not be read.
+	ErrOptedOut = errors.New("the recipient opted out, or the suppression list cannot be read")
 	// ErrTampered means that the stored content of a message is not what the caller ordered.
 	ErrTampered = errors.New("the message was tampered with")
 )

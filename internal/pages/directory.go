@@ -121,6 +121,7 @@ var entryKinds = []entryKind{
 			{"display_number", "Phone number", "Like +15551234567.", "text"},
 			{"client", "Client", "The name of the client that the number belongs to.", "text"},
 			{"shared_with", "Shared with", "Other clients that may send from it, separated by commas.", "list"},
+			{"suppress", "Opt-out", "What people who opted out do not get: marketing, or marketing, utility. Empty: as the client.", "list"},
 			{"rate_limit", "Messages per second", "1 to 10000. Empty: as Meta says.", "whole"},
 			{"unknown_types", "Unknown message types", "pass or refuse.", "text"},
 			{"other_app_conversations", "Conversations of other apps", "refuse, wait or send: service messages in them.", "text"},
@@ -162,6 +163,7 @@ var entryKinds = []entryKind{
 		Fields: []entryField{
 			{"note", "Note", "For operators, up to 500 characters.", "text"},
 			{"weight", "Weight", "1 to 1000: clients share the slots of a number by weight. Empty: 1.", "whole"},
+			{"suppress", "Opt-out", "What people who opted out do not get: marketing, or marketing, utility. Empty: marketing.", "list"},
 		},
 	},
 }

@@ -38,6 +38,7 @@ import (
 	"sluice/internal/repository"
 	"sluice/internal/secrets"
 	"sluice/internal/store"
+	"sluice/internal/suppression"
 )
 
 const (
@@ -130,7 +131,8 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 			return nil
 		},
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
-		Relay: relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: httpapi.FixedKeys(covered...),
+		Suppressions: suppression.New(s.db, suppression.Options{}),
+		Relay:        relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: httpapi.FixedKeys(covered...),
 		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,
 	}
 	if s.summary != nil {

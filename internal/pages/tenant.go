@@ -17,10 +17,12 @@ type clientDetail struct {
 		Name, Note string
 		Weight     int
 		Campaigns  map[string]int `json:"campaign_weights"`
+		Suppress   []string
 	}
 	Numbers []clientNumber
 	Keys    []clientKey   `json:"api_keys"`
 	Targets []relayTarget `json:"relay_targets"`
+	OptOuts int           `json:"suppressed_recipients"`
 
 	Operator bool // the API key of the session belongs to no client
 	Quotas   []quotaUse

@@ -68,7 +68,7 @@ func TestClientPage(t *testing.T) {
 
 	b := s.signIn("admin")
 	acts := []struct{ kind, fields string }{
-		{"clients", "id=acme&weight=3&note=" + url.QueryEscape(hostile)},
+		{"clients", "id=acme&weight=3&suppress=marketing,utility&note=" + url.QueryEscape(hostile)},
 		{"clients", "id=globex"},
 		{"numbers", "change=1&client=acme&id=" + ours},
 		{"numbers", "change=1&client=globex&shared_with=acme&id=" + theirs},
@@ -95,6 +95,7 @@ func TestClientPage(t *testing.T) {
 	}
 	quota.New(s.db, func(string) config.Quotas { return s.quotas }).Take(t.Context(), []message.Message{{Client: "acme", Class: message.Utility}, {Client: "acme", Class: message.Utility}})
 
+	s.db.ZAdd(t.Context(), "sluice:suppressions:{of:acme}:times", redis.Z{Score: 1, Member: "a person"})
 	uses := directory.NewUses(s.db, slog.New(slog.DiscardHandler))
 	uses.Of("shop").Store(time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC).Unix())
 	stopped, stop := context.WithCancel(t.Context())
@@ -109,7 +110,7 @@ func TestClientPage(t *testing.T) {
 	contains(t, shown, html.EscapeString(hostile), "The quota per_day is used up", ">all</th><td>day</td>", `<span class="tag bad">used up</span> 100.0 %</td><td class="n">1</td>`, ">marketing</th><td>month</td>",
 		"Taken "+month, "Taken "+previous, ours+`</th><td>utility</td><td class="n">7</td><td class="n">5</td><td class="n">20</td><td class="n">10</td>`,
 		`Total</th><td class="n">3,007</td><td class="n">6</td><td class="n">20</td><td class="n">10</td>`,
-		"Weight <span id=\"weight\">3</span>", `<td class="n">75.0 %</td><td class="n">75.0 %</td>`, `<span class="tag">shared</span>`, `<span class="tag warn">held</span>`, "wrong price", "Share today",
+		"1 people are in the suppression list of the client. They get no marketing and no utility messages.", "Weight <span id=\"weight\">3</span>", `<td class="n">75.0 %</td><td class="n">75.0 %</td>`, `<span class="tag">shared</span>`, `<span class="tag warn">held</span>`, "wrong price", "Share today",
 		">shop</th>", "2026-01-31 12:00:00", "2030-01-31", `old <span class="tag bad">revoked</span>`, "https://crm.example/", `href="/console/numbers/`+theirs+`"`, `>Change</a>`)
 	waiting := regexp.MustCompile(theirs + `(?s)[^/]*?(?:</a>)?( <[^<]*<[^<]*)*</th>\s*<td class="n">1</td>`)
 	own := tenant.get("/console/clients/acme")

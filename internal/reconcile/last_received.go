@@ -26,7 +26,7 @@ func (l *lastReceived) note(shard message.Shard, events []message.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, ev := range events {
-		if ev.Type == message.EventMessage || ev.Type == message.EventFinal || ev.At == 0 {
+		if ev.Ours() || ev.At == 0 {
 			continue
 		}
 		if l.times == nil {

@@ -145,6 +145,8 @@ func (p preparer) item(l events.Line, accounts map[string]string) *item {
 		if e.Type == message.EventFinal && p.target.Format == message.RelayMeta {
 			it.relayed.Ended = undelivered(l.Event.Final)
 		}
+	case e.OptOut != nil:
+		it.relayed.Message.Client = e.OptOut.Client
 	case e.Report != nil:
 		if id, _, _, ok := p.mark(e.Report.Marker); ok {
 			it.relayed.ID = id
@@ -215,7 +217,7 @@ func (p preparer) wantsOwn(e *message.Event) bool {
 // hasMetaForm reports whether an event may have a form of Meta's.
 func hasMetaForm(e *message.Event) bool {
 	switch e.Type {
-	case message.EventMessage, message.EventGap:
+	case message.EventMessage, message.EventSuppression, message.EventGap:
 		return false
 	}
 	return true

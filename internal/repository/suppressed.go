@@ -21,7 +21,7 @@ func (c *Candidates) suppressed(ctx context.Context, all []record.Record, out []
 	var of []int
 	for i := range all {
 		r := &all[i]
-		if out[i].Verdict != dispatch.Sendable || out[i].Recipient == (ratelimit.Recipient{}) || !c.optOuts.Concerns(r.Client, r.From, r.Class) {
+		if out[i].Verdict != dispatch.Sendable || out[i].Recipient == (ratelimit.Recipient{}) || !c.optOuts.Concerns(r.Context) {
 			continue
 		}
 		asked, of = append(asked, suppression.Query{Client: r.Client, Number: r.From, Recipient: recipientIn(r.Payload)}), append(of, i)

@@ -80,6 +80,12 @@ func (b Box) Encrypt(purpose, secret string) (string, error) {
 	return prefix + base64.RawURLEncoding.EncodeToString(b.first.Seal(nil, nil, []byte(secret), []byte(purpose))), nil
 }
 
+// Current reports whether a text is encrypted with the first key, for a purpose.
+func (b Box) Current(purpose, text string) bool {
+	_, err := Box{first: b.first}.Decrypt(purpose, text)
+	return err == nil
+}
+
 // Decrypt returns the secret of an encrypted text. Its error is ErrNoKey or ErrDecrypt.
 func (b Box) Decrypt(purpose, text string) (string, error) {
 	if b.first == nil && b.second == nil {

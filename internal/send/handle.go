@@ -39,6 +39,9 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 		if err == nil {
 			break
 		}
+		if errors.Is(err, message.ErrOptedOut) {
+			return t.withdraw(ctx, optedOutWait)
+		}
 		if !errors.Is(err, errFrozen) {
 			return t.withdraw(ctx, 0)
 		}

@@ -28,6 +28,9 @@ const unconfirmedWait = 2 * time.Second
 // the fallback template takes its place.
 const fallbackWait = time.Second
 
+// optedOutWait is how long a message waits whose recipient opted out after it was fetched. The next fetch cancels it.
+const optedOutWait = time.Second
+
 // BusyWait is how long a task waits for a retry when its message is in another attempt.
 const BusyWait = 5 * time.Second
 
@@ -99,7 +102,7 @@ type Options struct {
 	Policy           func(number string, c message.Class) message.Policy
 	Backoff          func(n int) time.Duration                      // the delay after the n-th attempt
 	Attempts         int                                            // counted attempts before a message becomes a dead letter
-	Request          func(message.Attempt) (message.Request, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits, ErrNamedNotSent and ErrOtherApp
+	Request          func(message.Attempt) (message.Request, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits, ErrNamedNotSent, ErrOtherApp and ErrOptedOut
 	Rates            rates
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
@@ -169,7 +172,7 @@ var (
 )
 
 // attempt sends the message if ready allows it, and decides what follows from the outcome. It returns what is now
-// held, if the message waits for the end of that hold. Its error is that of ready: nothing was sent.
+// held, if the message waits for the end of that hold. Its error is that of ready, or message.ErrOptedOut: nothing was sent.
 func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, ready func() error) (out message.Outcome, m message.Move, on message.HoldOn, err error) {
 	start := time.Now()
 	var refused error
@@ -177,6 +180,8 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 	var e effect
 	q, err := s.o.Request(a)
 	switch {
+	case errors.Is(err, message.ErrOptedOut):
+		return out, message.Move{}, "", err
 	case errors.Is(err, message.ErrTampered):
 		s.metrics.tampered.Inc()
 		out = message.Outcome{Kind: message.Refused, Reason: message.ReasonTampered, Err: err}

@@ -147,6 +147,9 @@ func TestHandle(t *testing.T) {
 		"tampered with": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, fmt.Errorf("no seal: %w", message.ErrTampered) }
 		}, send.Retry{}, []string{"next", "begin", "finish 2 dead"}},
+		"opted out after the fetch": {func(s *script) {
+			s.body = func([]byte) ([]byte, error) { return nil, message.ErrOptedOut }
+		}, send.Retry{Due: true, In: time.Second}, []string{"next", "begin", "finish 2 queued"}},
 		"payload unreadable": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, errors.New("no JSON") }
 		}, send.Retry{}, []string{"next", "begin", "finish 2 rejected"}},

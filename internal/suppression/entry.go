@@ -21,6 +21,7 @@ const sealed = "suppression"
 type entry struct {
 	out  bool // the person opted out; else in again
 	at   time.Time
+	name string // the first of its names
 	what details
 }
 
@@ -43,10 +44,10 @@ func entryOf(text string) (e entry) {
 	}
 	ms, err := strconv.ParseInt(text[1:14], 10, 64)
 	rest := headLen + 8*int(text[14])
-	if err != nil || len(text) < rest || json.Unmarshal([]byte(text[rest:]), &e.what) != nil {
+	if err != nil || rest == headLen || len(text) < rest || json.Unmarshal([]byte(text[rest:]), &e.what) != nil {
 		return entry{}
 	}
-	e.out, e.at = text[0] == 'o', time.UnixMilli(ms).UTC()
+	e.out, e.at, e.name = text[0] == 'o', time.UnixMilli(ms).UTC(), text[headLen:headLen+8]
 	return e
 }
 
@@ -60,10 +61,25 @@ func (s *Store) shown(client string, e entry) message.Suppression {
 type change struct {
 	client    string
 	out       bool
+	join      bool      // it changes only the names of an entry, and with a recipient its details, if the entry is of this time
 	at        time.Time // zero: now
 	names     []string
 	recipient string
 	details
+}
+
+// text returns the details as the JSON of an entry; empty: the details of the entry stay as they are.
+func (s *Store) text(c change) (string, error) {
+	if c.join && c.recipient == "" {
+		return "", nil
+	}
+	var err error
+	c.Masked = message.Mask(c.recipient)
+	if c.Recipient, err = s.o.Box.Encrypt(sealed, c.recipient); err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(c.details)
+	return string(text), err
 }
 
 // write makes changes in one round trip, durably.
@@ -74,17 +90,15 @@ func (s *Store) write(ctx context.Context, all []change) ([]message.SuppressionC
 	args, known := make([][]any, len(all)), *s.lists.Load()
 	news := map[string]bool{}
 	for i, c := range all {
-		c.Masked = message.Mask(c.recipient)
-		var err error
-		if c.Recipient, err = s.o.Box.Encrypt(sealed, c.recipient); err != nil {
+		text, err := s.text(c)
+		if err != nil {
 			return nil, err
 		}
-		text, err := json.Marshal(c.details)
-		if err != nil {
-			return nil, err // cannot happen
-		}
 		state, at := "i", int64(0)
-		if c.out {
+		switch {
+		case c.join:
+			state = "="
+		case c.out:
 			state = "o"
 		}
 		if !c.at.IsZero() {
@@ -126,94 +140,6 @@ func (s *Store) write(ctx context.Context, all []change) ([]message.SuppressionC
 	return done, nil
 }
 
-// Note stores what Meta reports about whether people want marketing messages, in any order and repeated: the latest counts. It concerns all
-// clients that send from the number, because the person cannot know which of them wrote.
-func (s *Store) Note(ctx context.Context, all []message.Preference) error {
-	var changes []change
-	var asked []Query
-	var of []int // the change of each
-	for _, p := range all {
-		if p.Source == message.SuppressedByWord {
-			stop, known := s.o.Words.meaning(p.Said)
-			if !known {
-				continue
-			}
-			p.Stop = stop
-		}
-		recipients := recipientsOf(p.Who)
-		if len(recipients) == 0 {
-			continue
-		}
-		if !s.On() {
-			if s.warned.CompareAndSwap(false, true) {
-				s.log.Error("a person opted out of marketing messages, and there is no secrets key to store it: set secrets_key_file or SLUICE_SECRETS_KEY", "phone_number_id", p.Who.Number)
-			}
-			continue
-		}
-		for _, client := range s.o.Clients(p.Who.Number) {
-			for _, r := range recipients {
-				asked, of = append(asked, Query{client, p.Who.Number, r}), append(of, len(changes))
-			}
-			changes = append(changes, change{client: client, out: p.Stop, at: p.At, recipient: recipients[0], details: details{Source: p.Source, Number: p.Who.Number}})
-		}
-	}
-	if len(changes) == 0 {
-		return nil
-	}
-	if err := s.name(ctx, changes, asked, of); err != nil {
-		return err
-	}
-	_, err := s.write(ctx, changes)
-	return err
-}
-
-// Learned joins names of people that Meta reports together: an entry under one of them is then under all. It needs no round trip while no
-// list of the numbers has entries.
-func (s *Store) Learned(ctx context.Context, all []message.Identities) error {
-	lists := *s.lists.Load()
-	if !s.On() || len(lists) == 0 {
-		return nil
-	}
-	var changes []change
-	var asked []Query
-	var of []int // the change of each
-	for _, who := range all {
-		recipients := recipientsOf(who)
-		for _, client := range s.o.Clients(who.Number) {
-			if !lists[client] || len(recipients) < 2 {
-				continue
-			}
-			for _, r := range recipients {
-				asked, of = append(asked, Query{client, who.Number, r}), append(of, len(changes))
-			}
-			changes = append(changes, change{client: client})
-		}
-	}
-	if len(changes) == 0 {
-		return nil
-	}
-	if err := s.name(ctx, changes, asked, of); err != nil {
-		return err
-	}
-	wanted, names := make([]Query, len(changes)), make([][]string, len(changes))
-	for i, c := range changes {
-		wanted[i], names[i] = Query{Client: c.client}, c.names
-	}
-	entries, err := s.read(ctx, wanted, names)
-	if err != nil {
-		return err
-	}
-	var known []change
-	for i, e := range entries {
-		if c := changes[i]; !e.at.IsZero() {
-			c.out, c.at = e.out, e.at // repeats what is stored, with more names
-			known = append(known, c)
-		}
-	}
-	_, err = s.write(ctx, known)
-	return err
-}
-
 // name sets the names of changes: those of the queries that are of each.
 func (s *Store) name(ctx context.Context, changes []change, asked []Query, of []int) error {
 	names, err := s.names(ctx, asked)
@@ -228,17 +154,16 @@ func (s *Store) name(ctx context.Context, changes []change, asked []Query, of []
 	return err
 }
 
-// recipientsOf returns the names of a person to which messages can go, and the parent user id; the best one to show first.
-func recipientsOf(who message.Identities) (all []string) {
-	for _, phone := range who.Phones {
-		all = append(all, "+"+strings.TrimPrefix(phone, "+"))
-	}
-	for _, id := range []string{who.User, who.Parent} {
-		if id != "" {
-			all = append(all, id)
+// nameRecipients sets the names of changes by their recipients, in the scopes of the numbers of their clients.
+func (s *Store) nameRecipients(ctx context.Context, changes []change) error {
+	var asked []Query
+	var of []int
+	for i, c := range changes {
+		for _, number := range s.numbersOf(c.client) {
+			asked, of = append(asked, Query{c.client, number, c.recipient}), append(of, i)
 		}
 	}
-	return all
+	return s.name(ctx, changes, asked, of)
 }
 
 // Add adds people to the list of a client, and Remove removes them. They return what became of each. The error may be ErrNoKey.
@@ -256,15 +181,13 @@ func (s *Store) order(ctx context.Context, client string, out bool, all []messag
 		return nil, ErrNoKey
 	}
 	changes := make([]change, len(all))
-	var asked []Query
-	var of []int
 	for i, o := range all {
-		for _, number := range s.numbersOf(client) {
-			asked, of = append(asked, Query{client, number, o.Recipient}), append(of, i)
-		}
 		changes[i] = change{client: client, out: out, at: o.At, recipient: o.Recipient, details: details{Source: o.Source, Reason: o.Reason, By: o.By}}
 	}
-	if err := s.name(ctx, changes, asked, of); err != nil {
+	if err := s.nameRecipients(ctx, changes); err != nil {
+		return nil, err
+	}
+	if err := s.publish(ctx, changes); err != nil {
 		return nil, err
 	}
 	return s.write(ctx, changes)
@@ -355,6 +278,12 @@ func position(text string) (at, skip int64, ok bool) {
 	at, errAt := strconv.ParseInt(a, 10, 64)
 	skip, errSkip := strconv.ParseInt(b, 10, 64)
 	return at, skip, errAt == nil && errSkip == nil && at >= 0 && skip >= 0
+}
+
+// CountOf returns the number of people in the list of a client.
+func (s *Store) CountOf(ctx context.Context, client string) (int, error) {
+	n, err := s.db.ZCard(ctx, timesKey(client)).Result()
+	return int(n), err
 }
 
 // Count returns the number of people in all lists, in two round trips.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -41,15 +42,19 @@ func timesKey(client string) string   { return key(client, "times") }
 //go:embed put.lua
 var putLua string
 
-// Options configure a Store. All are required, except Second and Log.
+// Options configure a Store. All are required, except Second, Category, Publish and Log.
 type Options struct {
 	Hash    func(text string) string // makes the keyed hashes of recipients; nil: there is no secrets key, and the lists cannot be used
 	Second  func(text string) string // the same with the second secrets key, while the key changes; nil: there is none
 	Box     secrets.Box              // encrypts recipients
 	People  *people.People
-	Clients func(number string) []string // the clients that send from a number; one of them may be empty
-	Numbers func(client string) []string // the numbers that a client sends from
-	Applies func(client, number string, c message.Class) bool
+	Clients func(number string) []string                      // the clients that send from a number; one of them may be empty
+	Numbers func(client string) []string                      // the numbers that a client sends from
+	Applies func(client, number string, c message.Class) bool // reports whether opted-out people do not get messages of a class
+	// Category returns the class for Meta's category of a template; empty: it is unknown. It must not block. Nil: all are unknown.
+	Category func(number, name, language string) message.Class
+	// Publish writes events about who opted out or in. Nil: there are none.
+	Publish func(ctx context.Context, all []message.Event) error
 	Words   Words
 	Log     *slog.Logger // nil: no logs
 }
@@ -114,10 +119,32 @@ type Query struct {
 	Recipient      string // a phone number with or without its plus, or a user id
 }
 
-// Concerns reports whether a message of a class may be suppressed: the list of its client has ever had an entry, and the class is one that
-// opted-out people do not get. It needs no round trip.
-func (s *Store) Concerns(client, number string, c message.Class) bool {
-	return s.On() && (*s.lists.Load())[client] && s.o.Applies(client, number, c)
+// Concerns reports whether a message may be suppressed: the list of its client has ever had an entry, and opted-out people do not get
+// messages of its class, or of Meta's category of its template: a wrong class must not evade the list. It needs no round trip.
+func (s *Store) Concerns(m message.Context) bool {
+	if !s.On() || !(*s.lists.Load())[m.Client] {
+		return false
+	}
+	if s.o.Applies(m.Client, m.From, m.Class) {
+		return true
+	}
+	name, language, is := strings.Cut(m.Template, "/")
+	return is && s.o.Category != nil && s.o.Applies(m.Client, m.From, s.o.Category(m.From, name, language))
+}
+
+// Allows returns message.ErrOptedOut if a message must not be sent because its recipient opted out, or because this cannot be read. It is
+// one round trip, or none if the message is not concerned.
+func (s *Store) Allows(ctx context.Context, m message.Context, recipient string) error {
+	if recipient == "" || !s.Concerns(m) {
+		return nil
+	}
+	switch found, err := s.Find(ctx, []Query{{m.Client, m.From, recipient}}); {
+	case err != nil:
+		return fmt.Errorf("%w: %w", message.ErrOptedOut, err)
+	case found[0] != nil:
+		return message.ErrOptedOut
+	}
+	return nil
 }
 
 // Find returns the entry of each recipient who opted out, with the masked recipient, or nil. It is one round trip, and a second one if an
@@ -146,7 +173,7 @@ func (s *Store) Check(ctx context.Context, all []*message.Message) ([]*message.S
 	var asked []Query
 	var of []int
 	for i, m := range all {
-		if !m.Content.Group && s.Concerns(m.Client, m.From, m.Class) {
+		if !m.Content.Group && s.Concerns(message.Context{Client: m.Client, From: m.From, Class: m.Class, Template: m.Content.TemplateID()}) {
 			asked, of = append(asked, Query{m.Client, m.From, m.Content.Recipient()}), append(of, i)
 		}
 	}
