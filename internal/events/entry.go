@@ -52,7 +52,7 @@ func rawMember(b []byte, name string, value []byte) []byte {
 // encodeOwn appends all members but contacts and meta, as encoding/json writes them. It has a faster path for statuses, which
 // are most of the events.
 func encodeOwn(b []byte, e message.Event) ([]byte, error) {
-	if e.State != nil || e.Message != nil || e.Gap != nil || e.Handover != nil {
+	if e.State != nil || e.Message != nil || e.Gap != nil || e.Handover != nil || e.OptOut != nil {
 		text, err := json.Marshal(e)
 		return append(b, text...), err
 	}

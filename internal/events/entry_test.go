@@ -28,6 +28,7 @@ func TestEncode(t *testing.T) {
 		{Type: message.EventMessage, State: &message.Change{To: message.Sent}, Message: &message.Context{ID: "1-a"}},
 		{Type: message.EventHandover, Number: "1", Handover: &message.Handover{Owner: message.OwnedByUs, Change: "control_passed", To: "escalation"}, Meta: json.RawMessage(`{"a":1}`)},
 		{Type: message.EventGap, Gap: &message.Gap{Group: "crm"}},
+		{Type: message.EventSuppression, At: 1, Number: "1", OptOut: &message.OptOut{Change: message.OptedOut, Recipient: "+16***34", Source: message.SuppressedByWord}},
 	} {
 		got, err := encode([]byte("before\n"), e)
 		if err != nil {
