@@ -27,7 +27,7 @@ func TestParseEntries(t *testing.T) {
 		"clients: [{name: a, campaign_weights: {" + strings.Repeat("b", 65) + ": 1}}]":        "x:1: clients[0].campaign_weights: the name of a campaign has 1 to 64 characters, \"" + strings.Repeat("b", 65) + "\" has 65",
 		`clients: [{name: a, quotas: {per_day: -1}}]`:                                         `x:1: clients[0].quotas.per_day: "-1" is not a whole number from 1 to 1000000000`,
 		`clients: [{name: a, suppress: [utility]}]`:                                           "x:1: clients[0].suppress: lacks marketing: add it",
-		`numbers: [{phone_number_id: "7", suppress: [marketing, authentication]}]`:                       `x:1: numbers[0].suppress[1]: "authentication" is none of marketing, utility`,
+		`numbers: [{phone_number_id: "7", suppress: [marketing, authentication]}]`:            `x:1: numbers[0].suppress[1]: "authentication" is none of marketing, utility`,
 		`clients: [{name: a}, {name: a}]`:                                                     "x:1: clients[1].name: client a is in the list twice: remove one",
 		`numbers: [{phone_number_id: "7", classes: {authentication: {in_doubt_window: 5s}}}]`: "in_doubt_window of class authentication of number 7: is 5s and in_doubt_policy is resend: the first request may still be running then. Set in_doubt_window to 30s or more, or in_doubt_policy to park",
 		`[]`: "x:1: must be a mapping with the keys api_keys, apps, clients, numbers",
