@@ -49,7 +49,8 @@ func TestQuietHours(t *testing.T) {
 	if n := w.sim.Accepted(); len(n) != 1 {
 		t.Errorf("Meta took %d messages, want the one-time code only", len(n))
 	}
-	w.change("/v1/numbers", fmt.Sprintf(`"phone_number_id":%q,"rate_limit":200`, number))
+	stored := w.operate("GET", "/v1/numbers?phone_number_id="+number, "")["numbers"].([]any)[0].(map[string]any)
+	w.change("/v1/numbers", fmt.Sprintf(`"phone_number_id":%q,"rate_limit":200,"revision":%.0f`, number, stored["revision"]))
 	if r := w.settled([]string{fresh}, over)[fresh]; r.State != client.StateDelivered {
 		t.Errorf("without quiet hours the message is %s: %s", r.State, r.Reason)
 	}
