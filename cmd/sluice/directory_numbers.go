@@ -107,7 +107,7 @@ type numberFlags struct {
 	GraphCanary     *string    `name:"graph-version-canary" help:"Another version for a share of the messages, in percent, like v27.0=5. Empty: none." placeholder:"VERSION=N"`
 	Client          *string    `help:"Name of the client that the number belongs to." placeholder:"NAME"`
 	Suppress        []string   `help:"A class that people who opted out do not get from the number: marketing, or marketing and utility. Give it several times for several; an empty one means those of the client." placeholder:"CLASS"`
-	Quiet           quietHours `name:"quiet-hours" help:"When messages of the number are not sent, by the clock of the recipient, like '21:00-08:00', or '00:00-00:00 days=sun classes=marketing,utility campaigns=spring time_zone=Europe/Berlin'. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"FROM-TO"`
+	Quiet           quietHours `name:"quiet-hours" sep:"none" help:"When messages of the number are not sent, by the clock of the recipient, like '21:00-08:00', or '00:00-00:00 days=sun classes=marketing,utility campaigns=spring time_zone=Europe/Berlin'. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"FROM-TO"`
 	SharedWith      []string   `help:"Name of another client that may send from the number. Give it several times for several. It replaces those that were set; an empty one removes them." placeholder:"NAME"`
 	AccessTokenFile secretArg  `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
 	TokenFile       *string    `help:"Path of a file with the access token that each worker reads. Use it in place of --access-token-file." placeholder:"PATH"`
