@@ -35,7 +35,7 @@ type Event struct {
 
 	Handover *Handover `json:"handover,omitempty"` // with EventHandover
 
-	Suppression *Suppression `json:"suppression,omitempty"` // with EventSuppression
+	Suppression *OptOut `json:"suppression,omitempty"` // with EventSuppression
 
 	Contacts json.RawMessage `json:"contacts,omitempty"` // Meta's contacts of the recipient, if Meta sent any with the status
 	Meta     json.RawMessage `json:"meta,omitempty"`     // Meta's own object: a status, a message with its contact, or the value of an update or a handover; with EventStandby, see docs/events.md
@@ -89,9 +89,9 @@ type Handover struct {
 	NewRole      string `json:"new_role,omitempty"`      // Meta's name of the role that owns it now
 }
 
-// Suppression is a change of a suppression list: a person opted out of marketing messages of a client, or in again. Of several events
+// OptOut is a change of a suppression list: a person opted out of marketing messages of a client, or in again. Of several events
 // about a person the latest counts, by Since.
-type Suppression struct {
+type OptOut struct {
 	Change    string    `json:"change"`            // opted_out or opted_in
 	Recipient string    `json:"recipient"`         // masked
 	Client    string    `json:"client,omitempty"`  // whose list changed; empty: that of the numbers without a client

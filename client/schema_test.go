@@ -48,14 +48,19 @@ var objects = map[string]reflect.Type{
 	"Final":            reflect.TypeFor[Final](),
 	"Context":          reflect.TypeFor[Info](),
 	"StatusReport":     reflect.TypeFor[Report](),
-	"OptOut":           reflect.TypeFor[Suppression](),
+	"OptOut":           reflect.TypeFor[OptOut](),
 	"Gap":              reflect.TypeFor[Gap](),
 	"Handover":         reflect.TypeFor[Handover](),
+	"Suppression":      reflect.TypeFor[Suppression](),
+	"SuppressionOrder": reflect.TypeFor[SuppressionOrder](),
+	"SuppressionList":  reflect.TypeFor[SuppressionPage](),
+	"ImportResult":     reflect.TypeFor[ImportResult](),
+	"ImportError":      reflect.TypeFor[ImportError](),
 }
 
 // without are the objects without a type: methods return their one member, or nothing, Meta documents its own form, and a search
 // has fewer members than its request, because List has the others.
-var without = []string{"SearchRequest", "StateList", "UsageList", "CampaignList", "QuotaList", "NamedCursors", "Acknowledgement", "Cancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage"}
+var without = []string{"SearchRequest", "StateList", "UsageList", "CampaignList", "QuotaList", "NamedCursors", "Acknowledgement", "Cancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage", "SuppressionRequest", "SuppressionChange", "SuppressionLine"}
 
 // property is a member of an object in a JSON schema.
 type property struct {
@@ -262,6 +267,12 @@ func TestEveryPathHasAMethod(t *testing.T) {
 		"get /v1/quotas":                   "Quotas",
 		"get /v1/messages/{id}/explain":    "Explain",
 		"post /v1/messages/{id}/cancel":    "Cancel",
+		"post /v1/suppressions":            "Suppress",
+		"post /v1/suppressions/remove":     "Unsuppress",
+		"post /v1/suppressions/show":       "Suppressed",
+		"get /v1/suppressions":             "Suppressions",
+		"post /v1/suppressions/import":     "ImportSuppressions",
+		"get /v1/suppressions/export":      "ExportSuppressions",
 		"get /v1/events":                   "Events",
 		"get /v1/events/cursors":           "Cursors",
 		"put /v1/events/cursors/{name}":    "SetCursor",

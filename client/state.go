@@ -55,7 +55,8 @@ const (
 	EventStandby  EventType = "standby"  // a message or a status in a conversation that another app owns
 	EventHandover EventType = "handover" // a conversation has another owner
 	EventUpdate   EventType = "update"   // Meta sent news about a template, an account or a number
-	EventGap      EventType = "gap"      // a consumer group in Redis or a relay target was too slow and missed events
-
-	EventSuppression EventType = "suppression" // a person opted out of marketing messages, or in again
+	// A person opted out of marketing messages, or in again.
+	EventSuppression EventType = "suppression"
+	// A consumer group in Redis or a relay target was too slow and missed events.
+	EventGap EventType = "gap"
 )

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"time"
 
 	"sluice/internal/archive"
@@ -11,12 +13,14 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/people"
 	"sluice/internal/secrets"
+	"sluice/internal/store"
 	"sluice/internal/suppression"
+	"sluice/internal/templates"
 )
 
-// newSuppressions returns the suppression lists for a program, which has read which of them have entries. category returns the class of a
-// template at Meta, and stream gets the events about who opted out or in.
-func newSuppressions(ctx context.Context, p *Program, c config.Common, key, second config.Secret, persons *people.People, category func(number, name, language string) message.Class, stream *events.Stream) *suppression.Store {
+// newSuppressions returns the suppression lists for a program, which has read which of them have entries. The catalogue
+// knows the categories of templates.
+func newSuppressions(ctx context.Context, p *Program, c config.Common, key, second config.Secret, persons *people.People, catalogue *templates.Catalogue) *suppression.Store {
 	s := suppression.New(p.DB, suppression.Options{
 		Hash: secrets.Hasher(string(key), archive.RecipientPurpose), Second: secrets.Hasher(string(second), archive.RecipientPurpose),
 		Box: secrets.New(string(key), string(second)), People: persons,
@@ -27,7 +31,7 @@ func newSuppressions(ctx context.Context, p *Program, c config.Common, key, seco
 			all, _ := p.directory.NumbersOf(client)
 			return all
 		},
-		Applies: p.directory.Suppresses, Category: category, Publish: stream.Append,
+		Applies: p.directory.Suppresses, Category: catalogue.Class, Publish: publisher(p.DB, message.Shards(c.Shards)),
 		Words: suppression.NewWords(suppression.WordChanges(c.StopWords), suppression.WordChanges(c.StartWords)),
 		Log:   p.Log,
 	})
@@ -38,6 +42,26 @@ func newSuppressions(ctx context.Context, p *Program, c config.Common, key, seco
 	p.entries.AlsoReencrypt(s.Reencrypt)
 	p.Background(s.Run)
 	return s
+}
+
+// publisher returns a function that appends events about what Sluice did to the streams of their numbers, also on a full Redis.
+func publisher(db *store.DB, shards message.Shards) func(ctx context.Context, all []message.Event) error {
+	tx := db.Transactions(false)
+	return func(ctx context.Context, all []message.Event) error {
+		changes := make([]store.Change, len(all))
+		for i, e := range all {
+			line, err := json.Marshal(e)
+			if err != nil {
+				return err
+			}
+			key := events.MessageKey(shards.Of(e.Number))
+			changes[i] = store.Change{Slot: key, Durable: true, Decide: func(_ []string, w *store.Writes) error {
+				w.Append(key, events.Field, line)
+				return nil
+			}}
+		}
+		return errors.Join(tx.DoAll(ctx, 0, changes)...)
+	}
 }
 
 // optOutTimeout is the time limit of Redis for the check of a recipient right before a request.

@@ -69,8 +69,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	p.Background(persons.Run)
 	owners := newOwners(ctx, p, message.Shards(c.Shards), persons)
 	catalogue := newCatalogue(ctx, p.DB, log)
-	stream := events.New(p.DB, message.Shards(c.Shards), events.Options{Log: log})
-	optOuts := newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons, catalogue.Class, stream)
+	optOuts := newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons, catalogue)
 	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
 	reader.Weigh(p.directory.Weigh)
 	eta := admission.NewETA(reader.Read, log)
@@ -88,7 +87,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	canaryToken, ownKeys := canaryKey(c.Canaries)
 	keys := p.keys()
-	tail := events.NewTail(stream)
+	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Log: log}))
 	reads := feed.New(feed.Options{
 		Tail: tail, Names: feed.NewNames(p.DB), MessagesOf: messagesOf(book), Accounts: events.NewAccounts(accounts.All), Keys: keys,
 		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,

@@ -101,7 +101,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	w.observed = observed.New(p.DB, shards)
 	w.owners = newOwners(ctx, p, shards, persons)
 	w.catalogue = newCatalogue(ctx, p.DB, log)
-	w.optOuts = newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons, w.catalogue.Class, w.stream)
+	w.optOuts = newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons, w.catalogue)
 	if w.limits, err = newLimits(ctx, p); err != nil {
 		p.Close()
 		return nil, err

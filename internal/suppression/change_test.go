@@ -290,3 +290,17 @@ func TestCluster(t *testing.T) {
 		t.Errorf("%d entries forgotten, %v", n, err)
 	}
 }
+
+// TestFullRedis: a full Redis stores who opted out, because the statuses that let its backlog drain come after that.
+func TestFullRedis(t *testing.T) {
+	t.Parallel()
+	c := redistest.Start(t).Client()
+	f := setupOn(t, c)
+	if err := c.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	all := []message.Preference{{Who: message.Identities{Number: own, Phones: []string{phone}}, Source: message.SuppressedByError, Stop: true, At: f.at}}
+	if err := f.Note(t.Context(), all); err != nil || !f.suppresses("", own, "+"+phone, message.Marketing) {
+		t.Errorf("the person is not suppressed, %v", err)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 // sealed is the purpose of the encryption of recipients.
@@ -82,7 +83,7 @@ func (s *Store) text(c change) (string, error) {
 	return string(text), err
 }
 
-// write makes changes in one round trip, durably.
+// write makes changes in one round trip, durably, also on a full Redis: statuses wait until an opt-out is stored.
 func (s *Store) write(ctx context.Context, all []change) ([]message.SuppressionChange, error) {
 	if len(all) == 0 {
 		return nil, nil
@@ -112,11 +113,19 @@ func (s *Store) write(ctx context.Context, all []change) ([]message.SuppressionC
 			news[c.client] = true
 		}
 	}
+	if len(news) > 0 {
+		err := s.tx.Do(ctx, 0, store.Change{Slot: listsKey, Durable: true, Decide: func(_ []string, w *store.Writes) error {
+			for client := range news {
+				w.SAdd(listsKey, client)
+			}
+			return nil
+		}})
+		if err != nil {
+			return nil, fmt.Errorf("store which suppression lists have entries: %w", err)
+		}
+	}
 	replies := make([]*redis.Cmd, len(all))
 	err := s.db.Durably(ctx, func(p redis.Pipeliner) {
-		for client := range news {
-			p.SAdd(ctx, listsKey, client)
-		}
 		for i, c := range all {
 			replies[i] = s.put.Add(ctx, p, []string{entriesKey(c.client), namesKey(c.client), timesKey(c.client)}, args[i]...)
 		}

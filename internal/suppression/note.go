@@ -51,8 +51,8 @@ func (s *Store) Note(ctx context.Context, all []message.Preference) error {
 	return err
 }
 
-// Learned joins names of people that Meta reports together: an entry under one of them is then under all. After a change of a name the
-// entry has the new recipient. It needs no round trip while no list of the numbers has entries.
+// Learned joins names of people that Meta reports together: an entry under one of them is then under all. After a change of the
+// phone number the entry has the new one. It needs no round trip while no list of the numbers has entries.
 func (s *Store) Learned(ctx context.Context, all []message.Identities) error {
 	lists := *s.lists.Load()
 	if !s.On() || len(lists) == 0 {
@@ -64,14 +64,14 @@ func (s *Store) Learned(ctx context.Context, all []message.Identities) error {
 	for _, who := range all {
 		recipients := recipientsOf(who)
 		for _, client := range s.o.Clients(who.Number) {
-			if !lists[client] || len(recipients) < 2 {
+			if !lists[client] || len(recipients) < 2 && who.FormerPhone == "" {
 				continue
 			}
 			for _, r := range recipients {
 				asked, of = append(asked, Query{client, who.Number, r}), append(of, len(changes))
 			}
 			c := change{client: client, join: true}
-			if who.FormerPhone != "" || who.FormerUser != "" {
+			if who.FormerPhone != "" && len(who.Phones) > 0 {
 				c.recipient = recipients[0]
 			}
 			changes = append(changes, c)

@@ -53,7 +53,7 @@ type Options struct {
 	Applies func(client, number string, c message.Class) bool // reports whether opted-out people do not get messages of a class
 	// Category returns the class for Meta's category of a template; empty: it is unknown. It must not block. Nil: all are unknown.
 	Category func(number, name, language string) message.Class
-	// Publish writes events about who opted out or in. Nil: there are none.
+	// Publish writes events about who opted out or in, also on a full Redis. Nil: there are none.
 	Publish func(ctx context.Context, all []message.Event) error
 	Words   Words
 	Log     *slog.Logger // nil: no logs
@@ -64,6 +64,7 @@ type Store struct {
 	db     *store.DB
 	o      Options
 	log    *slog.Logger
+	tx     *store.Transactions
 	put    store.Script
 	forget store.Script
 	lists  atomic.Pointer[map[string]bool] // the clients whose lists have ever had an entry
@@ -75,7 +76,7 @@ func New(db *store.DB, o Options) *Store {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{db: db, o: o, log: o.Log, put: db.Script(putLua), forget: db.Script(forgetLua)}
+	s := &Store{db: db, o: o, log: o.Log, tx: db.Transactions(false), put: db.Script(putLua), forget: db.Script(forgetLua)}
 	s.lists.Store(&map[string]bool{})
 	return s
 }

@@ -2,8 +2,9 @@
 -- Stores what was said about a person, unless something later was said. Entries of the person under several names become one.
 -- KEYS  entries, a hash: the id of an entry has its text; names, a hash: a name of a person has the id of the entry; times, a sorted
 --       set: the ids of the entries of people who opted out, by when, in Unix milliseconds
--- ARGV  o (the person opted out) or i (the person opted in again), when in Unix milliseconds (0: now, and later than what was said
---       before), what else is known as JSON, then the names of the person: 8 bytes each. The first is the id of a new entry
+-- ARGV  o (the person opted out), i (the person opted in again) or = (only joins names with an entry, if there is one), when in Unix
+--       milliseconds (0: now, and later than what was said before), what else is known as JSON, then the names of the person: 8 bytes
+--       each. The first is the id of a new entry. With =, the JSON replaces that of an entry of this time, unless it is empty
 -- Reply what was stored before: o, i or empty; 1 if it is stored, or 0
 -- The text of an entry is o or i, when in 13 digits, how many names as a byte, the names, and the JSON.
 local state, at, json, id = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -29,13 +30,17 @@ for i = 4, #ARGV do
     end
   end
 end
+if state == '=' and last == 0 then return {'', 0} end
 if at == 0 then
   local now = redis.call('TIME')
   at = math.max(now[1] * 1000 + math.floor(now[2] / 1000), last + 1)
 end
 -- Meta's times are in seconds. Of the same second, the opt-out counts.
-local stored = at > last or at == last and state == 'o' and before == 'i'
-if not stored then state, at, json = before, last, kept end
+local stored = state ~= '=' and (at > last or at == last and state == 'o' and before == 'i')
+if not stored then
+  if state ~= '=' or at ~= last or json == '' then json = kept end
+  state, at = before, last
+end
 for of in pairs(ids) do
   if of ~= id then
     redis.call('HDEL', KEYS[1], of)
