@@ -60,10 +60,9 @@ func TestQuietHours(t *testing.T) {
 // workers; the other messages say why they were cancelled. One-time codes and other people are not concerned.
 func TestFrequencyCap(t *testing.T) {
 	t.Parallel()
-	w := setup(t, 200, graphsim.Options{}, "secrets_key_file: marker")
+	w := setup(t, 200, graphsim.Options{}, "secrets_key_file: marker", "clients: [{name: shop, frequency_caps: [{messages: 3, within: 24h}]}]")
 	w.worker()
 	w.worker()
-	w.change("/v1/clients", `"name":"shop","frequency_caps":[{"messages":3,"within":"24h"}]`)
 	for _, number := range numbers {
 		w.change("/v1/numbers", fmt.Sprintf(`"phone_number_id":%q,"rate_limit":200,"client":"shop"`, number))
 	}

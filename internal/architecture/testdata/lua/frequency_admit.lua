@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Counts a message to a person, if the caps of the client leave room for it. A message that is counted already is admitted again.
+-- Counts a message to a person, if it is within the caps of the client. A message that is counted already is admitted again.
 -- KEYS  messages to the person
 -- ARGV  name of the message: the first letter of its class, and its id; the longest time of all caps of the client, ms; for each cap of the
 --       class: most messages, time in ms, the first letters of its classes
@@ -11,11 +11,11 @@ if redis.call('ZSCORE', messages, own) then return 1 end
 redis.call('ZREMRANGEBYSCORE', messages, '-inf', now - longest)
 local known = redis.call('ZRANGE', messages, 0, -1, 'WITHSCORES')
 for i = 3, #ARGV, 3 do
-  local room, since, classes = tonumber(ARGV[i]), now - ARGV[i + 1], ARGV[i + 2]
+  local left, since, classes = tonumber(ARGV[i]), now - ARGV[i + 1], ARGV[i + 2]
   for k = 1, #known, 2 do
-    if tonumber(known[k + 1]) > since and string.find(classes, string.sub(known[k], 1, 1), 1, true) then room = room - 1 end
+    if tonumber(known[k + 1]) > since and string.find(classes, string.sub(known[k], 1, 1), 1, true) then left = left - 1 end
   end
-  if room <= 0 then return 0 end
+  if left <= 0 then return 0 end
 end
 redis.call('ZADD', messages, now, own)
 redis.call('PEXPIRE', messages, longest)
