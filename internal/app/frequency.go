@@ -6,8 +6,8 @@ import (
 	"sluice/internal/suppression"
 )
 
-// cancelled returns a function that counts the messages that are cancelled just before they would be sent.
-func (w *worker) cancelled() func(reason string, c message.Class) {
+// countCancelled returns a function that counts the messages that are cancelled just before they would be sent.
+func (w *worker) countCancelled() func(reason string, c message.Class) {
 	suppressed, capped := suppression.Counter(w.Registry, suppression.StageSend), frequency.Counter(w.Registry)
 	return func(reason string, c message.Class) {
 		if reason == message.ReasonFrequency {
