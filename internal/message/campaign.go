@@ -30,3 +30,13 @@ type CampaignWait struct {
 	In      time.Duration // until these will have been sent, about
 	Holds   []Hold        // that apply to some or all of its messages
 }
+
+// CancelledCampaign is a campaign whose messages are refused and cancelled.
+type CancelledCampaign struct {
+	Flow   `json:"-"`
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+	Key    string    `json:"key,omitempty"`
+	Reason string    `json:"reason"`
+	Done   bool      `json:"-"` // no message waits any more
+}
