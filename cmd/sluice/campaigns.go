@@ -85,6 +85,9 @@ func showCampaign(t table, one client.Campaign) {
 	share := func(n int) string {
 		return fmt.Sprintf("%d (%.1f %%)", n, 100*float64(n)/float64(max(one.Messages, 1)))
 	}
+	if !one.CancelledAt.IsZero() {
+		t.row("cancelled", clock(one.CancelledAt, "-")+": "+one.CancelReason)
+	}
 	t.row("messages", one.Messages)
 	for _, s := range message.States() {
 		if n := one.States[client.State(s)]; n > 0 {

@@ -107,7 +107,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Quotas:     quota.New(p.DB, p.directory.Quotas),
 		Usage:      book.Usage,
 		Clients:    p.directory.Clients,
-		Campaigns:  repository.NewCampaigns(book, reader, holds),
+		Campaigns:  repository.NewCampaigns(book, reader, holds, cancelled),
 		Cancelled:  refused.Cancelled,
 		Own:        p.directory.Display,
 		Policy:     policies(p.directory),

@@ -76,7 +76,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/admission", "message record signature config store ledger queue backlog"},
 	{"internal/people", "message store"},
 	{"internal/conversations", "message store ratelimit queue people"},
-	{"internal/repository", "message content record store send ledger holds people conversations ratelimit portfolio queue dispatch backlog"},
+	{"internal/repository", "message content record store send ledger holds people conversations ratelimit portfolio queue dispatch backlog campaigns"},
 	{"internal/gauges", "message events ledger holds portfolio backlog"},
 	{"internal/fleet", "message httpapi ledger holds observed backlog"},
 	{"internal/postgres", ""},

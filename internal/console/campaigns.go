@@ -90,7 +90,7 @@ func (c *Console) openCampaign(ctx context.Context, w http.ResponseWriter, r *ht
 
 func (c *Console) campaignRoutes() []httpapi.Route {
 	params := []httpapi.Param{{In: "path", Name: "campaign", Doc: "The campaign.", Example: "spring"}}
-	codes := orderCodes("hold_target_invalid", "tag_invalid", "client_not_found", "all_numbers_required", "phone_number_id_not_found")
+	codes := orderCodes("hold_target_invalid", "tag_invalid", "client_not_found", "all_numbers_required")
 	body := &httpapi.Body{Type: campaignOrder{}, Example: `{"client":"acme","actor":"anna","reason":"wrong price"}`}
 	return []httpapi.Route{
 		{

@@ -63,7 +63,9 @@ func TestCancelCampaign(t *testing.T) {
 	}
 	for i := range workers {
 		before := counters("spring").States[client.StateCancelled]
-		poll.Until(t, "messages are cancelled", func() bool { return counters("spring").States[client.StateCancelled] > before || counters("spring").States[client.StateQueued] == 0 })
+		poll.Until(t, "messages are cancelled", func() bool {
+			return counters("spring").States[client.StateCancelled] > before || counters("spring").States[client.StateQueued] == 0
+		})
 		workers[i].kill()
 		workers[i] = w.worker()
 	}
@@ -84,7 +86,9 @@ func TestCancelCampaign(t *testing.T) {
 		p, is := errors.AsType[*client.Problem](err)
 		return is && p.Errors[0].Code == "campaign_cancelled"
 	})
-	poll.Until(t, "the hold has ended", func() bool { return len(counters("spring").Holds) == 0 || counters("spring").States[client.StateInDoubt] > 0 })
+	poll.Until(t, "the hold has ended", func() bool {
+		return len(counters("spring").Holds) == 0 || counters("spring").States[client.StateInDoubt] > 0
+	})
 	give("open")
 	before := sent("spring")
 	poll.Until(t, "new messages are accepted", func() bool {

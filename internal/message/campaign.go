@@ -29,6 +29,8 @@ type CampaignWait struct {
 	Pending int           // messages that wait for a send slot
 	In      time.Duration // until these will have been sent, about
 	Holds   []Hold        // that apply to some or all of its messages
+
+	Cancelled *CancelledCampaign // nil: it is not cancelled
 }
 
 // CancelledCampaign is a campaign whose messages are refused and cancelled.
