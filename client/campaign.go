@@ -28,6 +28,9 @@ type Campaign struct {
 	Pending       *int               `json:"pending,omitempty"`        // messages that wait for a send slot
 	PendingDoneBy time.Time          `json:"pending_done_by,omitzero"` // when these will have been sent, estimated; zero: none waits
 	Holds         []Hold             `json:"holds,omitempty"`          // on the campaign, its templates, its numbers or everything
+
+	CancelledAt  time.Time `json:"cancelled_at,omitzero"`   // when an operator cancelled it; zero: it is not cancelled
+	CancelReason string    `json:"cancel_reason,omitempty"` // why
 }
 
 // CampaignFailures are the messages of a campaign that were not delivered for the same cause.

@@ -31,6 +31,8 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"listHolds":               {"/v1/holds", ""},
 		"hold":                    {"/v1/holds", `{` + number + `,"template":"sale/en_US","for":"2h",` + signed + `}`},
 		"release":                 {"/v1/holds/release", `{` + number + `,` + signed + `}`},
+		"cancelCampaign":          {"/v1/campaigns/spring/cancel", `{"client":"acme",` + signed + `}`},
+		"openCampaign":            {"/v1/campaigns/spring/open", `{` + signed + `}`},
 		"listInDoubt":             {"/v1/in-doubt?phone_number_id=" + ours, ""},
 		"resolveInDoubt":          {"/v1/in-doubt/" + parked + "/resolve", `{"resolution":"sent",` + signed + `}`},
 		"resolveManyInDoubt":      {"/v1/in-doubt/resolve", `{"ids":["` + parked + `"],"resolution":"sent",` + signed + `}`},

@@ -51,6 +51,9 @@ type campaign struct {
 	Pending   *int               `json:"pending,omitempty" doc:"Number of messages that wait for a send slot. Other queued messages wait for their time, a retry, a hold or a limit."`
 	DoneBy    time.Time          `json:"pending_done_by,omitzero" doc:"When these will have been sent, estimated from the present rates and the backlog. Absent if none waits."`
 	Holds     []httpapi.Hold     `json:"holds,omitempty" doc:"The holds on the campaign, on its templates, on its numbers or on everything."`
+
+	CancelledAt  time.Time `json:"cancelled_at,omitzero" doc:"When an operator cancelled the campaign: its messages are refused."`
+	CancelReason string    `json:"cancel_reason,omitempty" doc:"Why the operator cancelled it."`
 }
 
 type campaignFailures struct {
@@ -272,6 +275,9 @@ func (in *Intake) completeCampaign(ctx context.Context, c *campaign, p message.C
 	c.Pending = &wait.Pending
 	if wait.Pending > 0 {
 		c.DoneBy = in.now().Add(wait.In).UTC().Truncate(time.Second)
+	}
+	if wait.Cancelled != nil {
+		c.CancelledAt, c.CancelReason = wait.Cancelled.At, wait.Cancelled.Reason
 	}
 	for _, h := range wait.Holds {
 		if h.Template == "" || templates[h.Template] != nil {

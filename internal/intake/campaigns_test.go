@@ -10,6 +10,26 @@ import (
 	"sluice/internal/message"
 )
 
+// TestCancelledCampaign: messages of a cancelled campaign are refused, but not a repeated request for one that was accepted before.
+func TestCancelledCampaign(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	body := func(key, campaign string) string { return envelope(`,"key":"` + key + `","campaign":"` + campaign + `"`) }
+	if r := b.post(t, body("k1", "spring")); r.status != http.StatusAccepted {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	b.cancelled = message.Flow{Campaign: "spring"}
+	if r := b.post(t, body("k1", "spring")); r.status != http.StatusOK {
+		t.Errorf("the same key: %d %s", r.status, r.body)
+	}
+	if r := b.post(t, body("k2", "spring")); r.status != http.StatusConflict || r.problem(t).Errors[0].Code != "campaign_cancelled" {
+		t.Errorf("another message: %d %s", r.status, r.body)
+	}
+	if r := b.post(t, body("k3", "autumn")); r.status != http.StatusAccepted {
+		t.Errorf("another campaign: %d %s", r.status, r.body)
+	}
+}
+
 // fakeCampaigns has campaigns of a test.
 type fakeCampaigns struct {
 	all  []message.CampaignProgress

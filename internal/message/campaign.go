@@ -29,4 +29,16 @@ type CampaignWait struct {
 	Pending int           // messages that wait for a send slot
 	In      time.Duration // until these will have been sent, about
 	Holds   []Hold        // that apply to some or all of its messages
+
+	Cancelled *CancelledCampaign // nil: it is not cancelled
+}
+
+// CancelledCampaign is a campaign whose messages are refused and cancelled.
+type CancelledCampaign struct {
+	Flow   `json:"-"`
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+	Key    string    `json:"key,omitempty"`
+	Reason string    `json:"reason"`
+	Done   bool      `json:"-"` // no message waits any more
 }

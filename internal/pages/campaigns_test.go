@@ -120,6 +120,14 @@ func TestCampaignPages(t *testing.T) {
 	from = tenant.get(link(own, "Send again the expired messages"))
 	contains(t, from, "phone_number_id="+ours)
 	lacks(from, "phone_number_id="+theirs)
+	contains(t, b.act(at+"?client=acme", "cancel"), "reason is missing")
+	contains(t, b.act(at+"?client=acme", "cancel", "reason", "wrong price again"), "Nothing of the campaign is sent from now on", `id="cancelled"`, "wrong price again", "Open the campaign")
+	lacks(b.get(at), `id="cancelled"`)
+	if p := tenant.act(at+"?client=acme", "open", "reason", "x"); p.StatusCode != 403 {
+		t.Errorf("a client opens its campaign: %d", p.StatusCode)
+	}
+	contains(t, b.act(at+"?client=acme", "open", "reason", "price corrected"), "Messages of the campaign are accepted", "Cancel the campaign")
+	contains(t, b.get("/console/audit"), "campaign-cancel", "campaign-open")
 	reader := s.signIn("reader").get(at + "?client=acme")
 	lacks(reader, "Send again", "Hold the campaign", "Release the hold")
 

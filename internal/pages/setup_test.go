@@ -18,6 +18,7 @@ import (
 
 	"sluice/internal/audit"
 	"sluice/internal/backlog"
+	"sluice/internal/campaigns"
 	"sluice/internal/config"
 	"sluice/internal/console"
 	"sluice/internal/directory"
@@ -130,7 +131,8 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 			return nil
 		},
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
-		Relay: relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: httpapi.FixedKeys(covered...),
+		Campaigns: campaigns.NewStore(s.db),
+		Relay:     relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: httpapi.FixedKeys(covered...),
 		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,
 	}
 	if s.summary != nil {

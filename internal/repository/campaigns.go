@@ -2,8 +2,10 @@ package repository
 
 import (
 	"context"
+	"slices"
 
 	"sluice/internal/backlog"
+	"sluice/internal/campaigns"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -12,13 +14,14 @@ import (
 // Campaigns reads how far campaigns are, and what their messages wait for. It is safe for concurrent use.
 type Campaigns struct {
 	*ledger.Ledger
-	backlog *backlog.Reader
-	holds   *holds.Store
+	backlog   *backlog.Reader
+	holds     *holds.Store
+	cancelled *campaigns.Store
 }
 
-// NewCampaigns returns Campaigns that read the counters in the ledger, the backlog and the holds.
-func NewCampaigns(l *ledger.Ledger, b *backlog.Reader, h *holds.Store) *Campaigns {
-	return &Campaigns{l, b, h}
+// NewCampaigns returns Campaigns that read the counters in the ledger, the backlog, the holds and the cancelled campaigns.
+func NewCampaigns(l *ledger.Ledger, b *backlog.Reader, h *holds.Store, c *campaigns.Store) *Campaigns {
+	return &Campaigns{l, b, h, c}
 }
 
 // CampaignWait returns what the messages of a campaign that wait at some numbers wait for.
@@ -45,5 +48,9 @@ func (c *Campaigns) CampaignWait(ctx context.Context, f message.Flow, numbers []
 			}
 		}
 	}
-	return w, nil
+	cancelled, err := c.cancelled.All(ctx)
+	if i := slices.IndexFunc(cancelled, func(one message.CancelledCampaign) bool { return one.Flow == f }); i >= 0 {
+		w.Cancelled = &cancelled[i]
+	}
+	return w, err
 }
