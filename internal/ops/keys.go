@@ -11,6 +11,7 @@ var keys = []Key{
 	{"budget_bytes", "Redis memory that events may use."},
 	{"cause", "The error of an attempt, or null. `code` and `reason` have Meta's answer."},
 	{"class", "Class of the message: authentication, service, utility or marketing."},
+	{"client", "Name of the client."},
 	{"code", "Meta's error code. 0: none."},
 	{"durability", "The setting redis.durability."},
 	{"entry", "Id of an entry of the event stream, or the kind and the id of a stored number, app, API key or client."},

@@ -131,7 +131,7 @@ local MOST, FLOWS = 500, 64 -- tasks and flows of a class
 --       empty text) nothing is fetched where flows share slots: the reply has their names, for the next call
 -- Reply seconds, us: now; until the first slot us, time between slots us, slots booked, full rate,
 --       classes that may have more, as bits; what is leased now: for each class a line: class
---       (from 0), the tasks' ids; the names of holds on templates and tags,
+--       (from 0), the tasks' ids; the names of holds on templates, tags and campaigns,
 --       and probe:<number>:<task> for tasks that may go all the same; the names of the flows that share slots
 -- LEAD, HORIZON, CAP, LAG, SLACK, MOST and FLOWS are set in front of it.
 local schedule, worker = KEYS[1], ARGV[1]
@@ -165,7 +165,7 @@ if redis.call('EXISTS', unpack(rare)) > 0 then
     names, kept = {}, held(holds, 'all', now / 1000) or held(holds, 'number:' .. number, now / 1000)
     for _, hold in ipairs(kept and {} or redis.call('HKEYS', holds)) do
       local kind, of = string.match(hold, '^(%a+):(%d*):')
-      if (kind == 'template' or kind == 'tag' or kind == 'probe') and (of == '' or of == number) and held(holds, hold, now / 1000) then
+      if (kind == 'template' or kind == 'tag' or kind == 'campaign' or kind == 'probe') and (of == '' or of == number) and held(holds, hold, now / 1000) then
         names[#names + 1] = hold
       end
     end
