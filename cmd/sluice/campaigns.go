@@ -43,13 +43,10 @@ type campaignFlags struct {
 	consoleFlags
 }
 
-// order gives an order about the campaign.
+// give gives an order about the campaign, and prints done; or not, if the answer says that it was not opened.
 func (c campaignFlags) give(ctx context.Context, verb, done, not string) error {
 	path := "/v1/campaigns/" + url.PathEscape(c.Campaign) + "/" + verb
-	return c.ask(ctx, "POST", path, c.order(map[string]any{"client": c.Client}), read(func(t table, a struct {
-		Opened *bool
-	},
-	) {
+	return c.ask(ctx, "POST", path, c.order(map[string]any{"client": c.Client}), read(func(t table, a struct{ Opened *bool }) {
 		if a.Opened != nil && !*a.Opened {
 			done = not
 		}
@@ -68,7 +65,7 @@ type campaignsOpenCmd struct{ campaignFlags }
 
 // Run opens a campaign.
 func (c campaignsOpenCmd) Run(ctx context.Context) error {
-	return c.give(ctx, "open", "Messages of the campaign are accepted.", "The campaign was not cancelled.")
+	return c.give(ctx, "open", "Messages of the campaign are accepted.", "The campaign is not cancelled.")
 }
 
 type campaignsShowCmd struct {

@@ -8,22 +8,29 @@ import (
 	"sluice/internal/message"
 )
 
-// cancelCampaigns cancels what waits of campaigns that operators cancelled. One worker does so for each campaign. An order stays until no
+// purgeCancelledEvery is how often a worker deletes old cancelled campaigns.
+const purgeCancelledEvery = time.Hour
+
+// cancelCampaigns cancels what waits of campaigns that were cancelled. One worker does so for each campaign. An order stays until no
 // message is left, so that another worker goes on after a kill.
 func (w *worker) cancelCampaigns(ctx context.Context) error {
-	orders := campaigns.NewStore(w.DB)
-	tick := time.NewTicker(leaveEvery)
+	tick, old := time.NewTicker(leaveEvery), time.NewTicker(purgeCancelledEvery)
 	defer tick.Stop()
+	defer old.Stop()
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-old.C:
+			err = w.cancelled.Purge(ctx)
 		case <-tick.C:
-		}
-		all, err := orders.Cancelling(ctx)
-		for _, c := range all {
-			if err == nil {
-				err = w.cancelCampaign(ctx, orders, c)
+			var all []message.CancelledCampaign
+			all, err = w.cancelled.Cancelling(ctx)
+			for _, c := range all {
+				if err == nil {
+					err = w.cancelCampaign(ctx, c)
+				}
 			}
 		}
 		if err != nil && ctx.Err() == nil {
@@ -32,45 +39,43 @@ func (w *worker) cancelCampaigns(ctx context.Context) error {
 	}
 }
 
-// cancelCampaign cancels the messages of a campaign that wait. When none is left, and all producers refuse new ones, it ends the order
-// and the hold that came with it.
-func (w *worker) cancelCampaign(ctx context.Context, orders *campaigns.Store, c message.CancelledCampaign) error {
+// cancelCampaign cancels the messages of a campaign that wait. It ends the order when none is left, and all producers refuse new ones. A
+// message in doubt is left, because it may be queued again.
+func (w *worker) cancelCampaign(ctx context.Context, c message.CancelledCampaign) error {
 	workers, err := living(w.book, w.shards)(ctx)
 	if err != nil || message.Rank(w.name, workers[0], c.String()) != 0 {
 		return err
 	}
-	count := func() (waiting, left int, err error) {
-		progress := []message.CampaignProgress{{Flow: c.Flow}}
-		err = w.book.CampaignProgress(ctx, progress)
-		for _, one := range progress[0].Counts {
-			switch one.State {
-			case message.Queued, message.Parked:
-				waiting += one.Count
-				left += one.Count
-			case message.InDoubt:
-				left += one.Count
-			}
+	refused := !time.Now().Add(w.DB.ClockOffset()).Before(c.At.Add(campaigns.Noticed)) // before the messages are counted
+	waiting, inDoubt, err := w.openOf(ctx, c.Flow)
+	switch {
+	case err != nil:
+		return err
+	case waiting > 0:
+		return w.cancelWaiting(ctx, c.Flow)
+	case inDoubt > 0 || !refused:
+		return nil
+	}
+	done, err := w.cancelled.Done(ctx, c)
+	if done {
+		w.Log.Info("campaign cancelled", "campaign", c.String())
+	}
+	return err
+}
+
+// openOf counts the messages of a campaign that wait, and those that are in doubt.
+func (w *worker) openOf(ctx context.Context, f message.Flow) (waiting, inDoubt int, err error) {
+	progress := []message.CampaignProgress{{Flow: f}}
+	err = w.book.CampaignProgress(ctx, progress)
+	for _, one := range progress[0].Counts {
+		switch one.State {
+		case message.Queued, message.Parked:
+			waiting += one.Count
+		case message.InDoubt:
+			inDoubt += one.Count
 		}
-		return waiting, left, err
 	}
-	waiting, left, err := count()
-	if err == nil && waiting > 0 {
-		if err = w.cancelWaiting(ctx, c.Flow); err == nil {
-			_, left, err = count()
-		}
-	}
-	if err != nil || left > 0 || time.Now().Add(w.DB.ClockOffset()).Before(c.At.Add(campaigns.Noticed)) {
-		return err
-	}
-	h := message.Hold{Client: c.Client, Campaign: c.Campaign, By: "sluice", Reason: "the campaign is cancelled, and no message is left"}
-	if _, err := w.holds.Release(ctx, h); err != nil {
-		return err
-	}
-	if err := orders.Done(ctx, c); err != nil {
-		return err
-	}
-	w.Log.Info("campaign cancelled", "campaign", c.String())
-	return nil
+	return waiting, inDoubt, err
 }
 
 // cancelWaiting cancels the messages of a campaign that are queued or parked. It reads all messages that wait, page by page.

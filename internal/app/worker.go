@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"sluice/internal/audit"
 	"sluice/internal/backlog"
+	"sluice/internal/campaigns"
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/conversations"
@@ -99,6 +101,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		}),
 	}
 	w.observed = observed.New(p.DB, shards)
+	w.cancelled = campaigns.NewStore(p.DB, w.holds, audit.New(p.DB, shards))
 	w.owners = newOwners(ctx, p, shards, persons)
 	w.optOuts = newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons)
 	if w.limits, err = newLimits(ctx, p); err != nil {
@@ -161,6 +164,7 @@ type worker struct {
 	people     *people.People
 	controller *ratelimit.Controller
 	holds      *holds.Store
+	cancelled  *campaigns.Store
 	marks      *cloudapi.Marks
 	graph      *cloudapi.Client
 

@@ -1,8 +1,8 @@
 package console
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -10,11 +10,12 @@ import (
 	"sluice/internal/message"
 )
 
-// cancelledCampaigns are the campaigns whose messages are refused.
-type cancelledCampaigns interface {
-	Cancel(ctx context.Context, c message.CancelledCampaign) error
-	// Open is false if the campaign was not cancelled.
-	Open(ctx context.Context, f message.Flow) (bool, error)
+// campaigns cancels campaigns. It writes the audit log.
+type campaigns interface {
+	// CancelCampaign returns when the campaign was cancelled, or message.ErrNotFound.
+	CancelCampaign(ctx context.Context, order message.CancelledCampaign) (time.Time, error)
+	// OpenCampaign is false if the campaign is not cancelled.
+	OpenCampaign(ctx context.Context, order message.CancelledCampaign) (bool, error)
 }
 
 // campaignOrder is the body of an order about a campaign.
@@ -32,53 +33,42 @@ type campaignCancelled struct {
 
 // campaignOpened is the answer of POST /v1/campaigns/{campaign}/open.
 type campaignOpened struct {
-	Opened bool `json:"opened" doc:"false: the campaign was not cancelled."`
+	Opened bool `json:"opened" doc:"false: the campaign is not cancelled."`
 }
 
-// readCampaignOrder reads an order about a campaign, with its entry in the audit log.
-func (c *Console) readCampaignOrder(w http.ResponseWriter, r *http.Request, key httpapi.Key, verb string) (h message.Hold, d message.AuditEntry, refused httpapi.Refusal) {
+// readCampaignOrder reads an order about a campaign.
+func (c *Console) readCampaignOrder(w http.ResponseWriter, r *http.Request, key httpapi.Key) (message.CancelledCampaign, httpapi.Refusal) {
 	var ask campaignOrder
-	if refused = httpapi.ReadJSON(w, r, &ask); refused == nil {
-		h, refused = c.ordered(target{Campaign: r.PathValue("campaign"), Client: cmp.Or(ask.Client, key.Client)}, ask.order, key)
+	refused := httpapi.ReadJSON(w, r, &ask)
+	var h message.Hold
+	if refused == nil {
+		h, refused = c.ordered(target{Campaign: r.PathValue("campaign"), Client: ask.Client}, ask.order, key)
 	}
-	return h, ask.entry(verb, h.On(), key), refused
+	return message.CancelledCampaign{Flow: h.Flow(), By: h.By, Key: h.Key, Reason: h.Reason}, refused
 }
 
-// cancelCampaign refuses further messages of a campaign, and lets workers cancel those that wait. A hold stops them at once.
 func (c *Console) cancelCampaign(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
-	h, d, refused := c.readCampaignOrder(w, r, key, message.VerbCampaignCancel)
+	order, refused := c.readCampaignOrder(w, r, key)
 	if refused != nil {
 		return nil, refused
 	}
-	at := c.now().UTC().Truncate(time.Millisecond)
-	err := c.o.Audit.Add(ctx, d) // first: if it cannot be written, nothing changes
-	if err == nil {
-		_, err = c.o.Holds.Set(ctx, h)
-	}
-	if err == nil {
-		err = c.o.Campaigns.Cancel(ctx, message.CancelledCampaign{Flow: h.Flow(), At: at, By: h.By, Key: h.Key, Reason: h.Reason})
-	}
-	if err != nil {
+	at, err := c.o.Campaigns.CancelCampaign(ctx, order)
+	switch {
+	case errors.Is(err, message.ErrNotFound):
+		return nil, httpapi.RefuseAt("campaign", "campaign_not_found")
+	case err != nil:
 		return nil, c.unavailable("cancel campaign", err)
 	}
 	c.orders.WithLabelValues(message.VerbCampaignCancel).Inc()
-	return campaignCancelled{h.Campaign, h.Client, at}, nil
+	return campaignCancelled{order.Campaign, order.Client, at}, nil
 }
 
-// openCampaign lets messages of a cancelled campaign be accepted and sent again. Cancelled messages stay cancelled.
 func (c *Console) openCampaign(ctx context.Context, w http.ResponseWriter, r *http.Request, key httpapi.Key) (any, httpapi.Refusal) {
-	h, d, refused := c.readCampaignOrder(w, r, key, message.VerbCampaignOpen)
+	order, refused := c.readCampaignOrder(w, r, key)
 	if refused != nil {
 		return nil, refused
 	}
-	err := c.o.Audit.Add(ctx, d)
-	opened := false
-	if err == nil {
-		opened, err = c.o.Campaigns.Open(ctx, h.Flow())
-	}
-	if err == nil && opened {
-		_, err = c.o.Holds.Release(ctx, h)
-	}
+	opened, err := c.o.Campaigns.OpenCampaign(ctx, order)
 	if err != nil {
 		return nil, c.unavailable("open campaign", err)
 	}
@@ -100,7 +90,7 @@ func (c *Console) campaignRoutes() []httpapi.Route {
 				"A request that left for Meta is not recalled. Further messages of the campaign are refused with `campaign_cancelled` until it is opened. The API key must be for all numbers.",
 			Params: params, Body: body,
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The campaign is cancelled.", Type: campaignCancelled{}}},
-			Codes:   codes, Handler: c.handle(c.cancelCampaign),
+			Codes:   append(codes, "campaign_not_found"), Handler: c.handle(c.cancelCampaign),
 		},
 		{
 			Method: http.MethodPost, Path: "/v1/campaigns/{campaign}/open", Name: "openCampaign", Group: "Campaigns", Scope: httpapi.ScopeAdmin,

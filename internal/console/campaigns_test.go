@@ -7,29 +7,38 @@ import (
 	"sluice/internal/message"
 )
 
-// TestCancelCampaignOrder: a hold comes first, and an order that cannot be written to the audit log changes nothing.
+// TestCancelCampaignOrder: an order about a campaign needs a key for all numbers, and a campaign with messages.
 func TestCancelCampaignOrder(t *testing.T) {
 	t.Parallel()
 	d := setup(t)
 	spring := message.Flow{Client: "acme", Campaign: "spring"}
 	body := `{"client":"acme",` + signed + `}`
-	if status, a := d.ask(t, "admin", "POST", "/v1/campaigns/spring/cancel", body); status != 403 || a["code"] != "all_numbers_required" {
-		t.Errorf("a narrow key: %d %v", status, a)
+	ask := func(key, path string, want int, code any) map[string]any {
+		t.Helper()
+		status, a := d.ask(t, key, "POST", "/v1/campaigns/"+path, body)
+		if status != want || a["code"] != code {
+			t.Errorf("%s with the key %s: %d %v, want %d %v", path, key, status, a, want, code)
+		}
+		return a
 	}
+	for _, verb := range []string{"cancel", "open"} {
+		ask("admin", "spring/"+verb, 403, "all_numbers_required")
+	}
+	ask("wide", "sprnig/cancel", 404, "campaign_not_found")
 	d.store.err = errors.New("away")
-	if status, _ := d.ask(t, "wide", "POST", "/v1/campaigns/spring/cancel", body); status != 503 || len(d.store.held)+len(d.campaigns.all) != 0 {
-		t.Errorf("without an audit log: %d, holds %v, cancelled %v", status, d.store.held, d.campaigns.all)
+	for _, verb := range []string{"cancel", "open"} {
+		ask("wide", "spring/"+verb, 503, "store_unavailable")
 	}
 	d.store.err = nil
-	if status, a := d.ask(t, "wide", "POST", "/v1/campaigns/spring/cancel", body); status != 200 || a["campaign"] != "spring" || a["client"] != "acme" || a["cancelled_at"] == nil {
-		t.Errorf("%d %v", status, a)
+	if a := ask("wide", "spring/cancel", 200, nil); a["campaign"] != "spring" || a["client"] != "acme" || a["cancelled_at"] == nil {
+		t.Errorf("cancel: %v", a)
 	}
-	if c := d.campaigns.all[spring]; c.By != "anna" || c.Key != "key-wide" || len(d.store.held) != 1 || d.store.held[0].Flow() != spring || len(d.store.noted) != 1 || d.store.noted[0].Verb != message.VerbCampaignCancel {
-		t.Errorf("cancelled %+v, holds %+v, audit log %+v", c, d.store.held, d.store.noted)
+	if c := d.campaigns.all[spring]; len(d.campaigns.all) != 1 || c.By != "anna" || c.Key != "key-wide" || c.Reason != "because" {
+		t.Errorf("cancelled: %+v", d.campaigns.all)
 	}
 	for _, opened := range []bool{true, false} {
-		if status, a := d.ask(t, "wide", "POST", "/v1/campaigns/spring/open", body); status != 200 || a["opened"] != opened {
-			t.Errorf("open: %d %v, want %t", status, a, opened)
+		if a := ask("wide", "spring/open", 200, nil); a["opened"] != opened {
+			t.Errorf("open: %v, want %t", a, opened)
 		}
 	}
 }

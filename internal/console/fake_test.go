@@ -231,14 +231,19 @@ type fakeCampaigns struct {
 	all map[message.Flow]message.CancelledCampaign
 }
 
-func (f *fakeCampaigns) Cancel(_ context.Context, c message.CancelledCampaign) error {
-	f.all[c.Flow] = c
-	return f.err
+func (f *fakeCampaigns) CancelCampaign(_ context.Context, c message.CancelledCampaign) (time.Time, error) {
+	if f.err == nil && c.Campaign != "spring" {
+		return time.Time{}, message.ErrNotFound
+	}
+	if f.err == nil {
+		f.all[c.Flow] = c
+	}
+	return time.Unix(1_790_000_000, 0).UTC(), f.err
 }
 
-func (f *fakeCampaigns) Open(_ context.Context, of message.Flow) (bool, error) {
-	_, was := f.all[of]
-	delete(f.all, of)
+func (f *fakeCampaigns) OpenCampaign(_ context.Context, c message.CancelledCampaign) (bool, error) {
+	_, was := f.all[c.Flow]
+	delete(f.all, c.Flow)
 	return was, f.err
 }
 

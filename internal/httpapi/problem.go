@@ -141,7 +141,7 @@ var answers = map[string]answer{
 	"idempotency_key_reused":    {0, "An earlier message with other content has this idempotency key.", "Use a new key for a new message."},
 	"ref_invalid":               {0, "ref must have 1 to 255 characters and no control characters.", "Use an order id, for example."},
 	"tags_too_many":             {0, "There are more than 10 tags.", "Remove tags."},
-	"tag_invalid":               {0, "A tag must have 1 to 64 characters and no control characters.", "Use a short word, for example the name of a campaign."},
+	"tag_invalid":               {0, "A tag must have 1 to 64 characters and no control characters. A campaign must not be . or .. either.", "Use a short word, for example the name of a campaign."},
 	"time_invalid":              {0, "The value is not a time in the form of RFC 3339, after 1970, with at most 9 digits after the second and an offset of at most 14 hours.", "Write it like 2026-01-31T15:04:05Z."},
 	"send_at_too_far":           {0, "send_at is more than 90 days ahead.", "Set an earlier send_at, or send the message later."},
 	"send_at_after_expires_at":  {0, "send_at is not before expires_at.", "Set expires_at to a time after send_at."},

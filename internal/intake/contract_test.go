@@ -54,6 +54,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"getQuotas":         {"/v1/quotas", "", withHeader("Authorization", "Bearer "+b.wide)},
 		"listCampaigns":     {"/v1/campaigns", "", nil},
 		"getCampaign":       {"/v1/campaigns/spring", "", nil},
+		"cancelCampaign":    {"/v1/campaigns/spring/cancel", `{"reason":"wrong price"}`, withHeader("Authorization", "Bearer "+b.wide)},
 		"addSuppression":    {"/v1/suppressions", `{"recipient":"+15550000000"}`, withHeader("Authorization", "Bearer "+b.wide)},
 		"removeSuppression": {"/v1/suppressions/remove", `{"recipient":"+15550000002"}`, withHeader("Authorization", "Bearer "+b.wide)},
 		"showSuppression":   {"/v1/suppressions/show", `{"recipient":"+15550000003"}`, withHeader("Authorization", "Bearer "+b.wide)},
@@ -154,6 +155,9 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("getUsage", b.do(t, "GET", "/v1/usage?from=yesterday", "", nil))
 	check("listCampaigns", b.do(t, "GET", "/v1/campaigns?limit=x", "", nil))
 	check("getCampaign", b.do(t, "GET", "/v1/campaigns/summer", "", nil))
+	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/summer/cancel", `{"reason":"x"}`, nil))
+	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/spring/cancel", `{"reason":"x"}`, nil))
+	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/spring/cancel", "{}", nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+theirs+"&ref=r", "", nil))
 	b.elsewhere = map[string]time.Time{"+15551234567": time.Now().Add(time.Hour)}
 	post(envelope(""), nil)
@@ -178,6 +182,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	b.campaigns.err = b.store.err
 	check("listCampaigns", b.do(t, "GET", "/v1/campaigns", "", nil))
 	check("getCampaign", b.do(t, "GET", "/v1/campaigns/spring", "", nil))
+	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/spring/cancel", `{"reason":"x"}`, nil))
 
 	d.Done()
 }

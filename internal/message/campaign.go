@@ -2,7 +2,8 @@ package message
 
 import "time"
 
-// CampaignProgress is how far a campaign is. All counters are exact: they change together with the records of the messages.
+// CampaignProgress is how far a campaign is. All counters are exact: they change together with the records of the messages. A campaign
+// without counters does not exist, or no longer.
 type CampaignProgress struct {
 	Flow
 	Accepted time.Time // when its last message was accepted
@@ -40,5 +41,4 @@ type CancelledCampaign struct {
 	By     string    `json:"by"`
 	Key    string    `json:"key,omitempty"`
 	Reason string    `json:"reason"`
-	Done   bool      `json:"-"` // no message waits any more
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice/internal/admission"
+	"sluice/internal/audit"
 	"sluice/internal/backlog"
 	"sluice/internal/campaigns"
 	"sluice/internal/cloudapi"
@@ -37,7 +38,7 @@ func (s *site) callers(keys httpapi.Keys, reader *backlog.Reader, book *ledger.L
 		Acceptor: admission.NewAcceptor(s.db, book, queue.NewClient(s.db, shards), shards, signature.New("")),
 		Reader:   book, Finder: book, Canceller: book,
 		Waiting:   repository.NewWaiting(reader, held, book, nil),
-		Campaigns: repository.NewCampaigns(book, reader, held, campaigns.NewStore(s.db)),
+		Campaigns: repository.NewCampaigns(book, reader, held, campaigns.NewStore(s.db, held, audit.New(s.db, shards))),
 		Keys:      keys, All: func() []string { return []string{ours, theirs} },
 		Numbers: func(number string) bool { return number == ours || number == theirs },
 		Explain: explain,

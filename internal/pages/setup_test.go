@@ -131,7 +131,7 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 			return nil
 		},
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
-		Campaigns: campaigns.NewStore(s.db),
+		Campaigns: repository.NewCampaigns(book, reader, held.Store, campaigns.NewStore(s.db, held.Store, audit.New(s.db, shards))),
 		Relay:     relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: httpapi.FixedKeys(covered...),
 		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,
 	}

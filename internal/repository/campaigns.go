@@ -2,7 +2,7 @@ package repository
 
 import (
 	"context"
-	"slices"
+	"time"
 
 	"sluice/internal/backlog"
 	"sluice/internal/campaigns"
@@ -11,7 +11,7 @@ import (
 	"sluice/internal/message"
 )
 
-// Campaigns reads how far campaigns are, and what their messages wait for. It is safe for concurrent use.
+// Campaigns reads how far campaigns are, and what their messages wait for, and cancels campaigns. It is safe for concurrent use.
 type Campaigns struct {
 	*ledger.Ledger
 	backlog   *backlog.Reader
@@ -48,9 +48,23 @@ func (c *Campaigns) CampaignWait(ctx context.Context, f message.Flow, numbers []
 			}
 		}
 	}
-	cancelled, err := c.cancelled.All(ctx)
-	if i := slices.IndexFunc(cancelled, func(one message.CancelledCampaign) bool { return one.Flow == f }); i >= 0 {
-		w.Cancelled = &cancelled[i]
-	}
+	w.Cancelled, err = c.cancelled.Get(ctx, f)
 	return w, err
+}
+
+// CancelCampaign cancels a campaign, and returns when; or message.ErrNotFound if there is no message of it.
+func (c *Campaigns) CancelCampaign(ctx context.Context, order message.CancelledCampaign) (time.Time, error) {
+	progress := []message.CampaignProgress{{Flow: order.Flow}}
+	if err := c.CampaignProgress(ctx, progress); err != nil {
+		return time.Time{}, err
+	}
+	if len(progress[0].Counts) == 0 {
+		return time.Time{}, message.ErrNotFound
+	}
+	return c.cancelled.Cancel(ctx, order)
+}
+
+// OpenCampaign lets messages of a cancelled campaign be accepted and sent again. It is false if the campaign is not cancelled.
+func (c *Campaigns) OpenCampaign(ctx context.Context, order message.CancelledCampaign) (bool, error) {
+	return c.cancelled.Open(ctx, order)
 }
