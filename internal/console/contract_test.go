@@ -158,6 +158,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			if name == "syncTemplates" { // the account of another client
 				call(g.path, "admin", strings.NewReader(strings.Replace(g.body, "11", "22", 1)), nil)
 			}
+			if name == "cancelCampaign" {
+				call(strings.Replace(g.path, "spring", "nosuch", 1), "wide", body(), nil)
+			}
 			if name == "deletePerson" {
 				d.store.open[queued] = message.Open{ID: queued, State: message.Queued}
 				call(g.path, "wide", strings.NewReader(strings.Replace(g.body, "cancel", "refuse", 1)), nil)
