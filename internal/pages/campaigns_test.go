@@ -77,7 +77,7 @@ func TestCampaignPages(t *testing.T) {
 	shown := b.get(at + "?client=acme")
 	contains(t, shown, `href="/console/clients/acme"`, "wait for a send slot", `<rect class="queued" x="0" width="600"`, `<rect class="expired" x="`, "report it to Meta with the fbtrace_id",
 		`sale/en</th><td class="n">4</td>`, `offer/en</th><td class="n">1</td>`, `numbers/`+theirs+`"`, "Hold the campaign", "Meta took 0 in the last minute")
-	contains(t, b.get(link(shown, "List the undelivered messages")), ids[0], ids[1])
+	contains(t, b.get(link(shown, "2 undelivered messages: list them")), ids[0], ids[1])
 	dead := b.get(link(shown, "List the dead messages with code 131000"))
 	contains(t, dead, ids[0])
 	lacks(dead, ids[1], mine)
