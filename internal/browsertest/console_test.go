@@ -306,7 +306,7 @@ func testCampaigns(t *testing.T, w *world) {
 	viewer.shows("#states", "read")
 	viewer.hidden("summary", "Cancel the campaign")
 	viewer.hidden("a", "Send again")
-	viewer.hidden("a", "Hold")
+	viewer.hidden("#hold-link, #numbers a", "Hold")
 }
 
 func testRelay(t *testing.T, w *world) {
