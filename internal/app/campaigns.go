@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"sluice/internal/campaigns"
@@ -28,9 +29,7 @@ func (w *worker) cancelCampaigns(ctx context.Context) error {
 			var all []message.CancelledCampaign
 			all, err = w.cancelled.Cancelling(ctx)
 			for _, c := range all {
-				if err == nil {
-					err = w.cancelCampaign(ctx, c)
-				}
+				err = errors.Join(err, w.cancelCampaign(ctx, c))
 			}
 		}
 		if err != nil && ctx.Err() == nil {
@@ -58,7 +57,7 @@ func (w *worker) cancelCampaign(ctx context.Context, c message.CancelledCampaign
 	}
 	done, err := w.cancelled.Done(ctx, c)
 	if done {
-		w.Log.Info("campaign cancelled", "campaign", c.String())
+		w.Log.Info("campaign cancelled", "client", c.Client, "campaign", c.Campaign)
 	}
 	return err
 }
@@ -78,22 +77,20 @@ func (w *worker) openOf(ctx context.Context, f message.Flow) (waiting, inDoubt i
 	return waiting, inDoubt, err
 }
 
-// cancelWaiting cancels the messages of a campaign that are queued or parked. It reads all messages that wait, page by page.
-func (w *worker) cancelWaiting(ctx context.Context, f message.Flow) error {
+// cancelWaiting cancels the messages of a campaign that are queued or parked. It reads all messages that wait, page by page, and returns the
+// errors of those that it could not cancel.
+func (w *worker) cancelWaiting(ctx context.Context, f message.Flow) (failed error) {
 	filter := message.ListFilter{Flow: &f, States: []message.State{message.Queued, message.Parked}}
 	for at := (&message.ListPosition{}); at != nil; {
 		some, next, err := w.book.List(ctx, filter, *at, cancelMost)
 		if err != nil {
-			return err
+			return errors.Join(failed, err)
 		}
-		err = each(some, func(m message.Record) error {
+		failed = errors.Join(failed, each(some, func(m message.Record) error {
 			_, err := w.book.Cancel(ctx, m.ID)
 			return err
-		})
-		if err != nil {
-			return err
-		}
+		}))
 		at = next
 	}
-	return nil
+	return failed
 }

@@ -173,7 +173,7 @@ var answers = map[string]answer{
 	"archive_not_configured":    {503, "There is no archive, so there are no reports.", "Set archive.database_url_file for the producers and workers: see docs/archive.md."},
 	"archive_unavailable":       {503, "The archive did not answer in time.", "Ask for fewer days, or use sluice report, which waits longer. The log of the producer says what failed."},
 	"client_not_found":          {0, "There is no such client, or the API key belongs to another one.", "Check the name: sluice clients list. With the API key of a client, leave client out."},
-	"campaign_cancelled":        {409, "An operator cancelled this campaign. Its messages are refused.", "Send the message in another campaign, or let an operator open this one: sluice campaigns open."},
+	"campaign_cancelled":        {409, "The campaign is cancelled: further messages of it are refused.", "Send the message in another campaign, or let an operator open this one: sluice campaigns open."},
 	"campaign_not_found":        {404, "There is no campaign of this name in reach of the API key, or its counters were removed 400 days after its last message.", "Check campaign and client. GET /v1/campaigns lists campaigns."},
 	"day_invalid":               {0, "from and to must be days like 2026-01-31, up to 93 of them, and from must not be after to.", "Give days in this form. For more days, send further requests."},
 	"quota_exceeded":            {429, "The client has used up a quota of messages.", "Send the request again after the time in Retry-After. An operator sets the quotas: sluice clients set."},
