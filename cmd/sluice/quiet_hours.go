@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"sluice/internal/config"
@@ -10,24 +11,28 @@ import (
 // quietHours are values like "21:00-08:00 days=sat,sun".
 type quietHours []string
 
-// set adds the member quiet_hours, if the flag was given.
 func (q quietHours) set(members map[string]any) error {
-	if q == nil {
+	return setList(members, "quiet_hours", "--quiet-hours", q, parseQuietHours)
+}
+
+// setList adds a member with what values of a flag mean, if the flag was given. Empty values are left out.
+func setList[T any](members map[string]any, name, flag string, values []string, parse func(string) (T, error)) error {
+	if values == nil {
 		return nil
 	}
-	all := []config.QuietHours{}
-	for _, value := range q {
+	all := []T{}
+	for _, value := range values {
 		if strings.TrimSpace(value) == "" {
 			continue
 		}
-		one, err := parseQuietHours(value)
+		one, err := parse(value)
 		if err != nil {
-			return fmt.Errorf("--quiet-hours: %q: %w", value, err)
+			return fmt.Errorf("%s: %q: %w", flag, value, err)
 		}
 		all = append(all, one)
 	}
-	if members["quiet_hours"] = all; len(all) == 0 {
-		members["quiet_hours"] = nil
+	if members[name] = all; len(all) == 0 {
+		members[name] = nil
 	}
 	return nil
 }
@@ -74,4 +79,29 @@ func describeQuietHours(all []config.QuietHours) string {
 		texts = append(texts, text)
 	}
 	return strings.Join(texts, "; ")
+}
+
+// frequencyCaps are values like "2 within=24h".
+type frequencyCaps []string
+
+func (f frequencyCaps) set(members map[string]any) error {
+	return setList(members, "frequency_caps", "--frequency-cap", f, parseFrequencyCap)
+}
+
+func parseFrequencyCap(value string) (one config.FrequencyCap, err error) {
+	words := strings.Fields(value)
+	if one.Messages, err = strconv.Atoi(words[0]); err != nil {
+		return one, fmt.Errorf("%q is not a number of messages", words[0])
+	}
+	for _, word := range words[1:] {
+		switch key, list, _ := strings.Cut(word, "="); key {
+		case "within":
+			one.Within = list
+		case "classes":
+			one.Classes = strings.Split(list, ",")
+		default:
+			return one, fmt.Errorf("%q is none of within= and classes=", word)
+		}
+	}
+	return one, nil
 }

@@ -248,10 +248,10 @@ func (w *worker) send(ctx context.Context) error {
 	messages := repository.New(w.book, tasks)
 	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
 	candidates := repository.NewCandidates(repository.CandidateOptions{
-		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners, OptOuts: w.optOuts, Quiet: w.quietHours(c.Common.TimeZones),
+		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners, OptOuts: w.optOuts, Quiet: w.quietHours(c.Common.TimeZones), Caps: w.frequencyCaps(),
 		Waits: func(number string) bool { return w.directory.OtherApp(number) == directory.OtherAppWait }, Log: log, Registerer: w.Registry,
 	})
-	suppressed := repository.Suppressed{Messages: messages, Count: suppression.Counter(w.Registry, suppression.StageSend), Log: log}
+	suppressed := repository.Suppressed{Messages: messages, Count: w.countCancelled(), Log: log}
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Cancel: suppressed.Cancel, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,

@@ -16,6 +16,7 @@ import (
 	"sluice/internal/directory"
 	"sluice/internal/dispatch"
 	"sluice/internal/events"
+	"sluice/internal/frequency"
 	"sluice/internal/golden"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
@@ -96,6 +97,7 @@ func TestScripts(t *testing.T) {
 	portfolio.New(db, portfolio.Window)
 	quota.New(db, nil)
 	suppression.New(db, suppression.Options{})
+	frequency.New(db, nil, nil)
 	relay.New(db, relay.Options{Shards: shards, Targets: relay.NewTargets(db, shards, secrets.Box{})})
 	if err := db.Load(ctx); err != nil {
 		t.Fatal(err)

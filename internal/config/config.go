@@ -97,8 +97,9 @@ type Client struct {
 	Weight    int            // of its messages among those of other clients, on one number and in one class
 	Campaigns map[string]int // the weights of its campaigns among each other; 1 for others
 	Quotas    Quotas
-	Suppress  []string     // the classes that people who opted out do not get; nil: marketing
-	Quiet     []QuietHours // in which messages of the client are not sent
+	Suppress  []string       // the classes that people who opted out do not get; nil: marketing
+	Quiet     []QuietHours   // in which messages of the client are not sent
+	Caps      []FrequencyCap // of the messages that a person gets from the client
 }
 
 // Quotas are how many messages of a client are accepted.

@@ -33,6 +33,8 @@ func TestParseEntries(t *testing.T) {
 		`clients: [{name: a, quiet_hours: [{from: "21:00", to: "08:00", classes: [authentication]}]}]`:           `x:1: clients[0].quiet_hours[0].classes[0]: "authentication" is none of marketing, utility, service`,
 		`clients: [{name: a, quiet_hours: [{from: "21:00", to: "08:00", days: [sun, sun]}]}]`:                    "x:1: clients[0].quiet_hours[0].days[1]: sun is in the list twice: remove one",
 		`numbers: [{phone_number_id: "7", quiet_hours: [{from: "21:00", to: "08:00", time_zone: Europe/Bonn}]}]`: `x:1: numbers[0].quiet_hours[0].time_zone: "Europe/Bonn" is not the name of a time zone like Europe/Berlin or UTC`,
+		`clients: [{name: a, frequency_caps: [{messages: 0, within: 24h}]}]`:                                     `x:1: clients[0].frequency_caps[0].messages: "0" is not a whole number from 1 to 1000`,
+		`clients: [{name: a, frequency_caps: [{messages: 1, within: 1m}]}]`:                                      `x:1: clients[0].frequency_caps[0].within: "1m" is not a time from 1h0m0s to 720h0m0s, like 90s, 15m or 24h`,
 		`clients: [{name: a}, {name: a}]`:                                                                        "x:1: clients[1].name: client a is in the list twice: remove one",
 		`numbers: [{phone_number_id: "7", classes: {authentication: {in_doubt_window: 5s}}}]`:                    "in_doubt_window of class authentication of number 7: is 5s and in_doubt_policy is resend: the first request may still be running then. Set in_doubt_window to 30s or more, or in_doubt_policy to park",
 		`[]`: "x:1: must be a mapping with the keys api_keys, apps, clients, numbers",

@@ -202,6 +202,10 @@ func (d *document) ofClient(one *Client) []member {
 			doc: "When messages of the client are not sent, by the clock of the recipient: `[{from: \"21:00\", to: \"08:00\"}]`. See [quiet-hours.md](quiet-hours.md).",
 		},
 		{
+			key: "frequency_caps", read: d.frequencyCaps(&one.Caps),
+			doc: "How many messages a person gets from the client: `[{messages: 2, within: 24h}]`. See [frequency-caps.md](frequency-caps.md).",
+		},
+		{
 			key: "quotas", read: func(path string, n *yaml.Node) {
 				classes := map[string]Quota{}
 				known := append(d.ofQuota(&one.Quotas.Quota), member{key: "classes", read: func(path string, n *yaml.Node) {

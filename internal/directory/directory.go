@@ -320,6 +320,11 @@ func (d *Directory) QuietHours(client, number string) (all [2][]config.QuietHour
 	return all
 }
 
+// FrequencyCaps returns the frequency caps of a client. The caller must not change the list.
+func (d *Directory) FrequencyCaps(client string) []config.FrequencyCap {
+	return d.now.Load().clients[client].Caps
+}
+
 // Clients returns the names of all clients, sorted.
 func (d *Directory) Clients() []string { return slices.Sorted(maps.Keys(d.now.Load().clients)) }
 

@@ -198,7 +198,7 @@ func indexOf(c config.Entries) index {
 		x.put(one)
 	}
 	for _, c := range c.Clients {
-		one := Client{Name: c.Name, Note: c.Note, Weight: c.Weight, Campaigns: c.Campaigns, Suppress: c.Suppress, Quiet: c.Quiet}
+		one := Client{Name: c.Name, Note: c.Note, Weight: c.Weight, Campaigns: c.Campaigns, Suppress: c.Suppress, Quiet: c.Quiet, Caps: c.Caps}
 		if c.Quotas.Quota != (config.Quota{}) || c.Quotas.Classes != nil {
 			one.Quotas = &c.Quotas
 		}

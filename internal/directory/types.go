@@ -145,11 +145,12 @@ type Client struct {
 	Name string `json:"name" doc:"1 to 32 of a-z, 0-9 and -."`
 	Note string `json:"note,omitempty" doc:"A note for operators, up to 500 characters."`
 
-	Weight    int                 `json:"weight,omitempty" doc:"1 to 1000: clients share the slots of a number by their weights. Default: 1."`
-	Campaigns map[string]int      `json:"campaign_weights,omitempty" doc:"Weights of campaigns of the client among each other, 1 to 1000, by their names. Others have 1."`
-	Suppress  []string            `json:"suppress,omitempty" doc:"Classes that people who opted out do not get from the client: marketing, or marketing and utility. Absent: marketing."`
-	Quiet     []config.QuietHours `json:"quiet_hours,omitempty" doc:"When messages of the client are not sent, by the clock of the recipient."`
-	Quotas    *config.Quotas      `json:"quotas,omitempty" doc:"How many messages of the client are accepted."`
+	Weight    int                   `json:"weight,omitempty" doc:"1 to 1000: clients share the slots of a number by their weights. Default: 1."`
+	Campaigns map[string]int        `json:"campaign_weights,omitempty" doc:"Weights of campaigns of the client among each other, 1 to 1000, by their names. Others have 1."`
+	Suppress  []string              `json:"suppress,omitempty" doc:"Classes that people who opted out do not get from the client: marketing, or marketing and utility. Absent: marketing."`
+	Quiet     []config.QuietHours   `json:"quiet_hours,omitempty" doc:"When messages of the client are not sent, by the clock of the recipient."`
+	Caps      []config.FrequencyCap `json:"frequency_caps,omitempty" doc:"How many messages a person gets from the client."`
+	Quotas    *config.Quotas        `json:"quotas,omitempty" doc:"How many messages of the client are accepted."`
 	State
 }
 

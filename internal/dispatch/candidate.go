@@ -21,7 +21,7 @@ const (
 	NotYet                    // not before Candidate.At
 	Full                      // not before its portfolio's messaging limit has capacity
 	Elsewhere                 // not while another app owns the conversation; try again at Candidate.At
-	Suppressed                // never: the recipient opted out, so the message must be cancelled
+	Suppressed                // never: the recipient opted out, or has had enough messages, so the message must be cancelled
 	Void                      // has nothing to do: its message is cancelled, expired, settled, or has another task
 )
 
@@ -29,6 +29,7 @@ const (
 type Candidate struct {
 	Verdict
 	At        time.Time           // of NotYet and Elsewhere, by Redis's clock
+	Why       string              // of Suppressed: the reason with which it is cancelled
 	Recipient ratelimit.Recipient // names number and recipient; zero: no limit applies
 	Accepted  time.Time           // when the message was: the order in which it waits for its recipient
 	Template  string              // what holds on templates name

@@ -55,3 +55,52 @@ func TestQuietHours(t *testing.T) {
 		t.Errorf("without quiet hours the message is %s: %s", r.State, r.Reason)
 	}
 }
+
+// TestFrequencyCap: a person gets as many marketing messages of a client as its cap allows, from all its numbers together and with many
+// workers; the other messages say why they were cancelled. One-time codes and other people are not concerned.
+func TestFrequencyCap(t *testing.T) {
+	t.Parallel()
+	w := setup(t, 200, graphsim.Options{}, "secrets_key_file: marker", "clients: [{name: shop, frequency_caps: [{messages: 3, within: 24h}]}]")
+	w.worker()
+	w.worker()
+	for _, number := range numbers {
+		w.change("/v1/numbers", fmt.Sprintf(`"phone_number_id":%q,"rate_limit":200,"client":"shop"`, number))
+	}
+	var ids []string
+	send := func(number, to string, class client.Class) client.Record {
+		t.Helper()
+		a, err := w.api.Send(t.Context(), client.Message{From: number, Class: class, Content: client.Text("+"+to, "Hello")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, a.ID)
+		r, err := w.api.Get(t.Context(), a.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	poll.Until(t, "the messages are those of the client", func() bool {
+		return send(numbers[0], "15551239999", client.ClassUtility).Client == "shop" && send(numbers[1], "15551239999", client.ClassUtility).Client == "shop"
+	})
+	ids = nil
+	for i := range 10 {
+		send(numbers[i%2], "15551230001", client.ClassMarketing)
+	}
+	send(numbers[0], "15551230001", client.ClassAuthentication)
+	send(numbers[0], "15551230002", client.ClassMarketing)
+	sent, capped := 0, 0
+	for i, r := range w.settled(ids, over) {
+		switch {
+		case r.State == client.StateDelivered:
+			sent++
+		case r.State == client.StateCancelled && r.Reason == "frequency_cap" && r.Attempt == 0:
+			capped++
+		default:
+			t.Errorf("message %s is %s: %s", i, r.State, r.Reason)
+		}
+	}
+	if sent != 3+2 || capped != 7 {
+		t.Errorf("%d messages were sent and %d cancelled, want 5 and 7", sent, capped)
+	}
+}

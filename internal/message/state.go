@@ -179,6 +179,7 @@ const (
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"         // cancelled through the API or the console
 	ReasonSuppressed   = "suppressed"        // cancelled: the recipient opted out, see Suppression
+	ReasonFrequency    = "frequency_cap"     // cancelled: the recipient had as many messages of the client as its caps allow
 	ReasonMoved        = "moved"             // cancelled: a message of another number has taken its place
 	ReasonResolved     = "resolved"          // an operator resolved an in-doubt message
 	ReasonReplayed     = "replayed"          // an operator sent a dead letter again

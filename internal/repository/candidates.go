@@ -13,6 +13,7 @@ import (
 	"sluice/internal/content"
 	"sluice/internal/conversations"
 	"sluice/internal/dispatch"
+	"sluice/internal/frequency"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/people"
@@ -38,6 +39,7 @@ type Candidates struct {
 	waits      func(number string) bool // for conversations that another app owns
 	optOuts    *suppression.Store
 	quiet      *quiethours.Rules
+	caps       *frequency.Caps
 	log        *slog.Logger
 	unreadable prometheus.Counter // messages that were skipped
 
@@ -56,6 +58,7 @@ type CandidateOptions struct {
 	Waits      func(number string) bool // reports whether service messages of a number wait while another app owns the conversation
 	OptOuts    *suppression.Store
 	Quiet      *quiethours.Rules
+	Caps       *frequency.Caps
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -64,7 +67,7 @@ type CandidateOptions struct {
 func NewCandidates(o CandidateOptions) *Candidates {
 	return &Candidates{
 		db: o.DB, records: o.Records, people: o.People, shards: o.Shards, limited: o.Limited, owners: o.Owners, waits: o.Waits,
-		optOuts: o.OptOuts, quiet: o.Quiet, log: o.Log, unreadable: newUnreadable(o.Registerer),
+		optOuts: o.OptOuts, quiet: o.Quiet, caps: o.Caps, log: o.Log, unreadable: newUnreadable(o.Registerer),
 	}
 }
 
@@ -101,6 +104,9 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 		return nil, err
 	}
 	if err := c.putOff(ctx, shard, all, out, now); err != nil {
+		return nil, err
+	}
+	if err := c.capped(ctx, all, out); err != nil {
 		return nil, err
 	}
 	return out, nil

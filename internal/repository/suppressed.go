@@ -29,16 +29,17 @@ func (c *Candidates) suppressed(ctx context.Context, all []record.Record, out []
 	found, err := c.optOuts.Find(ctx, asked)
 	for i, one := range found {
 		if one != nil {
-			out[of[i]].Verdict = dispatch.Suppressed
+			o := &out[of[i]]
+			o.Verdict, o.Why = dispatch.Suppressed, message.ReasonSuppressed
 		}
 	}
 	return err
 }
 
-// Suppressed cancels messages to recipients who opted out. It is safe for concurrent use.
+// Suppressed cancels messages to recipients who opted out, or had as many as the caps allow. It is safe for concurrent use.
 type Suppressed struct {
 	Messages *Messages
-	Count    func(c message.Class) // is called with the class of each cancelled message
+	Count    func(reason string, c message.Class) // is called for each cancelled message
 	Log      *slog.Logger
 }
 
@@ -57,15 +58,15 @@ func (s Suppressed) Cancel(ctx context.Context, some []dispatch.Candidate) []boo
 			continue
 		}
 		g.Go(func() error {
-			changed, err := s.Messages.Move(ctx, r.Open(), message.Move{To: message.Cancelled, Reason: message.ReasonSuppressed})
+			changed, err := s.Messages.Move(ctx, r.Open(), message.Move{To: message.Cancelled, Reason: c.Why})
 			if err != nil {
 				failed.Do(func() {
-					s.Log.Warn("cannot cancel a message to a recipient who opted out, it is not sent, will retry", "message_id", r.ID, "err", err)
+					s.Log.Warn("cannot cancel a message that its recipient must not get, it is not sent, will retry", "message_id", r.ID, "err", err)
 				})
 				return nil
 			}
 			if done[i] = changed; changed {
-				s.Count(r.Class)
+				s.Count(c.Why, r.Class)
 			}
 			return nil
 		})
