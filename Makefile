@@ -95,6 +95,10 @@ archive-million: ## a million events into the archive, whose database is killed 
 	@tools/need redis-server:redis-server $(POSTGRESQL)
 	SLUICE_TEST_ARCHIVE_EVENTS=1000000 go test -count=1 -v -timeout 60m -run '^TestKilledDatabase$$' ./internal/archive
 
+campaign-200000: ## hold, release and cancel a campaign of 200,000 messages while it is sent and workers are killed; five minutes
+	@tools/need redis-server:redis-server
+	SLUICE_TEST_CAMPAIGN_MESSAGES=200000 go test -count=1 -v -timeout 30m -run '^TestStopCampaign$$' ./internal/e2e
+
 docs: ## write the generated pages of docs/ anew
 	@$(FIRST)
 	go generate ./...

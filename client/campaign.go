@@ -28,6 +28,9 @@ type Campaign struct {
 	Pending       *int               `json:"pending,omitempty"`        // messages that wait for a send slot
 	PendingDoneBy time.Time          `json:"pending_done_by,omitzero"` // when these will have been sent, estimated; zero: none waits
 	Holds         []Hold             `json:"holds,omitempty"`          // on the campaign, its templates, its numbers or everything
+
+	CancelledAt  time.Time `json:"cancelled_at,omitzero"`   // when it was cancelled: further messages are refused; zero: it is not
+	CancelReason string    `json:"cancel_reason,omitempty"` // why
 }
 
 // CampaignFailures are the messages of a campaign that were not delivered for the same cause.
@@ -80,4 +83,15 @@ func (c *Client) Campaign(ctx context.Context, name, campaign string) (Campaign,
 	var answer Campaign
 	err := c.do(ctx, request{method: http.MethodGet, path: path}, &answer)
 	return answer, err
+}
+
+// CancelCampaign cancels a campaign of a client: nothing of it is sent from the next slots on, workers cancel its messages that wait, and
+// further ones are refused with campaign_cancelled until an operator opens it. The reason is for the audit log. An empty name of a client
+// stands for that of the API key, which needs the scope messages:cancel and all numbers of the campaign.
+func (c *Client) CancelCampaign(ctx context.Context, name, campaign, reason string) error {
+	order := map[string]string{"reason": reason}
+	if name != "" {
+		order["client"] = name
+	}
+	return c.Call(ctx, http.MethodPost, "/v1/campaigns/"+url.PathEscape(campaign)+"/cancel", order, nil)
 }

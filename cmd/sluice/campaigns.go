@@ -13,8 +13,10 @@ import (
 )
 
 type campaignsCmd struct {
-	List campaignsListCmd `cmd:"" help:"List the latest campaigns with their counters."`
-	Show campaignsShowCmd `cmd:"" help:"Show how far a campaign is, what it waits for, and why messages were not delivered."`
+	List   campaignsListCmd   `cmd:"" help:"List the latest campaigns with their counters."`
+	Cancel campaignsCancelCmd `cmd:"" help:"Cancel a campaign: cancel its messages that wait, and refuse further ones until it is opened."`
+	Open   campaignsOpenCmd   `cmd:"" help:"Accept messages of a cancelled campaign again. Cancelled messages stay cancelled."`
+	Show   campaignsShowCmd   `cmd:"" help:"Show how far a campaign is, what it waits for, and why messages were not delivered."`
 }
 
 type campaignsListCmd struct {
@@ -31,6 +33,39 @@ func (c campaignsListCmd) Run(ctx context.Context) error {
 			t.row(one.Campaign, cmp.Or(one.Client, "-"), one.AcceptedAt.Format(time.RFC3339), one.Messages, one.States[client.StateQueued], one.Delivered, one.Read, one.Undelivered, taken(one))
 		}
 	}))
+}
+
+// campaignFlags name a campaign in an order.
+type campaignFlags struct {
+	Campaign string  `arg:"" help:"The campaign."`
+	Client   *string `help:"The client of the campaign. Default: the client of the API key." placeholder:"NAME"`
+	signature
+	consoleFlags
+}
+
+// give gives an order about the campaign, and prints done; or not, if the answer says that it was not opened.
+func (c campaignFlags) give(ctx context.Context, verb, done, not string) error {
+	path := "/v1/campaigns/" + url.PathEscape(c.Campaign) + "/" + verb
+	return c.ask(ctx, "POST", path, c.order(map[string]any{"client": c.Client}), read(func(t table, a struct{ Opened *bool }) {
+		if a.Opened != nil && !*a.Opened {
+			done = not
+		}
+		t.row(done)
+	}))
+}
+
+type campaignsCancelCmd struct{ campaignFlags }
+
+// Run cancels a campaign.
+func (c campaignsCancelCmd) Run(ctx context.Context) error {
+	return c.give(ctx, "cancel", "Nothing of the campaign is sent from now on. Workers cancel its messages: `sluice campaigns show` has the counters.", "")
+}
+
+type campaignsOpenCmd struct{ campaignFlags }
+
+// Run opens a campaign.
+func (c campaignsOpenCmd) Run(ctx context.Context) error {
+	return c.give(ctx, "open", "Messages of the campaign are accepted.", "The campaign is not cancelled.")
 }
 
 type campaignsShowCmd struct {
@@ -55,6 +90,9 @@ func taken(c client.Campaign) string {
 func showCampaign(t table, one client.Campaign) {
 	share := func(n int) string {
 		return fmt.Sprintf("%d (%.1f %%)", n, 100*float64(n)/float64(max(one.Messages, 1)))
+	}
+	if !one.CancelledAt.IsZero() {
+		t.row("cancelled", clock(one.CancelledAt, "-")+": "+one.CancelReason)
 	}
 	t.row("messages", one.Messages)
 	for _, s := range message.States() {

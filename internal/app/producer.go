@@ -10,6 +10,7 @@ import (
 	"sluice/internal/archive"
 	"sluice/internal/audit"
 	"sluice/internal/backlog"
+	"sluice/internal/campaigns"
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/console"
@@ -92,6 +93,10 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Tail: tail, Names: feed.NewNames(p.DB), MessagesOf: messagesOf(book), Accounts: events.NewAccounts(accounts.All), Keys: keys,
 		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
 	})
+	auditLog := audit.New(p.DB, message.Shards(c.Shards))
+	cancelled := campaigns.NewStore(p.DB, holds, auditLog)
+	refused := campaigns.NewWatch(cancelled, log)
+	ofCampaigns := repository.NewCampaigns(book, reader, holds, cancelled)
 	requests := intake.New(intake.Options{
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
@@ -106,7 +111,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Quotas:     quota.New(p.DB, p.directory.Quotas),
 		Usage:      book.Usage,
 		Clients:    p.directory.Clients,
-		Campaigns:  repository.NewCampaigns(book, reader, holds),
+		Campaigns:  ofCampaigns,
+		Cancelled:  refused.Cancelled,
 		Own:        p.directory.Display,
 		Policy:     policies(p.directory),
 		Refuse:     p.directory.RefusesUnknown,
@@ -142,7 +148,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		reads.Stop()
 		return nil
 	})
-	p.Background(tail.Run, catalogue.Run, func(ctx context.Context) error {
+	p.Background(tail.Run, catalogue.Run, refused.Run, func(ctx context.Context) error {
 		<-ctx.Done()
 		graph.Close()
 		return nil
@@ -161,7 +167,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	p.Background(func(ctx context.Context) error { return state.Run(ctx, log) })
 	stored := templates.NewStore(p.DB)
 	forOperators := console.Options{
-		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: audit.New(p.DB, message.Shards(c.Shards)), Keys: p.operatorKeys(), Numbers: p.directory.Known,
+		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: auditLog, Keys: p.operatorKeys(), Numbers: p.directory.Known,
+		Campaigns:     ofCampaigns,
 		Relay:         relay.NewTargets(p.DB, message.Shards(c.Shards), box),
 		Fleet:         state,
 		Directory:     p.entries,

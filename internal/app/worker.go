@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"sluice/internal/audit"
 	"sluice/internal/backlog"
+	"sluice/internal/campaigns"
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/conversations"
@@ -99,6 +101,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		}),
 	}
 	w.observed = observed.New(p.DB, shards)
+	w.cancelled = campaigns.NewStore(p.DB, w.holds, audit.New(p.DB, shards))
 	w.owners = newOwners(ctx, p, shards, persons)
 	w.catalogue = newCatalogue(ctx, p.DB, log)
 	w.optOuts = newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons, w.catalogue)
@@ -162,6 +165,7 @@ type worker struct {
 	people     *people.People
 	controller *ratelimit.Controller
 	holds      *holds.Store
+	cancelled  *campaigns.Store
 	marks      *cloudapi.Marks
 	graph      *cloudapi.Client
 
@@ -265,7 +269,7 @@ func (w *worker) send(ctx context.Context) error {
 		Log: log, Registerer: w.Registry,
 	}
 	w.Work(server.Run)
-	w.Background(w.catalogue.Run, sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, sent.Run, w.removeLeaving, w.watchQuietHours())
+	w.Background(w.catalogue.Run, sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, sent.Run, w.removeLeaving, w.watchQuietHours(), w.cancelCampaigns)
 	sender.Serve(w.directory.Numbers()...)
 	w.directory.Subscribe(func(c directory.Changes) {
 		sender.Serve(c.Added...)

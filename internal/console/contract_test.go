@@ -31,6 +31,8 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"listHolds":               {"/v1/holds", ""},
 		"hold":                    {"/v1/holds", `{` + number + `,"template":"sale/en_US","for":"2h",` + signed + `}`},
 		"release":                 {"/v1/holds/release", `{` + number + `,` + signed + `}`},
+		"cancelCampaign":          {"/v1/campaigns/spring/cancel", `{"client":"acme",` + signed + `}`},
+		"openCampaign":            {"/v1/campaigns/spring/open", `{` + signed + `}`},
 		"listInDoubt":             {"/v1/in-doubt?phone_number_id=" + ours, ""},
 		"resolveInDoubt":          {"/v1/in-doubt/" + parked + "/resolve", `{"resolution":"sent",` + signed + `}`},
 		"resolveManyInDoubt":      {"/v1/in-doubt/resolve", `{"ids":["` + parked + `"],"resolution":"sent",` + signed + `}`},
@@ -155,6 +157,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			}
 			if name == "syncTemplates" { // the account of another client
 				call(g.path, "admin", strings.NewReader(strings.Replace(g.body, "11", "22", 1)), nil)
+			}
+			if name == "cancelCampaign" {
+				call(strings.Replace(g.path, "spring", "nosuch", 1), "wide", body(), nil)
 			}
 			if name == "deletePerson" {
 				d.store.open[queued] = message.Open{ID: queued, State: message.Queued}

@@ -225,12 +225,35 @@ func (s fakePersonal) Forget(_ context.Context, id string) (bool, error) {
 	return true, s.err
 }
 
+// fakeCampaigns has cancelled campaigns.
+type fakeCampaigns struct {
+	*fakeStore
+	all map[message.Flow]message.CancelledCampaign
+}
+
+func (f *fakeCampaigns) CancelCampaign(_ context.Context, c message.CancelledCampaign) (time.Time, error) {
+	if f.err == nil && c.Campaign != "spring" {
+		return time.Time{}, message.ErrNotFound
+	}
+	if f.err == nil {
+		f.all[c.Flow] = c
+	}
+	return time.Unix(1_790_000_000, 0).UTC(), f.err
+}
+
+func (f *fakeCampaigns) OpenCampaign(_ context.Context, c message.CancelledCampaign) (bool, error) {
+	_, was := f.all[c.Flow]
+	delete(f.all, c.Flow)
+	return was, f.err
+}
+
 // testConsole is a console with a fakeStore.
 type testConsole struct {
 	*httptest.Server
 	store      *fakeStore
 	fleet      *fakeFleet
 	targets    *fakeTargets
+	campaigns  *fakeCampaigns
 	directory  *fakeDirectory
 	onboarding *fakeOnboarding
 	synced     []string // the accounts whose templates were ordered
@@ -254,6 +277,7 @@ func setup(t *testing.T) *testConsole {
 	keys[len(keys)-1].Client = "acme"
 	d.fleet, d.directory = &fakeFleet{fakeStore: d.store}, &fakeDirectory{fakeStore: d.store}
 	d.targets = &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}
+	d.campaigns = &fakeCampaigns{d.store, map[message.Flow]message.CancelledCampaign{}}
 	d.c = console.New(console.Options{
 		Fleet: d.fleet, Rates: rateSetter{d.fleet}, Directory: d.directory, Onboarding: d.onboarding, Templates: catalogue(),
 		SyncTemplates: func(_ context.Context, account string) error {
@@ -263,7 +287,7 @@ func setup(t *testing.T) *testConsole {
 		Accounts: func(context.Context) (map[string]string, error) {
 			return map[string]string{ours: "11", theirs: "22", "1": "33"}, d.store.err
 		},
-		Holds: d.store, People: fakeNames{d.store}, Limits: fakeLimits{d.store}, Personal: fakePersonal{d.store}, Archived: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: d.targets, Keys: httpapi.FixedKeys(keys...),
+		Holds: d.store, People: fakeNames{d.store}, Limits: fakeLimits{d.store}, Personal: fakePersonal{d.store}, Archived: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: d.targets, Campaigns: d.campaigns, Keys: httpapi.FixedKeys(keys...),
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },
 		Explain:     func(int) (title, advice string) { return "Undeliverable", "Ask for another number." },

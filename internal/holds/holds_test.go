@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,42 @@ func TestTheLongerHoldStays(t *testing.T) {
 	}
 }
 
+// TestCampaignHoldIsReadBack: a hold on a campaign keeps the client, the campaign and the number, and applies to their messages only.
+func TestCampaignHoldIsReadBack(t *testing.T) {
+	t.Parallel()
+	_, hs, log := setup(t)
+	of := func(number, client, campaign string) message.Hold {
+		return message.Hold{Number: number, Client: client, Campaign: campaign, By: "anna", Reason: "price"}
+	}
+	want := []message.Hold{of("", "", "spring"), of("", "acme", "a: 50/50"), of(phone, "", "spring"), of(phone, "acme", "spring")}
+	for i, h := range want {
+		got, err := hs.Set(t.Context(), h)
+		if want[i].Since = got.Since; err != nil || got != want[i] {
+			t.Errorf("set %+v, %v, want %+v", got, err, want[i])
+		}
+	}
+	if list, err := hs.List(t.Context()); err != nil || !slices.Equal(list, want) {
+		t.Errorf("listed %+v, %v, want %+v", list, err, want)
+	}
+	for f, held := range map[message.Flow][]message.Hold{
+		{Campaign: "spring"}:                   {want[0], want[2]},
+		{Client: "acme", Campaign: "spring"}:   {want[3]},
+		{Client: "acme", Campaign: "a: 50/50"}: {want[1]},
+		{Client: "globex", Campaign: "spring"}: nil,
+		{Client: "acme"}:                       nil,
+	} {
+		if on, err := hs.On(t.Context(), message.Context{From: phone, Client: f.Client, Campaign: f.Campaign, Tags: []string{"spring"}}); err != nil || !slices.Equal(on, held) {
+			t.Errorf("%s is held by %+v, %v, want %+v", f, on, err, held)
+		}
+	}
+	if ok, err := hs.Release(t.Context(), of(phone, "acme", "spring")); !ok || err != nil {
+		t.Errorf("released: %t, %v", ok, err)
+	}
+	if list, err := hs.List(t.Context()); err != nil || !slices.Equal(list, want[:3]) || log.Len() > 0 {
+		t.Errorf("then listed %+v, %v, want %+v; logged %s", list, err, want[:3], log)
+	}
+}
+
 // TestAHoldThatCannotBeRead: it stays in force, as the scripts see it, is listed with what its name says of it,
 // and hides no other hold. It can be released and set again.
 func TestAHoldThatCannotBeRead(t *testing.T) {
@@ -70,11 +107,13 @@ func TestAHoldThatCannotBeRead(t *testing.T) {
 	}
 	soon := time.Now().Add(time.Hour).Truncate(time.Millisecond).UTC()
 	for name, value := range map[string]string{
-		"template:" + phone + ":sale/en_US": "0 {",
-		"number:" + phone:                   "what is this",
-		"tag:" + phone + ":spring: 50% off": fmt.Sprint(soon.UnixMilli(), ` ["reason"]`),
-		"tag:" + phone + ":over":            "1000 {",
-		"tag:" + phone + ":another":         `0 {"number":"` + phone + `","tag":"not this","by":"anna","reason":"quality"}`,
+		"template:" + phone + ":sale/en_US":    "0 {",
+		"number:" + phone:                      "what is this",
+		"tag:" + phone + ":spring: 50% off":    fmt.Sprint(soon.UnixMilli(), ` ["reason"]`),
+		"tag:" + phone + ":over":               "1000 {",
+		"campaign::/autumn":                    "0 {",
+		"campaign:" + phone + ":acme/a: 50/50": `0 {"number":"` + phone + `","client":"globex","campaign":"a: 50/50","by":"anna","reason":"quality"}`,
+		"tag:" + phone + ":another":            `0 {"number":"` + phone + `","tag":"not this","by":"anna","reason":"quality"}`,
 	} {
 		if err := db.HSet(t.Context(), holds.Key(shards.Of(phone)), name, value).Err(); err != nil {
 			t.Fatal(err)
@@ -95,7 +134,7 @@ func TestAHoldThatCannotBeRead(t *testing.T) {
 		}
 	}
 	of := " of number " + phone
-	if want := []string{"number " + phone, "tag another" + of, "tag good" + of, "tag spring: 50% off" + of, "template sale/en_US" + of}; err != nil || strings.Join(got, ", ") != strings.Join(want, ", ") {
+	if want := []string{"campaign autumn", "number " + phone, "campaign a: 50/50 of client acme at number " + phone, "tag another" + of, "tag good" + of, "tag spring: 50% off" + of, "template sale/en_US" + of}; err != nil || strings.Join(got, ", ") != strings.Join(want, ", ") {
 		t.Errorf("listed %q, %v, want %q", got, err, want)
 	}
 	if !strings.Contains(log.String(), "template:"+phone+":sale/en_US") {

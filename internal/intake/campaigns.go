@@ -20,6 +20,8 @@ type campaigns interface {
 	CampaignProgress(ctx context.Context, all []message.CampaignProgress) error
 	// CampaignWait returns what the messages of a campaign that wait at some numbers wait for.
 	CampaignWait(ctx context.Context, f message.Flow, numbers []string) (message.CampaignWait, error)
+	// CancelCampaign returns when the campaign was cancelled, or message.ErrNotFound.
+	CancelCampaign(ctx context.Context, order message.CancelledCampaign) (time.Time, error)
 }
 
 // campaignsMost is how many campaigns an answer has at most, and campaignsDefault unless the request says otherwise.
@@ -51,6 +53,9 @@ type campaign struct {
 	Pending   *int               `json:"pending,omitempty" doc:"Number of messages that wait for a send slot. Other queued messages wait for their time, a retry, a hold or a limit."`
 	DoneBy    time.Time          `json:"pending_done_by,omitzero" doc:"When these will have been sent, estimated from the present rates and the backlog. Absent if none waits."`
 	Holds     []httpapi.Hold     `json:"holds,omitempty" doc:"The holds on the campaign, on its templates, on its numbers or on everything."`
+
+	CancelledAt  time.Time `json:"cancelled_at,omitzero" doc:"When the campaign was cancelled: further messages are refused. Absent: it is not cancelled."`
+	CancelReason string    `json:"cancel_reason,omitempty" doc:"Why it was cancelled."`
 }
 
 type campaignFailures struct {
@@ -98,6 +103,7 @@ func (in *Intake) campaignRoutes() []httpapi.Route {
 			Codes:   []string{"client_not_found", "campaign_not_found", "store_unavailable"},
 			Handler: in.getCampaign,
 		},
+		in.cancelCampaignRoute(),
 	}
 }
 
@@ -155,14 +161,10 @@ func (in *Intake) getCampaign(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	f := message.Flow{Client: client, Campaign: r.PathValue("campaign")}
-	all, err := in.o.Campaigns.Campaigns(ctx, client)
-	all = slices.DeleteFunc(all, func(p message.CampaignProgress) bool { return p.Flow != f })
-	if err == nil {
-		err = in.o.Campaigns.CampaignProgress(ctx, all)
-	}
+	all := []message.CampaignProgress{{Flow: message.Flow{Client: client, Campaign: r.PathValue("campaign")}}}
+	err := in.o.Campaigns.CampaignProgress(ctx, all)
 	var shown campaign
-	if err == nil && len(all) == 1 {
+	if err == nil {
 		if shown = showCampaign(all[0], key); shown.Messages > 0 {
 			err = in.completeCampaign(ctx, &shown, all[0], key)
 		}
@@ -272,6 +274,9 @@ func (in *Intake) completeCampaign(ctx context.Context, c *campaign, p message.C
 	c.Pending = &wait.Pending
 	if wait.Pending > 0 {
 		c.DoneBy = in.now().Add(wait.In).UTC().Truncate(time.Second)
+	}
+	if wait.Cancelled != nil {
+		c.CancelledAt, c.CancelReason = wait.Cancelled.At, wait.Cancelled.Reason
 	}
 	for _, h := range wait.Holds {
 		if h.Template == "" || templates[h.Template] != nil {

@@ -1,20 +1,89 @@
 package intake_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"sluice/internal/message"
 )
 
+// TestCancelledCampaign: messages of a cancelled campaign are refused, but not a repeated request for one that was accepted before.
+func TestCancelledCampaign(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	body := func(key, campaign string) string {
+		return envelope(`,"key":"` + key + `","campaign":"` + campaign + `"`)
+	}
+	if r := b.post(t, body("k1", "spring")); r.status != http.StatusAccepted {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	b.cancelled = message.Flow{Campaign: "spring"}
+	if r := b.post(t, body("k1", "spring")); r.status != http.StatusOK {
+		t.Errorf("the same key: %d %s", r.status, r.body)
+	}
+	if r := b.post(t, body("k2", "spring")); r.status != http.StatusConflict || r.problem(t).Errors[0].Code != "campaign_cancelled" {
+		t.Errorf("another message: %d %s", r.status, r.body)
+	}
+	if r := b.post(t, body("k3", "autumn")); r.status != http.StatusAccepted {
+		t.Errorf("another campaign: %d %s", r.status, r.body)
+	}
+}
+
+// TestCancelCampaign: a key cancels a campaign if it may use all its messages. The order names the key.
+func TestCancelCampaign(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.campaigns.all = append(b.campaigns.all, message.CampaignProgress{
+		Flow: message.Flow{Client: "acme", Campaign: "winter"}, Counts: []message.CampaignCount{{Number: ours, State: message.Queued, Count: 1}},
+	})
+	for name, tt := range map[string]struct {
+		token, campaign, body string
+		status                int
+		code                  string
+	}{
+		"all numbers":           {b.wide, "spring", `{"reason":"price"}`, 200, ""},
+		"of a client":           {b.wide, "autumn", `{"client":"acme","reason":"price"}`, 200, ""},
+		"its own":               {b.acmes, "winter", `{"reason":"price"}`, 200, ""},
+		"its own, named":        {b.acmes, "winter", `{"client":"acme","reason":"price"}`, 200, ""},
+		"some of its numbers":   {b.narrow, "spring", `{"reason":"price"}`, 403, "all_numbers_required"},
+		"none of its numbers":   {b.narrow, "autumn", `{"client":"acme","reason":"price"}`, 404, "campaign_not_found"},
+		"none":                  {b.wide, "sprnig", `{"reason":"price"}`, 404, "campaign_not_found"},
+		"of another client":     {b.acmes, "winter", `{"client":"globex","reason":"price"}`, 422, "client_not_found"},
+		"of no client":          {b.wide, "winter", `{"reason":"price"}`, 404, "campaign_not_found"},
+		"no reason":             {b.wide, "spring", `{}`, 422, "reason_missing"},
+		"a reason of two lines": {b.wide, "spring", `{"reason":"a\nb"}`, 422, "reason_missing"},
+		"no body":               {b.wide, "spring", ``, 400, "body_empty"},
+		"a key that may not":    {b.readOnly, "spring", `{"reason":"price"}`, 403, "scope_missing"},
+		"an unknown member":     {b.wide, "spring", `{"reason":"price","x":1}`, 422, "field_unknown"},
+	} {
+		b.campaigns.cancelled = nil
+		r := b.do(t, http.MethodPost, "/v1/campaigns/"+tt.campaign+"/cancel", tt.body, withHeader("Authorization", "Bearer "+tt.token))
+		if r.status != tt.status || !strings.Contains(r.body, cmp.Or(tt.code, `"cancelled_at"`)) || (len(b.campaigns.cancelled) == 1) != (tt.code == "") {
+			t.Errorf("%s: %d %s, cancelled %+v", name, r.status, r.body, b.campaigns.cancelled)
+		}
+		if tt.token == b.acmes && tt.code == "" && b.campaigns.cancelled[0] != (message.CancelledCampaign{Flow: message.Flow{Client: "acme", Campaign: "winter"}, By: "API key acmes", Key: "acmes", Reason: "price"}) {
+			t.Errorf("%s: cancelled %+v", name, b.campaigns.cancelled)
+		}
+	}
+	b.campaigns.err = errors.New("away")
+	if r := b.do(t, http.MethodPost, "/v1/campaigns/spring/cancel", `{"reason":"price"}`, withHeader("Authorization", "Bearer "+b.wide)); r.status != 503 {
+		t.Errorf("without a store: %d %s", r.status, r.body)
+	}
+}
+
 // fakeCampaigns has campaigns of a test.
 type fakeCampaigns struct {
 	all  []message.CampaignProgress
 	wait message.CampaignWait
 	err  error
+
+	cancelled []message.CancelledCampaign
 }
 
 func (f *fakeCampaigns) Campaigns(_ context.Context, client string) (some []message.CampaignProgress, err error) {
@@ -35,6 +104,11 @@ func (f *fakeCampaigns) CampaignProgress(_ context.Context, all []message.Campai
 		}
 	}
 	return f.err
+}
+
+func (f *fakeCampaigns) CancelCampaign(_ context.Context, c message.CancelledCampaign) (time.Time, error) {
+	f.cancelled = append(f.cancelled, c)
+	return time.Unix(1_790_000_000, 0).UTC(), f.err
 }
 
 func (f *fakeCampaigns) CampaignWait(context.Context, message.Flow, []string) (message.CampaignWait, error) {

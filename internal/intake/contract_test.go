@@ -54,6 +54,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"getQuotas":         {"/v1/quotas", "", withHeader("Authorization", "Bearer "+b.wide)},
 		"listCampaigns":     {"/v1/campaigns", "", nil},
 		"getCampaign":       {"/v1/campaigns/spring", "", nil},
+		"cancelCampaign":    {"/v1/campaigns/spring/cancel", `{"reason":"wrong price"}`, withHeader("Authorization", "Bearer "+b.wide)},
 		"addSuppression":    {"/v1/suppressions", `{"recipient":"+15550000000"}`, withHeader("Authorization", "Bearer "+b.wide)},
 		"removeSuppression": {"/v1/suppressions/remove", `{"recipient":"+15550000002"}`, withHeader("Authorization", "Bearer "+b.wide)},
 		"showSuppression":   {"/v1/suppressions/show", `{"recipient":"+15550000003"}`, withHeader("Authorization", "Bearer "+b.wide)},
@@ -132,7 +133,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	describeSuppressions(t, b, check)
 	post(envelope(""), withHeader("Content-Type", "text/plain"))
 	post(envelope(`,"class":"urgent"`), nil)
-	for name, path := range map[string]string{"sendMessage": "/v1/messages", "checkMessage": "/v1/messages/check", "searchMessages": "/v1/messages/search", "addSuppression": "/v1/suppressions", "removeSuppression": "/v1/suppressions/remove", "showSuppression": "/v1/suppressions/show"} {
+	for name, path := range map[string]string{"sendMessage": "/v1/messages", "checkMessage": "/v1/messages/check", "searchMessages": "/v1/messages/search", "addSuppression": "/v1/suppressions", "removeSuppression": "/v1/suppressions/remove", "showSuppression": "/v1/suppressions/show", "cancelCampaign": "/v1/campaigns/spring/cancel"} {
 		slow, drip := io.Pipe()
 		defer drip.Close()
 		req, err := http.NewRequestWithContext(t.Context(), "POST", b.URL+path, slow)
@@ -154,6 +155,12 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("getUsage", b.do(t, "GET", "/v1/usage?from=yesterday", "", nil))
 	check("listCampaigns", b.do(t, "GET", "/v1/campaigns?limit=x", "", nil))
 	check("getCampaign", b.do(t, "GET", "/v1/campaigns/summer", "", nil))
+	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/summer/cancel", `{"reason":"x"}`, nil))
+	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/spring/cancel", `{"reason":"x"}`, nil))
+	for _, body := range []string{"{}", "{", `{"reason":"` + strings.Repeat("x", 64<<10) + `"}`} {
+		check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/spring/cancel", body, nil))
+	}
+	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/spring/cancel", "{}", withHeader("Content-Type", "text/plain")))
 	check("listMessages", b.do(t, "GET", "/v1/messages?phone_number_id="+theirs+"&ref=r", "", nil))
 	b.elsewhere = map[string]time.Time{"+15551234567": time.Now().Add(time.Hour)}
 	post(envelope(""), nil)
@@ -178,6 +185,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	b.campaigns.err = b.store.err
 	check("listCampaigns", b.do(t, "GET", "/v1/campaigns", "", nil))
 	check("getCampaign", b.do(t, "GET", "/v1/campaigns/spring", "", nil))
+	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/spring/cancel", `{"reason":"x"}`, nil))
 
 	d.Done()
 }

@@ -325,7 +325,7 @@ func (e *envelope) readCampaign(m *message.Message) {
 	m.Campaign = e.text("campaign", &e.campaign)
 	switch {
 	case !e.campaign.Present():
-	case !isLabel(m.Campaign, maxTag):
+	case !isLabel(m.Campaign, maxTag), m.Campaign == ".", m.Campaign == "..": // no URL of the API can end with these
 		e.refuse("campaign", "tag_invalid")
 	case !slices.Contains(m.Tags, m.Campaign):
 		if len(m.Tags) == maxTags {

@@ -134,7 +134,8 @@ type Options struct {
 	Usage      usage                                               // nil: nothing is counted
 	Clients    func() []string                                     // the clients of the directory; nil: there are none
 	MovedTo    func(number string) []string                        // returns the numbers whose messages were moved to a number; nil: there are none
-	Campaigns  campaigns                                           // required to read campaigns
+	Cancelled  func(message.Flow) bool                             // whether the messages of a campaign are refused; nil: none is
+	Campaigns  campaigns                                           // required to read and cancel campaigns
 	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
 	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
 	Classes    classes                                             // nil: message.DefaultClass

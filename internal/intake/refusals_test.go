@@ -78,6 +78,8 @@ func TestRefusals(t *testing.T) {
 		{"tag number", nil, envelope(`,"tags":["a",1]`), 422, "type_mismatch", "tags[1]"},
 		{"11 tags", nil, envelope(`,"tags":["0","1","2","3","4","5","6","7","8","9","a"]`), 422, "tags_too_many", "tags"},
 		{"tag 65", nil, envelope(`,"tags":["a","` + strings.Repeat("é", 65) + `"]`), 422, "tag_invalid", "tags[1]"},
+		{"campaign .", nil, envelope(`,"campaign":"."`), 422, "tag_invalid", "campaign"},
+		{"campaign ..", nil, envelope(`,"campaign":".."`), 422, "tag_invalid", "campaign"},
 		{"tag empty", nil, envelope(`,"tags":[""]`), 422, "tag_invalid", "tags[0]"},
 
 		{"no such day", nil, envelope(`,"send_at":"2026-02-30T00:00:00Z"`), 422, "time_invalid", "send_at"},

@@ -194,7 +194,7 @@ var bodyCodes = []string{
 // messageCodes are the problem codes of requests to send, without those of Meta's message object.
 var messageCodes = []string{
 	"phone_number_id_not_found", "recipient_is_sender", "message_of_other_number", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
-	"idempotency_key_invalid", "idempotency_key_mismatch", "idempotency_key_reused", "ref_invalid", "tags_too_many",
+	"idempotency_key_invalid", "idempotency_key_mismatch", "idempotency_key_reused", "ref_invalid", "tags_too_many", "campaign_cancelled",
 	"tag_invalid", "time_invalid", "send_at_too_far", "send_at_after_expires_at", "expires_at_invalid", "expires_at_too_far",
 	"after_invalid", "after_state_unknown", "after_other_number", "after_itself", "after_not_found", "after_too_many", "send_at_with_after", "duration_invalid", "fallback_not_allowed",
 }

@@ -137,6 +137,7 @@ type bench struct {
 	known     *fakeTemplates
 	finder    *fakeFinder
 	campaigns *fakeCampaigns
+	cancelled message.Flow // the campaign that is cancelled
 	in        *intake.Intake
 	registry  *prometheus.Registry
 	log       *bytes.Buffer
@@ -212,6 +213,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			return []message.Usage{{Day: from.Format(time.DateOnly), Client: client, Number: ours, Category: "utility", Taken: 2, Billed: 1}}, b.store.err
 		},
 		Campaigns: b.campaigns,
+		Cancelled: func(f message.Flow) bool { return f == b.cancelled && f.Campaign != "" },
 		Refuse:    func(string) bool { return b.refuse },
 		Elsewhere: func(_ context.Context, all []*message.Message) ([]time.Time, error) {
 			until := make([]time.Time, len(all))

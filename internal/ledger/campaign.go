@@ -140,7 +140,8 @@ func (l *Ledger) purgeCampaigns(ctx context.Context, s message.Shard, now time.T
 	return nil
 }
 
-// CampaignProgress reads the counters of campaigns into all. It reads a few commands for each shard and campaign, and no record.
+// CampaignProgress reads into all the counters of campaigns, and when their last messages were accepted. It reads a few commands for each
+// shard and campaign, and no record.
 func (l *Ledger) CampaignProgress(ctx context.Context, all []message.CampaignProgress) error {
 	if len(all) == 0 {
 		return nil
@@ -148,12 +149,16 @@ func (l *Ledger) CampaignProgress(ctx context.Context, all []message.CampaignPro
 	minute := time.Now().Unix() / 60
 	counts := make([][]*redis.MapStringStringCmd, len(all))
 	var taken [][]*redis.SliceCmd
+	var accepted []*redis.FloatSliceCmd
 	names := make([]string, len(all))
 	for i := range all {
 		names[i] = all[i].String()
 	}
 	err := l.db.Pipe(ctx, func(p redis.Pipeliner) {
-		taken = make([][]*redis.SliceCmd, takenMost)
+		taken, accepted = make([][]*redis.SliceCmd, takenMost), nil
+		for _, s := range l.o.Shards.All() {
+			accepted = append(accepted, p.ZMScore(ctx, campaignsKey(s), names...))
+		}
 		for i := range all {
 			counts[i] = nil
 			for _, s := range l.o.Shards.All() {
@@ -172,6 +177,11 @@ func (l *Ledger) CampaignProgress(ctx context.Context, all []message.CampaignPro
 	for i := range all {
 		c := &all[i]
 		c.Counts = sumCounts(counts[i])
+		for _, cmd := range accepted {
+			if ms := int64(cmd.Val()[i]); ms > max(0, c.Accepted.UnixMilli()) {
+				c.Accepted = time.UnixMilli(ms).UTC()
+			}
+		}
 		c.Taken = make([]int, takenMost)
 		for m := range taken {
 			for _, cmd := range taken[m] {

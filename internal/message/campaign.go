@@ -2,7 +2,8 @@ package message
 
 import "time"
 
-// CampaignProgress is how far a campaign is. All counters are exact: they change together with the records of the messages.
+// CampaignProgress is how far a campaign is. All counters are exact: they change together with the records of the messages. A campaign
+// without counters does not exist, or no longer.
 type CampaignProgress struct {
 	Flow
 	Accepted time.Time // when its last message was accepted
@@ -29,4 +30,15 @@ type CampaignWait struct {
 	Pending int           // messages that wait for a send slot
 	In      time.Duration // until these will have been sent, about
 	Holds   []Hold        // that apply to some or all of its messages
+
+	Cancelled *CancelledCampaign // nil: it is not cancelled
+}
+
+// CancelledCampaign is a campaign whose messages are refused and cancelled.
+type CancelledCampaign struct {
+	Flow   `json:"-"`
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+	Key    string    `json:"key,omitempty"`
+	Reason string    `json:"reason"`
 }

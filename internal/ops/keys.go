@@ -9,6 +9,7 @@ var keys = []Key{
 	{"app", "Name of the Meta app in the configuration."},
 	{"attempt", "Number of the attempt to send the message, from 1."},
 	{"budget_bytes", "Redis memory that events may use."},
+	{"campaign", "Name of the campaign."},
 	{"cause", "The error of an attempt, or null. `code` and `reason` have Meta's answer."},
 	{"class", "Class of the message: authentication, service, utility or marketing."},
 	{"client", "Name of the client."},

@@ -30,6 +30,9 @@ type campaign struct {
 	DoneBy    time.Time `json:"pending_done_by"`
 	Holds     []httpapi.Hold
 
+	CancelledAt  time.Time `json:"cancelled_at"`
+	CancelReason string    `json:"cancel_reason"`
+
 	Operator   bool `json:"-"` // the API key of the session belongs to no client
 	AllNumbers bool `json:"-"` // the API key of the session is for all numbers: it may hold the campaign at all of them, and Taken is known
 }
@@ -163,7 +166,18 @@ func campaignsPage() page {
 }
 
 func campaignPage() page {
+	order := func(verb, text string) func(*view) (done, *problem) {
+		return func(v *view) (done, *problem) {
+			var result struct{}
+			failed := v.console("POST", "/v1/campaigns/"+url.PathEscape(v.r.PathValue("id"))+"/"+verb, v.order(map[string]any{"client": v.query("client")}), &result)
+			return done{text: text, to: campaign{Name: v.r.PathValue("id"), Client: v.query("client")}.Page()}, failed
+		}
+	}
 	return page{
+		acts: map[string]func(*view) (done, *problem){
+			"cancel": order("cancel", "Nothing of the campaign is sent from now on. Workers cancel its messages that wait."),
+			"open":   order("open", "Messages of the campaign are accepted."),
+		},
 		name: "campaign", path: "campaigns/{id}", title: "Campaign", live: true,
 		read: func(v *view) (any, *problem) {
 			key := v.session.key

@@ -77,7 +77,7 @@ func TestCampaignPages(t *testing.T) {
 	shown := b.get(at + "?client=acme")
 	contains(t, shown, `href="/console/clients/acme"`, "wait for a send slot", `<rect class="queued" x="0" width="600"`, `<rect class="expired" x="`, "report it to Meta with the fbtrace_id",
 		`sale/en</th><td class="n">4</td>`, `offer/en</th><td class="n">1</td>`, `numbers/`+theirs+`"`, "Hold the campaign", "Meta took 0 in the last minute")
-	contains(t, b.get(link(shown, "List the undelivered messages")), ids[0], ids[1])
+	contains(t, b.get(link(shown, "2 undelivered messages: list them")), ids[0], ids[1])
 	dead := b.get(link(shown, "List the dead messages with code 131000"))
 	contains(t, dead, ids[0])
 	lacks(dead, ids[1], mine)
@@ -120,6 +120,14 @@ func TestCampaignPages(t *testing.T) {
 	from = tenant.get(link(own, "Send again the expired messages"))
 	contains(t, from, "phone_number_id="+ours)
 	lacks(from, "phone_number_id="+theirs)
+	contains(t, b.act(at+"?client=acme", "cancel"), "reason is missing")
+	contains(t, b.act(at+"?client=acme", "cancel", "reason", "wrong price again"), "Nothing of the campaign is sent from now on", `id="cancelled"`, "wrong price again", "Open the campaign")
+	lacks(b.get(at), `id="cancelled"`)
+	if p := tenant.act(at+"?client=acme", "open", "reason", "x"); p.StatusCode != 403 {
+		t.Errorf("a client opens its campaign: %d", p.StatusCode)
+	}
+	contains(t, b.act(at+"?client=acme", "open", "reason", "price corrected"), "Messages of the campaign are accepted", "Cancel the campaign")
+	contains(t, b.get("/console/audit"), "campaign-cancel", "campaign-open")
 	reader := s.signIn("reader").get(at + "?client=acme")
 	lacks(reader, "Send again", "Hold the campaign", "Release the hold")
 

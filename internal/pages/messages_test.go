@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"sluice/internal/admission"
+	"sluice/internal/audit"
 	"sluice/internal/backlog"
+	"sluice/internal/campaigns"
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/holds"
@@ -37,7 +39,7 @@ func (s *site) callers(keys httpapi.Keys, reader *backlog.Reader, book *ledger.L
 		Acceptor: admission.NewAcceptor(s.db, book, queue.NewClient(s.db, shards), shards, signature.New("")),
 		Reader:   book, Finder: book, Canceller: book,
 		Waiting:   repository.NewWaiting(reader, held, book, nil, quiethours.New(func(string, string) (none [2][]config.QuietHours) { return none }, nil, nil)),
-		Campaigns: repository.NewCampaigns(book, reader, held),
+		Campaigns: repository.NewCampaigns(book, reader, held, campaigns.NewStore(s.db, held, audit.New(s.db, shards))),
 		Keys:      keys, All: func() []string { return []string{ours, theirs} },
 		Numbers: func(number string) bool { return number == ours || number == theirs },
 		Explain: explain,

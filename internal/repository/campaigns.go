@@ -2,23 +2,26 @@ package repository
 
 import (
 	"context"
+	"time"
 
 	"sluice/internal/backlog"
+	"sluice/internal/campaigns"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 )
 
-// Campaigns reads how far campaigns are, and what their messages wait for. It is safe for concurrent use.
+// Campaigns reads how far campaigns are, and what their messages wait for, and cancels campaigns. It is safe for concurrent use.
 type Campaigns struct {
 	*ledger.Ledger
-	backlog *backlog.Reader
-	holds   *holds.Store
+	backlog   *backlog.Reader
+	holds     *holds.Store
+	cancelled *campaigns.Store
 }
 
-// NewCampaigns returns Campaigns that read the counters in the ledger, the backlog and the holds.
-func NewCampaigns(l *ledger.Ledger, b *backlog.Reader, h *holds.Store) *Campaigns {
-	return &Campaigns{l, b, h}
+// NewCampaigns returns Campaigns that read the counters in the ledger, the backlog, the holds and the cancelled campaigns.
+func NewCampaigns(l *ledger.Ledger, b *backlog.Reader, h *holds.Store, c *campaigns.Store) *Campaigns {
+	return &Campaigns{l, b, h, c}
 }
 
 // CampaignWait returns what the messages of a campaign that wait at some numbers wait for.
@@ -45,5 +48,23 @@ func (c *Campaigns) CampaignWait(ctx context.Context, f message.Flow, numbers []
 			}
 		}
 	}
-	return w, nil
+	w.Cancelled, err = c.cancelled.Get(ctx, f)
+	return w, err
+}
+
+// CancelCampaign cancels a campaign, and returns when; or message.ErrNotFound if there is no message of it.
+func (c *Campaigns) CancelCampaign(ctx context.Context, order message.CancelledCampaign) (time.Time, error) {
+	progress := []message.CampaignProgress{{Flow: order.Flow}}
+	if err := c.CampaignProgress(ctx, progress); err != nil {
+		return time.Time{}, err
+	}
+	if len(progress[0].Counts) == 0 {
+		return time.Time{}, message.ErrNotFound
+	}
+	return c.cancelled.Cancel(ctx, order)
+}
+
+// OpenCampaign lets messages of a cancelled campaign be accepted and sent again. It is false if the campaign is not cancelled.
+func (c *Campaigns) OpenCampaign(ctx context.Context, order message.CancelledCampaign) (bool, error) {
+	return c.cancelled.Open(ctx, order)
 }
