@@ -109,7 +109,7 @@ func (s *Store) Open(ctx context.Context, c message.CancelledCampaign) (bool, er
 	return true, nil
 }
 
-// Get returns when a campaign was cancelled, by whom and why; nil: it is not cancelled.
+// Get returns the order that cancelled a campaign, with its time, actor and reason; nil: it is not cancelled.
 func (s *Store) Get(ctx context.Context, f message.Flow) (*message.CancelledCampaign, error) {
 	text, err := s.db.HGet(ctx, cancelledKey(), f.String()).Result()
 	switch {
