@@ -23,7 +23,7 @@ import (
 // cancelledLife is how long a campaign stays cancelled: as long as its counters are kept after their last change.
 const cancelledLife = 400 * 24 * time.Hour
 
-// cancelledKey is a hash of the campaigns whose messages are refused, by the names of their flows, to who cancelled them and why.
+// cancelledKey is the orders that cancelled the campaigns whose messages are refused: a hash of JSON by the names of their flows.
 func cancelledKey() string { return store.Key(0, "campaigns:cancelled") }
 
 // cancellingKey is the orders to cancel of which messages may still wait: a sorted set of "<when in Unix ms> <flow>" by when.
@@ -109,7 +109,7 @@ func (s *Store) Open(ctx context.Context, c message.CancelledCampaign) (bool, er
 	return true, nil
 }
 
-// Get returns when a campaign was cancelled, by whom and why; nil: it is not cancelled.
+// Get returns the order that cancelled a campaign, with its time, actor and reason; nil: it is not cancelled.
 func (s *Store) Get(ctx context.Context, f message.Flow) (*message.CancelledCampaign, error) {
 	text, err := s.db.HGet(ctx, cancelledKey(), f.String()).Result()
 	switch {
