@@ -95,6 +95,10 @@ archive-million: ## a million events into the archive, whose database is killed 
 	@tools/need redis-server:redis-server $(POSTGRESQL)
 	SLUICE_TEST_ARCHIVE_EVENTS=1000000 go test -count=1 -v -timeout 60m -run '^TestKilledDatabase$$' ./internal/archive
 
+import-million: ## sluice import of a million rows, which is killed twice; an hour
+	@tools/need redis-server:redis-server
+	SLUICE_TEST_IMPORT_ROWS=$(or $(ROWS),1000000) go test -count=1 -v -timeout 3h -run '^TestImportKilledTwice$$' ./internal/e2e
+
 docs: ## write the generated pages of docs/ anew
 	@$(FIRST)
 	go generate ./...

@@ -89,7 +89,7 @@ func TestImportKilledTwice(t *testing.T) {
 	}
 	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	t.Logf("the last run: %d of %d rows in %s, %d KB of memory at most", rows+1-before, rows, time.Since(start).Round(time.Millisecond), usage.Maxrss)
-	if most := int64(100<<10 + rows*40/1024); usage.Maxrss > most {
+	if most := int64(75<<10 + rows*40/1024); usage.Maxrss > most {
 		t.Errorf("the import used %d KB of memory, want at most %d", usage.Maxrss, most)
 	}
 
