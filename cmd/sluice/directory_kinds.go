@@ -271,11 +271,12 @@ func (c clientsListCmd) Run(ctx context.Context) error {
 
 type clientsAddCmd struct {
 	nameArg
-	Note      *string  `help:"A note for operators, up to 500 characters." placeholder:"TEXT"`
-	Weight    *int     `help:"1 to 1000: clients share the slots of a number by their weights." placeholder:"N"`
-	Campaigns []string `name:"campaign-weight" help:"The weight of a campaign among those of the client, like spring=3. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"NAME=N"`
-	Suppress  []string `help:"A class that people who opted out do not get: marketing, or marketing and utility. Give it several times for several; an empty one means marketing only." placeholder:"CLASS"`
-	Quotas    []string `name:"quota" help:"How many messages are accepted, like per_day=100000, or of a class marketing.per_day=20000: per_second, per_day or per_month. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"NAME=N"`
+	Note      *string    `help:"A note for operators, up to 500 characters." placeholder:"TEXT"`
+	Weight    *int       `help:"1 to 1000: clients share the slots of a number by their weights." placeholder:"N"`
+	Campaigns []string   `name:"campaign-weight" help:"The weight of a campaign among those of the client, like spring=3. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"NAME=N"`
+	Suppress  []string   `help:"A class that people who opted out do not get: marketing, or marketing and utility. Give it several times for several; an empty one means marketing only." placeholder:"CLASS"`
+	Quiet     quietHours `name:"quiet-hours" sep:"none" help:"When messages of the client are not sent, by the clock of the recipient, like '21:00-08:00', or '00:00-00:00 days=sun classes=marketing,utility campaigns=spring time_zone=Europe/Berlin'. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"FROM-TO"`
+	Quotas    []string   `name:"quota" help:"How many messages are accepted, like per_day=100000, or of a class marketing.per_day=20000: per_second, per_day or per_month. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"NAME=N"`
 	signature
 	consoleFlags
 }
@@ -293,6 +294,9 @@ func (c clientsAddCmd) members() (map[string]any, error) {
 			return nil, fmt.Errorf("--campaign-weight: %w", err)
 		}
 		all["campaign_weights"] = weights
+	}
+	if err := c.Quiet.set(all); err != nil {
+		return nil, err
 	}
 	if c.Quotas == nil {
 		return all, nil

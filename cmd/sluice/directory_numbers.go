@@ -53,6 +53,7 @@ func otherSettings(n directory.Number) string {
 	}
 	add("shared_with", strings.Join(n.SharedWith, ","), "")
 	add("suppress", strings.Join(n.Suppress, ","), "")
+	add("quiet_hours", describeQuietHours(n.Quiet), "")
 	add("unknown_types", n.UnknownTypes, "pass")
 	add("other_app_conversations", n.OtherApp, "refuse")
 	add("messaging_account_id", n.Account, "")
@@ -95,20 +96,21 @@ func leaving(n directory.Number) string {
 
 // numberFlags are the settings of a number.
 type numberFlags struct {
-	Display         *string   `name:"display-number" help:"The phone number itself, like +15551234567." placeholder:"NUMBER"`
-	RateLimit       *int      `help:"Messages per second, 1 to 10000. 0: as Meta says." placeholder:"N"`
-	UnknownTypes    *string   `help:"pass or refuse: messages of a type that this version of Sluice does not know." placeholder:"POLICY"`
-	OtherApp        *string   `name:"other-app-conversations" help:"refuse, wait or send: service messages in conversations that another app owns." placeholder:"POLICY"`
-	Account         *string   `name:"messaging-account-id" help:"Meta's id of the messaging account of messages that name none." placeholder:"ID"`
-	Marketing       *string   `name:"marketing-messages" help:"off, fallback or strict: whether messages of marketing templates go to Meta's Marketing Messages API." placeholder:"POLICY"`
-	Sharing         *string   `name:"message-activity-sharing" help:"true or false: message_activity_sharing of these messages. Empty: Meta's default." placeholder:"CHOICE"`
-	GraphVersion    *string   `help:"Version of the Graph API with which the number sends, like v25.0. Empty: that of the configuration." placeholder:"VERSION"`
-	GraphCanary     *string   `name:"graph-version-canary" help:"Another version for a share of the messages, in percent, like v27.0=5. Empty: none." placeholder:"VERSION=N"`
-	Client          *string   `help:"Name of the client that the number belongs to." placeholder:"NAME"`
-	Suppress        []string  `help:"A class that people who opted out do not get from the number: marketing, or marketing and utility. Give it several times for several; an empty one means those of the client." placeholder:"CLASS"`
-	SharedWith      []string  `help:"Name of another client that may send from the number. Give it several times for several. It replaces those that were set; an empty one removes them." placeholder:"NAME"`
-	AccessTokenFile secretArg `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
-	TokenFile       *string   `help:"Path of a file with the access token that each worker reads. Use it in place of --access-token-file." placeholder:"PATH"`
+	Display         *string    `name:"display-number" help:"The phone number itself, like +15551234567." placeholder:"NUMBER"`
+	RateLimit       *int       `help:"Messages per second, 1 to 10000. 0: as Meta says." placeholder:"N"`
+	UnknownTypes    *string    `help:"pass or refuse: messages of a type that this version of Sluice does not know." placeholder:"POLICY"`
+	OtherApp        *string    `name:"other-app-conversations" help:"refuse, wait or send: service messages in conversations that another app owns." placeholder:"POLICY"`
+	Account         *string    `name:"messaging-account-id" help:"Meta's id of the messaging account of messages that name none." placeholder:"ID"`
+	Marketing       *string    `name:"marketing-messages" help:"off, fallback or strict: whether messages of marketing templates go to Meta's Marketing Messages API." placeholder:"POLICY"`
+	Sharing         *string    `name:"message-activity-sharing" help:"true or false: message_activity_sharing of these messages. Empty: Meta's default." placeholder:"CHOICE"`
+	GraphVersion    *string    `help:"Version of the Graph API with which the number sends, like v25.0. Empty: that of the configuration." placeholder:"VERSION"`
+	GraphCanary     *string    `name:"graph-version-canary" help:"Another version for a share of the messages, in percent, like v27.0=5. Empty: none." placeholder:"VERSION=N"`
+	Client          *string    `help:"Name of the client that the number belongs to." placeholder:"NAME"`
+	Suppress        []string   `help:"A class that people who opted out do not get from the number: marketing, or marketing and utility. Give it several times for several; an empty one means those of the client." placeholder:"CLASS"`
+	Quiet           quietHours `name:"quiet-hours" sep:"none" help:"When messages of the number are not sent, by the clock of the recipient, like '21:00-08:00', or '00:00-00:00 days=sun classes=marketing,utility campaigns=spring time_zone=Europe/Berlin'. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"FROM-TO"`
+	SharedWith      []string   `help:"Name of another client that may send from the number. Give it several times for several. It replaces those that were set; an empty one removes them." placeholder:"NAME"`
+	AccessTokenFile secretArg  `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
+	TokenFile       *string    `help:"Path of a file with the access token that each worker reads. Use it in place of --access-token-file." placeholder:"PATH"`
 }
 
 func (f numberFlags) members() (map[string]any, error) {
@@ -120,6 +122,9 @@ func (f numberFlags) members() (map[string]any, error) {
 		"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "suppress": f.Suppress, "token_file": f.TokenFile, "access_token": secretOf(token),
 		"other_app_conversations": f.OtherApp, "messaging_account_id": f.Account, "marketing_messages": f.Marketing, "graph_version": f.GraphVersion,
 	})
+	if err := f.Quiet.set(all); err != nil {
+		return nil, err
+	}
 	if f.Sharing != nil {
 		if all["message_activity_sharing"], err = optional(*f.Sharing); err != nil {
 			return nil, fmt.Errorf("--message-activity-sharing: %w", err)

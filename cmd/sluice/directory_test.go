@@ -59,6 +59,12 @@ func TestDirectoryCommands(t *testing.T) {
 			[]string{"GET /v1/numbers?phone_number_id=" + number + " ", `POST /v1/numbers {"actor":"anna","graph_version":null,"graph_version_canary":{"version":"v27.0","share":5},"marketing_messages":"strict","message_activity_sharing":false,"phone_number_id":"` + number + `",` + who + `}`},
 			nil,
 		},
+		"set quiet hours": {
+			append([]string{"clients", "set", "shop", "--quiet-hours", "21:00-08:00", "--quiet-hours", "00:00-00:00 days=sat,sun classes=marketing,utility campaigns=spring time_zone=Europe/Berlin"}, why...),
+			[]string{`{"clients":[{"name":"shop"}]}`, stored},
+			[]string{"GET /v1/clients?name=shop ", `POST /v1/clients {"actor":"anna","name":"shop","quiet_hours":[{"from":"21:00","to":"08:00"},{"from":"00:00","to":"00:00","days":["sat","sun"],"classes":["marketing","utility"],"campaigns":["spring"],"time_zone":"Europe/Berlin"}],` + who + `}`},
+			nil,
+		},
 		"rotate a token": {
 			append([]string{"numbers", "rotate", number, "--access-token-file", secret}, why...),
 			[]string{stored},

@@ -96,7 +96,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
 		Finder:     book,
-		Waiting:    repository.NewWaiting(reader, holds, book, owners),
+		Waiting:    repository.NewWaiting(reader, holds, book, owners, p.quietHours(c.TimeZones)),
 		Canceller:  book,
 		Numbers:    p.directory.Known,
 		Accepts:    accepts(p.directory),

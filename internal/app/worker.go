@@ -244,7 +244,7 @@ func (w *worker) send(ctx context.Context) error {
 	messages := repository.New(w.book, tasks)
 	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
 	candidates := repository.NewCandidates(repository.CandidateOptions{
-		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners, OptOuts: w.optOuts,
+		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners, OptOuts: w.optOuts, Quiet: w.quietHours(c.Common.TimeZones),
 		Waits: func(number string) bool { return w.directory.OtherApp(number) == directory.OtherAppWait }, Log: log, Registerer: w.Registry,
 	})
 	suppressed := repository.Suppressed{Messages: messages, Count: suppression.Counter(w.Registry, suppression.StageSend), Log: log}
@@ -261,7 +261,7 @@ func (w *worker) send(ctx context.Context) error {
 		Log: log, Registerer: w.Registry,
 	}
 	w.Work(server.Run)
-	w.Background(catalogue.Run, sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, sent.Run, w.removeLeaving)
+	w.Background(catalogue.Run, sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, sent.Run, w.removeLeaving, w.watchQuietHours())
 	sender.Serve(w.directory.Numbers()...)
 	w.directory.Subscribe(func(c directory.Changes) {
 		sender.Serve(c.Added...)

@@ -16,11 +16,12 @@ type Common struct {
 	Redis       Redis
 	Shards      int // parts of the data; fixed at the first start
 	Graph       Graph
-	Numbers     []Number         // the numbers of the file, in its order; more can be stored, see package directory
-	Clients     []Client         // the clients of the file, in its order
-	Classes     map[string]Class // by class name; a class that the file does not mention is absent
-	StopWords   Words            // changes of the words with which people stop marketing messages
-	StartWords  Words            // and of those with which they resume them
+	Numbers     []Number          // the numbers of the file, in its order; more can be stored, see package directory
+	Clients     []Client          // the clients of the file, in its order
+	Classes     map[string]Class  // by class name; a class that the file does not mention is absent
+	StopWords   Words             // changes of the words with which people stop marketing messages
+	StartWords  Words             // and of those with which they resume them
+	TimeZones   map[string]string // of recipients, by the begin of their phone numbers, with the plus, and by country, for quiet hours
 	LogLevel    slog.Level
 	Ops         string // host:port of /metrics, /livez, /readyz and pprof
 	Tracing     Tracing
@@ -67,7 +68,8 @@ type Number struct {
 	Client  string           // the name of the client that the number belongs to; empty: none
 	Shared  []string         // the names of other clients that may send from the number
 
-	Suppress []string // the classes that people who opted out do not get; nil: those of the client
+	Suppress []string     // the classes that people who opted out do not get; nil: those of the client
+	Quiet    []QuietHours // in which messages of the number are not sent, besides those of the client
 
 	TokenFile string // file with the access token; empty: none
 
@@ -95,7 +97,8 @@ type Client struct {
 	Weight    int            // of its messages among those of other clients, on one number and in one class
 	Campaigns map[string]int // the weights of its campaigns among each other; 1 for others
 	Quotas    Quotas
-	Suppress  []string // the classes that people who opted out do not get; nil: marketing
+	Suppress  []string     // the classes that people who opted out do not get; nil: marketing
+	Quiet     []QuietHours // in which messages of the client are not sent
 }
 
 // Quotas are how many messages of a client are accepted.

@@ -78,6 +78,7 @@ func (d *document) root(n *yaml.Node, settings []setting) {
 		{key: "canary", read: d.list(d.canary)},
 		{key: "stop_words", read: d.words(&d.StopWords)},
 		{key: "start_words", read: d.words(&d.StartWords)},
+		{key: "time_zones", read: d.timeZones},
 	}
 	groups := map[string][]member{}
 	for _, s := range settings {

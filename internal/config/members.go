@@ -88,6 +88,10 @@ func (d *document) ofNumber(one *number) []member {
 			doc: "Classes that people who [opted out](opt-out.md) do not get from the number: `[marketing]` or `[marketing, utility]`.",
 		},
 		{
+			key: "quiet_hours", read: d.quietHours(&one.Quiet),
+			doc: "When messages of the number are not sent, by the clock of the recipient: `[{from: \"21:00\", to: \"08:00\"}]`. Those of the client apply too. See [quiet-hours.md](quiet-hours.md).",
+		},
+		{
 			key: "template_classes", read: d.list(d.templateClass(one)),
 			doc: "Default class of template messages, by the name of the template: a list of `{name: otp_*, class: authentication}`. `*` matches any characters. The first match counts. Without a match the class is the category of the template at Meta: [message-life.md](message-life.md#default-class) says how Sluice reads it.",
 		},
@@ -192,6 +196,10 @@ func (d *document) ofClient(one *Client) []member {
 		{
 			key: "suppress", def: "`[marketing]`", read: d.suppress(&one.Suppress),
 			doc: "Classes that people who [opted out](opt-out.md) do not get from the client: `[marketing]` or `[marketing, utility]`.",
+		},
+		{
+			key: "quiet_hours", read: d.quietHours(&one.Quiet),
+			doc: "When messages of the client are not sent, by the clock of the recipient: `[{from: \"21:00\", to: \"08:00\"}]`. See [quiet-hours.md](quiet-hours.md).",
 		},
 		{
 			key: "quotas", read: func(path string, n *yaml.Node) {

@@ -310,6 +310,16 @@ func (d *Directory) Suppresses(client, number string, c message.Class) bool {
 	return c == message.Marketing || slices.Contains(classes, string(c))
 }
 
+// QuietHours returns the quiet hours of a number and those of a client. The caller must not change the lists.
+func (d *Directory) QuietHours(client, number string) (all [2][]config.QuietHours) {
+	now := d.now.Load()
+	if n := now.numbers[number]; n != nil {
+		all[0] = n.Quiet
+	}
+	all[1] = now.clients[client].Quiet
+	return all
+}
+
 // Clients returns the names of all clients, sorted.
 func (d *Directory) Clients() []string { return slices.Sorted(maps.Keys(d.now.Load().clients)) }
 

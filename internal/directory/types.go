@@ -71,25 +71,26 @@ func (s State) state() State { return s }
 
 // Number is a number that Sluice sends from.
 type Number struct {
-	PhoneNumberID   string           `json:"phone_number_id" doc:"Meta's id of the phone number, digits only."`
-	Display         string           `json:"display_number,omitempty" doc:"The phone number itself, like +15551234567."`
-	TokenFile       string           `json:"token_file,omitempty" doc:"File with the access token, an absolute path that each worker can read. A stored access token wins."`
-	RateLimit       int              `json:"rate_limit,omitempty" doc:"Messages per second, 1 to 10000. Without it Sluice uses the throughput that Meta reports."`
-	UnknownTypes    string           `json:"unknown_types,omitempty" doc:"pass or refuse: what happens to a message of a type that this version of Sluice does not know."`
-	OtherApp        string           `json:"other_app_conversations,omitempty" doc:"refuse, wait or send: what happens to a service message in a conversation that another app owns."`
-	Account         string           `json:"messaging_account_id,omitempty" doc:"Meta's id of the messaging account of messages that name none."`
-	Marketing       string           `json:"marketing_messages,omitempty" doc:"off, fallback or strict: whether messages of marketing templates go to Meta's Marketing Messages API, and with which product_policy."`
-	Sharing         *bool            `json:"message_activity_sharing,omitempty" doc:"Meta's message_activity_sharing of these messages. Absent: Meta's default."`
-	GraphVersion    string           `json:"graph_version,omitempty" doc:"Version of the Graph API with which the number sends, like v25.0. Absent: the one of the configuration."`
-	GraphCanary     *GraphCanary     `json:"graph_version_canary,omitempty" doc:"Another version of the Graph API for a share of the messages."`
-	Classes         map[string]Class `json:"classes,omitempty" doc:"Settings of classes that are different for this number."`
-	TemplateClasses []TemplateClass  `json:"template_classes,omitempty" doc:"Default class of template messages, by the name of the template. The first match counts."`
-	Client          string           `json:"client,omitempty" doc:"Name of the client that the number belongs to."`
-	SharedWith      []string         `json:"shared_with,omitempty" doc:"Names of other clients that may send from the number."`
-	Suppress        []string         `json:"suppress,omitempty" doc:"Classes that people who opted out do not get from the number: marketing, or marketing and utility. Absent: those of the client."`
-	Leaving         string           `json:"leaving,omitempty" doc:"drain, cancel or move: the number is being removed and accepts no new messages. Only a removal sets it."`
-	LeavingTo       string           `json:"leaving_to,omitempty" doc:"With move: phone number id of the number that takes the messages."`
-	Left            int              `json:"messages_left,omitempty" doc:"While the number is being removed: about how many of its messages still need it."`
+	PhoneNumberID   string              `json:"phone_number_id" doc:"Meta's id of the phone number, digits only."`
+	Display         string              `json:"display_number,omitempty" doc:"The phone number itself, like +15551234567."`
+	TokenFile       string              `json:"token_file,omitempty" doc:"File with the access token, an absolute path that each worker can read. A stored access token wins."`
+	RateLimit       int                 `json:"rate_limit,omitempty" doc:"Messages per second, 1 to 10000. Without it Sluice uses the throughput that Meta reports."`
+	UnknownTypes    string              `json:"unknown_types,omitempty" doc:"pass or refuse: what happens to a message of a type that this version of Sluice does not know."`
+	OtherApp        string              `json:"other_app_conversations,omitempty" doc:"refuse, wait or send: what happens to a service message in a conversation that another app owns."`
+	Account         string              `json:"messaging_account_id,omitempty" doc:"Meta's id of the messaging account of messages that name none."`
+	Marketing       string              `json:"marketing_messages,omitempty" doc:"off, fallback or strict: whether messages of marketing templates go to Meta's Marketing Messages API, and with which product_policy."`
+	Sharing         *bool               `json:"message_activity_sharing,omitempty" doc:"Meta's message_activity_sharing of these messages. Absent: Meta's default."`
+	GraphVersion    string              `json:"graph_version,omitempty" doc:"Version of the Graph API with which the number sends, like v25.0. Absent: the one of the configuration."`
+	GraphCanary     *GraphCanary        `json:"graph_version_canary,omitempty" doc:"Another version of the Graph API for a share of the messages."`
+	Classes         map[string]Class    `json:"classes,omitempty" doc:"Settings of classes that are different for this number."`
+	TemplateClasses []TemplateClass     `json:"template_classes,omitempty" doc:"Default class of template messages, by the name of the template. The first match counts."`
+	Client          string              `json:"client,omitempty" doc:"Name of the client that the number belongs to."`
+	SharedWith      []string            `json:"shared_with,omitempty" doc:"Names of other clients that may send from the number."`
+	Suppress        []string            `json:"suppress,omitempty" doc:"Classes that people who opted out do not get from the number: marketing, or marketing and utility. Absent: those of the client."`
+	Quiet           []config.QuietHours `json:"quiet_hours,omitempty" doc:"When messages of the number are not sent, by the clock of the recipient. Those of the client apply too."`
+	Leaving         string              `json:"leaving,omitempty" doc:"drain, cancel or move: the number is being removed and accepts no new messages. Only a removal sets it."`
+	LeavingTo       string              `json:"leaving_to,omitempty" doc:"With move: phone number id of the number that takes the messages."`
+	Left            int                 `json:"messages_left,omitempty" doc:"While the number is being removed: about how many of its messages still need it."`
 	State
 }
 
@@ -144,10 +145,11 @@ type Client struct {
 	Name string `json:"name" doc:"1 to 32 of a-z, 0-9 and -."`
 	Note string `json:"note,omitempty" doc:"A note for operators, up to 500 characters."`
 
-	Weight    int            `json:"weight,omitempty" doc:"1 to 1000: clients share the slots of a number by their weights. Default: 1."`
-	Campaigns map[string]int `json:"campaign_weights,omitempty" doc:"Weights of campaigns of the client among each other, 1 to 1000, by their names. Others have 1."`
-	Suppress  []string       `json:"suppress,omitempty" doc:"Classes that people who opted out do not get from the client: marketing, or marketing and utility. Absent: marketing."`
-	Quotas    *config.Quotas `json:"quotas,omitempty" doc:"How many messages of the client are accepted."`
+	Weight    int                 `json:"weight,omitempty" doc:"1 to 1000: clients share the slots of a number by their weights. Default: 1."`
+	Campaigns map[string]int      `json:"campaign_weights,omitempty" doc:"Weights of campaigns of the client among each other, 1 to 1000, by their names. Others have 1."`
+	Suppress  []string            `json:"suppress,omitempty" doc:"Classes that people who opted out do not get from the client: marketing, or marketing and utility. Absent: marketing."`
+	Quiet     []config.QuietHours `json:"quiet_hours,omitempty" doc:"When messages of the client are not sent, by the clock of the recipient."`
+	Quotas    *config.Quotas      `json:"quotas,omitempty" doc:"How many messages of the client are accepted."`
 	State
 }
 

@@ -164,7 +164,7 @@ func TestHolds(t *testing.T) {
 		got[strings.Join(append([]string{name}, labels...), " ")] = v
 	}
 	g.addHolds(add, nil, nil)
-	if len(got) != 1+2*4*3 {
+	if len(got) != 1+2*5*3 {
 		t.Errorf("%d series without a hold: %v", len(got), got)
 	}
 	g.addHolds(add, []message.Hold{
@@ -174,13 +174,15 @@ func TestHolds(t *testing.T) {
 		{Number: "7", Template: "a/en", By: "sluice"},
 		{Number: "7", Tag: "spring", By: "ann"},
 		{Tag: "spring", Reason: "The stored hold cannot be read. It stays in force until it is released."},
-	}, []int{1, 2, 4, 8, 16, 32})
+		{Client: "shop", Campaign: "spring", By: "ann"},
+	}, []int{1, 2, 4, 8, 16, 32, 64})
 	for name, want := range map[string]float64{
 		"holds all operator": 1, "held all operator": 1,
 		"holds number refused": 2, "held number refused": 6,
 		"holds template refused": 1, "held template refused": 8,
 		"holds tag operator": 1, "held tag operator": 16,
 		"holds tag unreadable": 1, "held tag unreadable": 32, "unreadable": 1,
+		"holds campaign operator": 1, "held campaign operator": 64,
 		"holds number operator": 0, "held tag refused": 0,
 		"whole 7 operator": 1, "whole 7 refused": 1, "whole 9 operator": 1,
 	} {
@@ -188,7 +190,7 @@ func TestHolds(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got[name], want)
 		}
 	}
-	if len(got) != 1+2*4*3+3 {
+	if len(got) != 1+2*5*3+3 {
 		t.Errorf("%d series: %v", len(got), got)
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/queue"
+	"sluice/internal/quiethours"
 	"sluice/internal/quota"
 	"sluice/internal/repository"
 	"sluice/internal/signature"
@@ -35,7 +36,7 @@ func (s *site) callers(keys httpapi.Keys, reader *backlog.Reader, book *ledger.L
 	return intake.New(intake.Options{
 		Acceptor: admission.NewAcceptor(s.db, book, queue.NewClient(s.db, shards), shards, signature.New("")),
 		Reader:   book, Finder: book, Canceller: book,
-		Waiting:   repository.NewWaiting(reader, held, book, nil),
+		Waiting:   repository.NewWaiting(reader, held, book, nil, quiethours.New(func(string, string) (none [2][]config.QuietHours) { return none }, nil, nil)),
 		Campaigns: repository.NewCampaigns(book, reader, held),
 		Keys:      keys, All: func() []string { return []string{ours, theirs} },
 		Numbers: func(number string) bool { return number == ours || number == theirs },

@@ -18,6 +18,7 @@ import (
 	"sluice/internal/people"
 	"sluice/internal/portfolio"
 	"sluice/internal/queue"
+	"sluice/internal/quiethours"
 	"sluice/internal/ratelimit"
 	"sluice/internal/record"
 	"sluice/internal/send"
@@ -36,6 +37,7 @@ type Candidates struct {
 	owners     *conversations.Owners
 	waits      func(number string) bool // for conversations that another app owns
 	optOuts    *suppression.Store
+	quiet      *quiethours.Rules
 	log        *slog.Logger
 	unreadable prometheus.Counter // messages that were skipped
 
@@ -53,6 +55,7 @@ type CandidateOptions struct {
 	Owners     *conversations.Owners
 	Waits      func(number string) bool // reports whether service messages of a number wait while another app owns the conversation
 	OptOuts    *suppression.Store
+	Quiet      *quiethours.Rules
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -61,7 +64,7 @@ type CandidateOptions struct {
 func NewCandidates(o CandidateOptions) *Candidates {
 	return &Candidates{
 		db: o.DB, records: o.Records, people: o.People, shards: o.Shards, limited: o.Limited, owners: o.Owners, waits: o.Waits,
-		optOuts: o.OptOuts, log: o.Log, unreadable: newUnreadable(o.Registerer),
+		optOuts: o.OptOuts, quiet: o.Quiet, log: o.Log, unreadable: newUnreadable(o.Registerer),
 	}
 }
 
@@ -92,6 +95,7 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 	if err := c.suppressed(ctx, all, out); err != nil {
 		return nil, err
 	}
+	c.quietly(all, out, now)
 	c.persons(ctx, all, out)
 	if err := c.elsewhere(ctx, all, out, now); err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/quiethours"
 )
 
 // Waiting shows what a queued message waits for, except what its record shows. It is safe for concurrent use.
@@ -17,11 +18,12 @@ type Waiting struct {
 	holds   *holds.Store
 	named   Named
 	owners  *conversations.Owners
+	quiet   *quiethours.Rules
 }
 
-// NewWaiting returns a Waiting that reads the backlog, the holds, the records and the owners of conversations.
-func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger, owners *conversations.Owners) *Waiting {
-	return &Waiting{b, h, NewNamed(records), owners}
+// NewWaiting returns a Waiting that reads the backlog, the holds, the records and the owners of conversations, and knows the quiet hours.
+func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger, owners *conversations.Owners, quiet *quiethours.Rules) *Waiting {
+	return &Waiting{b, h, NewNamed(records), owners, quiet}
 }
 
 // QueueStatus returns the position of a queued message, the holds that apply to it, and the message that it waits for.
@@ -36,6 +38,11 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 			return s, err
 		}
 		s.Until = until[0]
+	}
+	if s.Task == message.TaskDelayed && !s.Limited && !s.Elsewhere {
+		if s.Quiet, err = wt.quietUntil(ctx, r); err != nil {
+			return s, err
+		}
 	}
 	if s.Holds, err = wt.holds.On(ctx, r.Context); err != nil {
 		return s, err
