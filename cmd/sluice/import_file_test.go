@@ -225,6 +225,30 @@ func TestImportSendsNoMoreThanItMust(t *testing.T) {
 	})
 }
 
+// TestImportThroughProxy: a proxy that passes on only whole requests gets several.
+func TestImportThroughProxy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var requests []int
+		im := newImporter(func(_ context.Context, lines io.Reader, f func(client.LineResult) error) error {
+			text, err := io.ReadAll(lines)
+			n := strings.Count(string(text), "\n")
+			requests = append(requests, n)
+			for i := range n {
+				err = errors.Join(err, f(client.LineResult{Line: i + 1, Status: http.StatusAccepted}))
+			}
+			return err
+		}, &progress{out: io.Discard})
+		for n := range 40 {
+			im.rows <- importfile.Row{Line: n + 1, Key: "1", Body: make([]byte, maxUnanswered/16)}
+		}
+		close(im.rows)
+		if err := im.run(t.Context()); err != nil || fmt.Sprint(requests) != "[16 16 8]" || im.counts[importfile.Accepted] != 40 {
+			t.Errorf("%v, requests of %d rows, %d accepted", err, requests, im.counts[importfile.Accepted])
+		}
+	})
+}
+
 // TestImportFlags: the flags about columns, and what is wrong with them.
 func TestImportFlags(t *testing.T) {
 	t.Parallel()

@@ -21,6 +21,8 @@ const (
 	maxShown = 20
 	// maxUnanswered is how many bytes of rows are sent before their results. More only wait in buffers of the connection, and in our memory.
 	maxUnanswered = 1 << 20
+	// answerWithin is how long a request waits for a result when it may send no more. Then it ends: a proxy may pass on only whole requests.
+	answerWithin = 10 * time.Second
 	// flushEvery is how long results wait in memory at most.
 	flushEvery = time.Second
 )
@@ -259,7 +261,16 @@ func (b *batch) next(wait bool) (row importfile.Row, ok bool) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	for wait && !b.closed && b.unanswered >= maxUnanswered {
+		results := b.results
+		silent := time.AfterFunc(answerWithin, func() {
+			im.mu.Lock()
+			defer im.mu.Unlock()
+			if b.results == results {
+				b.end()
+			}
+		})
 		b.room.Wait()
+		silent.Stop()
 	}
 	if b.closed || b.unanswered >= maxUnanswered {
 		return row, false
