@@ -89,13 +89,14 @@ type Accepted struct {
 // Checked is what Sluice would do with a message. ID and Info.CallbackData are those that it would have.
 type Checked struct {
 	Info
-	Key       string          `json:"key,omitempty"`      // the idempotency key; empty: the message gets another ID each time
-	Duplicate bool            `json:"duplicate"`          // a message with this key was accepted before
-	SendAt    time.Time       `json:"send_at,omitzero"`   // no attempt before this time
-	ExpiresAt time.Time       `json:"expires_at"`         // no attempt would start after this time
-	After     *WaitsFor       `json:"after,omitempty"`    // the message would wait for this one
-	Payload   json.RawMessage `json:"payload"`            // Meta's message object as Sluice would send it
-	Warnings  []Mistake       `json:"warnings,omitempty"` // possible mistakes
+	Key       string          `json:"key,omitempty"`       // the idempotency key; empty: the message gets another ID each time
+	Duplicate bool            `json:"duplicate"`           // a message with this key was accepted before
+	SendAt    time.Time       `json:"send_at,omitzero"`    // no attempt before this time
+	ExpiresAt time.Time       `json:"expires_at"`          // no attempt would start after this time
+	SentAbout time.Time       `json:"sent_about,omitzero"` // when it would be sent, estimated; zero: it is not known. With CheckLines behind the lines before it
+	After     *WaitsFor       `json:"after,omitempty"`     // the message would wait for this one
+	Payload   json.RawMessage `json:"payload"`             // Meta's message object as Sluice would send it
+	Warnings  []Mistake       `json:"warnings,omitempty"`  // possible mistakes
 }
 
 // LineResult is the result of one message of a batch.

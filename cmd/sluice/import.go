@@ -117,7 +117,7 @@ func (c importCmd) Run(ctx context.Context) error {
 // report prints what became of the rows.
 func (c importCmd) report(out io.Writer, im *importer, check *dryRun) {
 	if c.DryRun {
-		check.report(out, im)
+		check.report(out, im, time.Now())
 	} else {
 		fmt.Fprintln(out, im.said())
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"sluice/client"
 	"sluice/internal/importfile"
@@ -18,6 +19,7 @@ type dryRun struct {
 	api        *client.Client
 	recipients importfile.Distinct
 	kinds      map[string]int // messages by class and template
+	last       time.Time      // when the last one would be sent; zero: it is not known
 }
 
 // call checks lines. Its results are those of sending them.
@@ -38,6 +40,9 @@ func (d *dryRun) count(m client.Checked) {
 	var to struct{ To, Recipient string }
 	json.Unmarshal(m.Payload, &to)
 	d.recipients.Add(cmp.Or(to.To, to.Recipient))
+	if m.SentAbout.After(d.last) {
+		d.last = m.SentAbout
+	}
 	kind := string(m.Class)
 	if m.Template != "" {
 		kind += ", template " + m.Template
@@ -46,10 +51,13 @@ func (d *dryRun) count(m client.Checked) {
 }
 
 // report prints what would happen.
-func (d *dryRun) report(out io.Writer, im *importer) {
+func (d *dryRun) report(out io.Writer, im *importer, now time.Time) {
 	fmt.Fprintf(out, "Nothing was sent. %d rows would be accepted, %d were accepted before, %d would be refused\n",
 		im.counts[importfile.Accepted], im.counts[importfile.Duplicate], im.counts[importfile.Refused])
 	fmt.Fprintf(out, "to %d different recipients\n", d.recipients.Count())
+	if !d.last.IsZero() {
+		fmt.Fprintf(out, "the last one would be sent about %s, in %s, at the present rates\n", d.last.Format(time.RFC3339), max(d.last.Sub(now), 0).Round(time.Second))
+	}
 	kinds := slices.SortedFunc(maps.Keys(d.kinds), func(a, b string) int {
 		return cmp.Or(cmp.Compare(d.kinds[b], d.kinds[a]), cmp.Compare(a, b))
 	})

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,9 +17,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"sluice/client"
 	"sluice/internal/importfile"
+	"sluice/internal/poll"
 )
 
 // batchAPI answers lines of a batch as the API does: a key is accepted once.
@@ -138,6 +143,112 @@ func TestImportGoesOn(t *testing.T) {
 	}
 }
 
+// TestImportStoresResultsMeanwhile: the results are in the file while the import waits for more rows.
+func TestImportStoresResultsMeanwhile(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(&batchAPI{seen: map[string]int{}})
+	t.Cleanup(srv.Close)
+	name := filepath.Join(t.TempDir(), "results.csv")
+	results, err := importfile.OpenResults(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, out := io.Pipe()
+	im := newImporter(once(srv.URL, "k").SendLines, &progress{out: io.Discard})
+	im.results = results
+	go func() {
+		file, err := importfile.Open(in, importfile.Options{From: "9"})
+		if err != nil {
+			panic(err)
+		}
+		im.read(t.Context(), file)
+	}()
+	ended := make(chan error)
+	go func() { ended <- im.run(t.Context()) }()
+	io.WriteString(out, "to,text,key\n+1,hi,k-1\n")
+	poll.Until(t, "the result is stored", func() bool {
+		text, _ := os.ReadFile(name)
+		return strings.Contains(string(text), "\n2,k-1,id-k-1,accepted,,\n")
+	})
+	out.Close()
+	if err := errors.Join(<-ended, results.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestImportSendsNoMoreThanItMust: rows without a result are limited, so that a slow API does not fill the memory.
+func TestImportSendsNoMoreThanItMust(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const rows, size = 40, maxUnanswered / 16
+		sent, answer := 0, make(chan struct{})
+		im := newImporter(func(_ context.Context, lines io.Reader, f func(client.LineResult) error) error {
+			var reading sync.WaitGroup
+			reading.Go(func() {
+				in := bufio.NewScanner(lines)
+				for in.Buffer(nil, 2*size); in.Scan(); sent++ {
+				}
+			})
+			for n := range rows {
+				<-answer
+				if err := f(client.LineResult{Line: n + 1, Status: http.StatusAccepted}); err != nil {
+					return err
+				}
+			}
+			reading.Wait()
+			return nil
+		}, &progress{out: io.Discard})
+		go func() {
+			defer close(im.rows)
+			for n := range rows {
+				im.rows <- importfile.Row{Line: n + 1, Key: "1", Body: make([]byte, size)}
+			}
+		}()
+		ended := make(chan error)
+		go func() { ended <- im.run(t.Context()) }()
+		synctest.Wait()
+		if sent != 16 {
+			t.Errorf("%d rows were sent before a result", sent)
+		}
+		answer <- struct{}{}
+		synctest.Wait()
+		if sent != 17 {
+			t.Errorf("%d rows were sent before the second result", sent)
+		}
+		for range rows - 1 {
+			answer <- struct{}{}
+			synctest.Wait() // an API answers only what it has read
+		}
+		if err := <-ended; err != nil || im.counts[importfile.Accepted] != rows {
+			t.Errorf("%v, %d rows were accepted", err, im.counts[importfile.Accepted])
+		}
+	})
+}
+
+// TestImportThroughProxy: a proxy that passes on only whole requests gets several.
+func TestImportThroughProxy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var requests []int
+		im := newImporter(func(_ context.Context, lines io.Reader, f func(client.LineResult) error) error {
+			text, err := io.ReadAll(lines)
+			n := strings.Count(string(text), "\n")
+			requests = append(requests, n)
+			for i := range n {
+				err = errors.Join(err, f(client.LineResult{Line: i + 1, Status: http.StatusAccepted}))
+			}
+			return err
+		}, &progress{out: io.Discard})
+		for n := range 40 {
+			im.rows <- importfile.Row{Line: n + 1, Key: "1", Body: make([]byte, maxUnanswered/16)}
+		}
+		close(im.rows)
+		if err := im.run(t.Context()); err != nil || fmt.Sprint(requests) != "[16 16 8]" || im.counts[importfile.Accepted] != 40 {
+			t.Errorf("%v, requests of %d rows, %d accepted", err, requests, im.counts[importfile.Accepted])
+		}
+	})
+}
+
 // TestImportFlags: the flags about columns, and what is wrong with them.
 func TestImportFlags(t *testing.T) {
 	t.Parallel()
@@ -184,7 +295,7 @@ func TestDryRun(t *testing.T) {
 			if body.Key == "wrong" {
 				fmt.Fprintf(w, `{"line":%d,"status":422,"problem":{"status":422,"code":"template_not_found","detail":"No."}}`+"\n", n)
 			} else {
-				fmt.Fprintf(w, `{"line":%d,"status":200,"class":"marketing","template":"a/en","duplicate":%t,"payload":%s}`+"\n", n, body.Key == "again", body.Message)
+				fmt.Fprintf(w, `{"line":%d,"status":200,"class":"marketing","template":"a/en","duplicate":%t,"payload":%s,"sent_about":"2030-01-01T00:00:0%dZ"}`+"\n", n, body.Key == "again", body.Message, 9-n)
 			}
 		}
 	}))
@@ -196,9 +307,11 @@ func TestDryRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	importCmd{DryRun: true}.report(&out, im, check)
+	check.report(&out, im, time.Date(2029, 12, 31, 22, 0, 0, 0, time.UTC))
+	im.reportCodes(&out)
 	const want = `Nothing was sent. 3 rows would be accepted, 1 were accepted before, 2 would be refused
 to 2 different recipients
+the last one would be sent about 2030-01-01T00:00:08Z, in 2h0m8s, at the present rates
 marketing, template a/en: 3
 refused with row_invalid: 1, first lines 7
 refused with template_not_found: 1, first lines 6

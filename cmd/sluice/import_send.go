@@ -16,8 +16,16 @@ import (
 	"sluice/internal/importfile"
 )
 
-// maxShown is how many refused rows are printed if a file has their results.
-const maxShown = 20
+const (
+	// maxShown is how many refused rows are printed if a file has their results.
+	maxShown = 20
+	// maxUnanswered is how many bytes of rows are sent before their results. More only wait in buffers of the connection, and in our memory.
+	maxUnanswered = 1 << 20
+	// answerWithin is how long a request waits for a result when it may send no more. Then it ends: a proxy may pass on only whole requests.
+	answerWithin = 10 * time.Second
+	// flushEvery is how long results wait in memory at most.
+	flushEvery = time.Second
+)
 
 // importer sends the rows of a file. When the API is unavailable, it waits and sends again what has no result: each row has a
 // key, so the API accepts it once.
@@ -51,7 +59,7 @@ type refusals struct {
 }
 
 func newImporter(call func(context.Context, io.Reader, func(client.LineResult) error) error, p *progress) *importer {
-	return &importer{call: call, progress: p, rows: make(chan importfile.Row), pause: pause, counts: map[string]int{}, codes: map[string]*refusals{}}
+	return &importer{call: call, progress: p, rows: make(chan importfile.Row, 64), pause: pause, counts: map[string]int{}, codes: map[string]*refusals{}}
 }
 
 // said says what became of the rows. The caller holds mu.
@@ -117,8 +125,9 @@ func (im *importer) fail(err error) {
 
 // run calls the API until each row is accepted or refused.
 func (im *importer) run(ctx context.Context) error {
+	defer im.keepFlushing(ctx)()
 	for {
-		b := &batch{im: im, stop: make(chan struct{})}
+		b := &batch{im: im, stop: make(chan struct{}), room: sync.NewCond(&im.mu)}
 		err := im.call(ctx, b, b.result)
 		refusal, answered := errors.AsType[*client.Problem](err)
 		first := b.close()
@@ -143,6 +152,28 @@ func (im *importer) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// keepFlushing writes the results to their file while the import runs, also while no others come. The function that it returns ends that.
+func (im *importer) keepFlushing(ctx context.Context) (end func()) {
+	if im.results == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var flushing sync.WaitGroup
+	flushing.Go(func() {
+		for every := time.NewTicker(flushEvery); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-every.C:
+				im.mu.Lock()
+				im.results.Flush() // an error comes again with the next result
+				im.mu.Unlock()
+			}
+		}
+	})
+	return func() { cancel(); flushing.Wait() }
 }
 
 // wait says once that the API accepts no messages.
@@ -190,10 +221,12 @@ type batch struct {
 	im      *importer
 	reading sync.Mutex    // held while Read runs
 	stop    chan struct{} // closed: Read ends
+	room    *sync.Cond    // of the importer's mu: there can be room for the next row, or Read ends
 
 	// These are guarded by the importer's mu.
 	rest        []byte           // of the line that is being read
 	sent        []importfile.Row // without a result, in their order
+	unanswered  int              // their bytes
 	results     int
 	later       []importfile.Row // to be sent again
 	unavailable error            // the first result that says so
@@ -201,47 +234,94 @@ type batch struct {
 	closed      bool
 }
 
-// Read implements io.Reader. It ends when the API is unavailable.
-func (b *batch) Read(p []byte) (int, error) {
+// Read implements io.Reader. It returns the rows that are ready, and waits for one if none is. It ends when the API is unavailable.
+func (b *batch) Read(p []byte) (n int, err error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
-	if len(b.rest) == 0 {
-		row, ok := b.next()
-		if !ok {
-			return 0, io.EOF
+	for n < len(p) {
+		if len(b.rest) == 0 {
+			row, ok := b.next(n == 0)
+			switch {
+			case !ok && n == 0:
+				return 0, io.EOF
+			case !ok:
+				return n, nil
+			}
+			b.rest = append(row.Body[:len(row.Body):len(row.Body)], '\n')
 		}
-		b.rest = append(row.Body[:len(row.Body):len(row.Body)], '\n')
+		sent := copy(p[n:], b.rest)
+		n, b.rest = n+sent, b.rest[sent:]
 	}
-	n := copy(p, b.rest)
-	b.rest = b.rest[n:]
 	return n, nil
 }
 
-// next returns the row that is sent next, and false when there is none for this batch.
-func (b *batch) next() (row importfile.Row, ok bool) {
+// next returns the row that is sent next, and false when there is none for this batch, or none yet if it should not wait.
+func (b *batch) next(wait bool) (row importfile.Row, ok bool) {
 	im := b.im
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	if b.closed || b.unavailable != nil {
+	for wait && !b.closed && b.unanswered >= maxUnanswered {
+		results := b.results
+		silent := time.AfterFunc(answerWithin, func() {
+			im.mu.Lock()
+			defer im.mu.Unlock()
+			if b.results == results {
+				b.end()
+			}
+		})
+		b.room.Wait()
+		silent.Stop()
+	}
+	if b.closed || b.unanswered >= maxUnanswered {
 		return row, false
 	}
 	if len(im.again) > 0 {
 		row, im.again = im.again[0], im.again[1:]
-		b.sent = append(b.sent, row)
+		b.send(row)
 		return row, true
 	}
+	stop := b.stop
+	if !wait {
+		stop = closed
+	}
 	im.mu.Unlock() // the file may be a pipe that is slow
+	received := true
 	select {
 	case row, ok = <-im.rows:
-		im.mu.Lock()
+	default:
+		select {
+		case row, ok = <-im.rows:
+		case <-stop:
+			received = false
+		}
+	}
+	im.mu.Lock()
+	if received {
 		im.ended, im.last = !ok, max(im.last, row.Line)
-	case <-b.stop:
-		im.mu.Lock()
 	}
 	if ok {
-		b.sent = append(b.sent, row)
+		b.send(row)
 	}
 	return row, ok
+}
+
+// closed is a closed channel.
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// send adds a row to those without a result. The caller holds the importer's mu.
+func (b *batch) send(row importfile.Row) {
+	b.sent = append(b.sent, row)
+	b.unanswered += len(row.Body)
+}
+
+// answered returns the first row without a result, which has one now. The caller holds the importer's mu.
+func (b *batch) answered() importfile.Row {
+	row := b.sent[0]
+	b.sent[0] = importfile.Row{} // its body is not needed any more
+	b.sent = b.sent[1:]
+	b.unanswered -= len(row.Body)
+	b.room.Signal()
+	return row
 }
 
 // end makes Read return. The caller holds the importer's mu.
@@ -249,6 +329,7 @@ func (b *batch) end() {
 	if !b.closed {
 		b.closed = true
 		close(b.stop)
+		b.room.Broadcast()
 	}
 }
 
@@ -269,9 +350,8 @@ func (b *batch) result(v client.LineResult) error {
 		b.broken = fmt.Errorf("the API answered line %d after %d of %d lines; is it Sluice's API?", v.Line, b.results, b.results+len(b.sent))
 		return b.broken
 	}
-	row := b.sent[0]
-	im.answered = true
-	b.sent, b.results = b.sent[1:], v.Line
+	row := b.answered()
+	im.answered, b.results = true, v.Line
 	switch {
 	case v.Status == http.StatusServiceUnavailable:
 		if b.unavailable == nil {

@@ -53,6 +53,16 @@ func (e *ETA) Of(ctx context.Context, number string, c message.Class, f message.
 	return n.SlotETA(c, f), nil
 }
 
+// Ahead estimates how long a new message would wait until it is sent, behind what waits and so many other new messages of its number,
+// class and flow. It blocks and fails as Of does.
+func (e *ETA) Ahead(ctx context.Context, number string, c message.Class, f message.Flow, ahead int) (time.Duration, error) {
+	n, err := e.of(ctx, number)
+	if err != nil {
+		return 0, err
+	}
+	return n.SendETA(c, f, ahead), nil
+}
+
 // LimitWait estimates how long a new message of a number and class would wait for capacity under the messaging limit of its
 // portfolio, see backlog.Number. It blocks and fails as Of does.
 func (e *ETA) LimitWait(ctx context.Context, number string, c message.Class) (time.Duration, error) {

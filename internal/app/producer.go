@@ -120,6 +120,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Templates:  catalogue,
 		Offset:     p.DB.ClockOffset,
 		ETA:        eta.Of,
+		SendETA:    eta.Ahead,
 		Explain:    explain,
 
 		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits, persons),

@@ -43,12 +43,27 @@ func (n Number) ETA(c message.Class) time.Duration {
 
 // SlotETA estimates how long until a new message of class c and a flow would get a slot, if nothing more urgent came meanwhile.
 func (n Number) SlotETA(c message.Class, f message.Flow) time.Duration {
+	return n.behind(c, f, n.pending(c, f))
+}
+
+// SendETA estimates how long until a new message of class c and a flow would be sent, if so many other new messages of its class and flow
+// came before it, each to another person, and nothing more urgent.
+func (n Number) SendETA(c message.Class, f message.Flow, ahead int) time.Duration {
+	wait := n.behind(c, f, n.pending(c, f)+ahead)
+	if c == message.Service {
+		return wait
+	}
+	return max(wait, n.limitWait(c.Order()+1, c.Order() == 0, 1+ahead))
+}
+
+// pending returns how many tasks of a class and flow are pending.
+func (n Number) pending(c message.Class, f message.Flow) int {
 	for _, w := range n.Waiting {
 		if w.Class == c {
-			return n.behind(c, f, w.of(f))
+			return w.of(f)
 		}
 	}
-	return n.behind(c, f, 0)
+	return 0
 }
 
 // FlowETA returns how many messages of a flow wait for a slot, and estimates how long until all of them would have left, if nothing more

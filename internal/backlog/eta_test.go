@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/backlog"
 	"sluice/internal/message"
+	"sluice/internal/portfolio"
 )
 
 // waiting is a number with so many pending, by class.
@@ -15,6 +16,42 @@ func waiting(n backlog.Number, pending ...int) backlog.Number {
 		n.Waiting = append(n.Waiting, backlog.Waiting{Class: c, Pending: pending[i]})
 	}
 	return n
+}
+
+// TestSendETA: a new message is sent after those of its class and flow that wait and the new ones before it. They need capacity under the
+// messaging limit too.
+func TestSendETA(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	limits := portfolio.New(f.db, 24*time.Hour)
+	if err := limits.Learn(t.Context(), phone, "p", 1000); err != nil {
+		t.Fatal(err)
+	}
+	state, err := limits.State(t.Context(), phone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steady := waiting(backlog.Number{Configured: 80, Rate: 80, Full: 80}, 0, 0, 80, 160)
+	limited := steady
+	limited.Portfolio = state
+	for _, c := range []struct {
+		name       string
+		number     backlog.Number
+		class      message.Class
+		ahead      int
+		least, max time.Duration
+	}{
+		{"the first", steady, message.Marketing, 0, 3 * time.Second, 3 * time.Second},
+		{"after 800", steady, message.Marketing, 800, 13 * time.Second, 13 * time.Second},
+		{"after 800 of a more urgent class", steady, message.Utility, 800, 11 * time.Second, 11 * time.Second},
+		{"within the messaging limit", limited, message.Marketing, 400, 8 * time.Second, 8 * time.Second},
+		{"over the messaging limit", limited, message.Marketing, 1600, 24 * time.Hour, 48 * time.Hour},
+		{"service needs no capacity", limited, message.Service, 1600, 20 * time.Second, 20 * time.Second},
+	} {
+		if got := c.number.SendETA(c.class, message.Flow{}, c.ahead); got < c.least-time.Millisecond || got > c.max+time.Millisecond {
+			t.Errorf("%s: %v, want %v to %v", c.name, got, c.least, c.max)
+		}
+	}
 }
 
 func TestETA(t *testing.T) {

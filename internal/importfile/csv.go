@@ -73,17 +73,16 @@ func delimiter(text *bufio.Reader, said string) (rune, error) {
 		}
 		return c, nil
 	}
-	head, _ := text.Peek(4 << 10)
 	best, most, quoted := ',', 0, false
 	counts := map[byte]int{}
-	for _, c := range head {
-		if c == '"' {
-			quoted = !quoted
-		}
-		if c == '\n' && !quoted {
+	for n := range 4 << 10 {
+		head, err := text.Peek(n + 1) // no more than the first row: the next one can come much later
+		if err != nil || head[n] == '\n' && !quoted {
 			break
 		}
-		if !quoted {
+		if c := head[n]; c == '"' {
+			quoted = !quoted
+		} else if !quoted {
 			counts[c]++
 		}
 	}

@@ -30,8 +30,11 @@ func IsParameter(column string) bool {
 // numbered returns the number of a column after a prefix; -1: it has none from least to most.
 func numbered(column, prefix string, least, most int) int {
 	digits, is := strings.CutPrefix(column, prefix)
+	if !is {
+		return -1
+	}
 	n, err := strconv.Atoi(digits)
-	if !is || err != nil || n < least || n > most || digits != strconv.Itoa(n) {
+	if err != nil || n < least || n > most || digits != strconv.Itoa(n) {
 		return -1
 	}
 	return n

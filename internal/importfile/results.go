@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+	"syscall"
 )
 
 // The values of Result.Result.
@@ -36,27 +36,29 @@ type Result struct {
 // resultColumns is the first row of a file of results.
 var resultColumns = []string{"line", "key", "id", "result", "code", "mistake"}
 
-// flushAfter is how long results wait in memory at most while others come. After a crash the rows of lost results are sent
-// again with their keys, and are duplicates.
-const flushAfter = time.Second
-
 // Results is a file with the results of the rows, a CSV with one line for each. It is not safe for concurrent use, except Has.
 type Results struct {
-	file    *os.File
-	csv     *csv.Writer
-	flushed time.Time
-	before  set            // of the rows with a result when the file was opened
-	counts  map[string]int // of these, by Result.Result
+	file   *os.File
+	csv    *csv.Writer
+	before set // of the rows with a result when the file was opened
 }
 
-// OpenResults opens a file of results, or creates it. It cuts off a last line that was not written completely.
+// OpenResults opens a file of results, or creates it. It cuts off a last line that was not written completely. Until Close or the end of
+// the process, the file cannot be opened again as results.
 func OpenResults(name string) (*Results, error) {
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	r := &Results{file: file, csv: csv.NewWriter(bufio.NewWriterSize(file, readSize)), flushed: time.Now(), counts: map[string]int{}}
-	if err := r.read(); err != nil {
+	r := &Results{file: file, csv: csv.NewWriter(bufio.NewWriterSize(file, readSize))}
+	if err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		err = errors.New("another import writes its results to this file. Wait until it ends, or give the results another name")
+	} else if err != nil {
+		err = fmt.Errorf("cannot be locked against a second import: %w. Choose a file on another file system", err)
+	} else {
+		err = r.read()
+	}
+	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -94,7 +96,6 @@ func (r *Results) read() error {
 			return fmt.Errorf("cannot be read: %w. Give the results another name: rows that were accepted before are not sent again", err)
 		}
 		r.before.add(rowHash(line, cells[1]))
-		r.counts[cells[3]]++
 	}
 	if err := r.file.Truncate(size); err != nil {
 		return err
@@ -140,23 +141,14 @@ func (r *Results) empty() error {
 // Has reports whether the row had a result when the file was opened. A row that has another key since then has none.
 func (r *Results) Has(row Row) bool { return r.before.has(rowHash(row.Line, row.Key)) }
 
-// Before returns how many rows had a result when the file was opened, by Result.Result.
-func (r *Results) Before() map[string]int { return r.counts }
-
-// Add adds the result of a row. It can be in memory for a second, or until the next one if none comes.
+// Add adds the result of a row. It can be in memory until Flush or Close. After a crash the rows of lost results are sent again with their
+// keys, and are duplicates.
 func (r *Results) Add(v Result) error {
-	if err := r.csv.Write([]string{strconv.Itoa(v.Line), oneLine(v.Key), v.ID, v.Result, v.Code, oneLine(v.Text)}); err != nil {
-		return err
-	}
-	if time.Since(r.flushed) < flushAfter {
-		return nil
-	}
-	return r.Flush()
+	return r.csv.Write([]string{strconv.Itoa(v.Line), oneLine(v.Key), v.ID, v.Result, v.Code, oneLine(v.Text)})
 }
 
 // Flush writes the results that are in memory.
 func (r *Results) Flush() error {
-	r.flushed = time.Now()
 	r.csv.Flush()
 	return r.csv.Error()
 }

@@ -56,6 +56,33 @@ func TestResultsGoOn(t *testing.T) {
 	}
 }
 
+// TestResultsOfOneImport: two imports cannot write to one file of results at once. Nothing of it is lost.
+func TestResultsOfOneImport(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "results.csv")
+	first, err := OpenResults(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Add(Result{Line: 2, Key: "a", Result: Accepted}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenResults(name); err == nil || !strings.Contains(err.Error(), "another import writes its results to this file") {
+		t.Errorf("a second import: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next, err := OpenResults(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if !next.Has(Row{Line: 2, Key: "a"}) {
+		t.Error("the result is lost")
+	}
+}
+
 // TestOtherFilesStay: a file that has no results is refused, and stays as it is.
 func TestOtherFilesStay(t *testing.T) {
 	t.Parallel()

@@ -40,17 +40,19 @@ type lineResult struct {
 type batchKind struct {
 	handle func(context.Context, *group) // sets the results of the lines of a group
 	count  func(result string)           // counts a line, or a batch, that was refused before
+	finish func(*group)                  // completes the results of a group, in the order of the groups; nil: they are complete
 }
 
 // batch serves POST /v1/messages/batch. It stores the lines that have arrived in groups, and answers each line as soon as its
 // message and those before it are durable.
 func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
-	in.serveLines(w, r, batchKind{in.acceptGroup, in.metrics.count})
+	in.serveLines(w, r, batchKind{handle: in.acceptGroup, count: in.metrics.count})
 }
 
 // checkBatch serves POST /v1/messages/batch/check. As with checkOnly, the metrics count nothing.
 func (in *Intake) checkBatch(w http.ResponseWriter, r *http.Request) {
-	in.serveLines(w, r, batchKind{in.checkGroup, func(string) {}})
+	ahead := map[sharing]int{}
+	in.serveLines(w, r, batchKind{in.checkGroup, func(string) {}, func(g *group) { in.estimateGroup(r.Context(), g, ahead) }})
 }
 
 // serveLines reads, handles and answers the lines of a batch concurrently, up to batchGroups groups at once. It answers the lines in
@@ -91,7 +93,7 @@ func (in *Intake) serveLines(w http.ResponseWriter, r *http.Request, kind batchK
 			c.SetReadDeadline(time.Now())
 		}
 	})
-	writeResults(w, c, cancel, groups)
+	writeResults(w, c, kind, cancel, groups)
 	cancel()
 	reading.Wait()
 }
@@ -180,7 +182,7 @@ func (in *Intake) readLine(e *envelope, g *group, key httpapi.Key, n int, o mess
 
 // writeResults writes the result of each line, and flushes when the next one is not ready. When the caller has
 // disconnected it cancels the batch, and waits for the running groups.
-func writeResults(w http.ResponseWriter, c *http.ResponseController, cancel func(), groups <-chan *group) {
+func writeResults(w http.ResponseWriter, c *http.ResponseController, kind batchKind, cancel func(), groups <-chan *group) {
 	out := bufio.NewWriterSize(w, 32<<10)
 	flush := func() {
 		c.SetWriteDeadline(time.Now().Add(batchIdle))
@@ -205,6 +207,9 @@ func writeResults(w http.ResponseWriter, c *http.ResponseController, cancel func
 		default:
 			flush()
 			<-g.done
+		}
+		if kind.finish != nil {
+			kind.finish(g)
 		}
 		for i := range g.lines {
 			if _, err := out.Write(append(g.lines[i].appendResult(out.AvailableBuffer()), '\n')); err != nil {

@@ -17,6 +17,7 @@ type checkedMessage struct {
 	Duplicate bool              `json:"duplicate" doc:"true: a message with this key was accepted before. A request to send is answered with that message, or refused if its content is different."`
 	SendAt    time.Time         `json:"send_at,omitzero" doc:"The message would not be sent before this time."`
 	ExpiresAt time.Time         `json:"expires_at" doc:"No attempt would start after this time."`
+	SentAbout time.Time         `json:"sent_about,omitzero" doc:"When Sluice would send the message at the present rates, behind what waits now; an estimate. In a batch it is also behind the lines before it with the same number, class and campaign. Absent for a duplicate, for a message that is scheduled or waits for another message, and while the backlog cannot be read."`
 	After     *message.After    `json:"after,omitempty" doc:"The message would wait for this message."`
 	Payload   json.RawMessage   `json:"payload" doc:"Meta's message object as Sluice would send it."`
 	Warnings  []message.Problem `json:"warnings,omitempty" doc:"Possible mistakes. The message would be accepted."`
@@ -37,11 +38,46 @@ func (in *Intake) checkOnly(w http.ResponseWriter, r *http.Request) {
 	if refused == nil {
 		var shown checkedMessage
 		if shown, refused = in.checked(r.Context(), w.Header(), &m, now); refused == nil {
+			in.estimate(r.Context(), &m, &shown, 0, now)
 			httpapi.WriteJSON(w, "application/json", http.StatusOK, shown)
 			return
 		}
 	}
 	refused.Write(w)
+}
+
+// estimate sets when a message would be sent, behind so many others that would be accepted before it, and reports whether it is one that is
+// sent as soon as it can be.
+func (in *Intake) estimate(ctx context.Context, m *message.Message, shown *checkedMessage, ahead int, now time.Time) bool {
+	if in.o.SendETA == nil || shown.Duplicate || m.SendAt.After(now) || m.After.ID != "" {
+		return false
+	}
+	if wait, err := in.o.SendETA(ctx, m.From, m.Class, m.Flow(), ahead); err == nil {
+		shown.SentAbout = now.Add(wait).UTC().Truncate(time.Second)
+	}
+	return true
+}
+
+// sharing are messages that are sent one after the other.
+type sharing struct {
+	number string
+	class  message.Class
+	flow   message.Flow
+}
+
+// estimateGroup sets when each message of a group would be sent. ahead counts those of the groups before, and then of this one.
+func (in *Intake) estimateGroup(ctx context.Context, g *group, ahead map[sharing]int) {
+	now := in.now()
+	for i := range g.lines {
+		l := &g.lines[i]
+		if l.refused != nil {
+			continue
+		}
+		m := &g.messages[l.message]
+		if of := (sharing{m.From, m.Class, m.Flow()}); in.estimate(ctx, m, l.checked, ahead[of], now) {
+			ahead[of]++
+		}
+	}
 }
 
 // checked describes a message that would be accepted, or returns why it would be refused.

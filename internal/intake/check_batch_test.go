@@ -7,7 +7,36 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
+
+// TestCheckBatchSaysWhen: a line is sent after the lines before it with the same number, class and campaign.
+func TestCheckBatchSaysWhen(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.sendETA = func(ahead int) time.Duration { return time.Duration(ahead+1) * time.Hour }
+	lines := []string{
+		envelope(`,"campaign":"a"`), envelope(`,"campaign":"b"`), "{", envelope(`,"campaign":"a"`), envelope(`,"campaign":"a","class":"marketing"`), envelope(`,"campaign":"a"`),
+		envelope(`,"campaign":"a","send_at":"` + time.Now().Add(time.Hour).Format(time.RFC3339) + `"`),
+	}
+	r := b.do(t, http.MethodPost, "/v1/messages/batch/check", strings.Join(lines, "\n"), withHeader("Content-Type", "application/x-ndjson"))
+	want := []time.Duration{1, 1, 0, 2, 1, 3, 0} // hours; 0: none
+	for i, text := range strings.Split(strings.TrimSpace(r.body), "\n") {
+		var got struct {
+			SentAbout time.Time `json:"sent_about"`
+		}
+		if err := json.Unmarshal([]byte(text), &got); err != nil {
+			t.Fatal(err)
+		}
+		hours := time.Duration(0)
+		if !got.SentAbout.IsZero() {
+			hours = (time.Until(got.SentAbout) + 30*time.Minute) / time.Hour
+		}
+		if hours != want[i] {
+			t.Errorf("line %d is sent after %d hours, want %d: %s", i+1, hours, want[i], text)
+		}
+	}
+}
 
 // TestCheckBatch: each line of a batch that is checked gets the answer that it would get alone, and nothing is stored.
 func TestCheckBatch(t *testing.T) {

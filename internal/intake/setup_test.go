@@ -144,6 +144,7 @@ type bench struct {
 	refuse    bool                                                                             // refuse unknown types
 	offset    time.Duration                                                                    // of Redis's clock
 	eta       func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: no wait
+	sendETA   func(ahead int) time.Duration                                                    // nil: it is not known
 	// until when another app owns the conversation with a recipient
 	elsewhere map[string]time.Time
 	account   string // messaging account of numbers
@@ -203,6 +204,12 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 				return 0, nil
 			}
 			return b.eta(ctx, number, c)
+		},
+		SendETA: func(_ context.Context, _ string, _ message.Class, _ message.Flow, ahead int) (time.Duration, error) {
+			if b.sendETA == nil {
+				return 0, errors.New("not known")
+			}
+			return b.sendETA(ahead), nil
 		},
 		Clients: func() []string { return []string{"acme", "globex"} },
 		Quotas:  fakeUsed{b.store},
