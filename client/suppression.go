@@ -92,11 +92,9 @@ func (c *Client) Suppressed(ctx context.Context, name, recipient string) (s Supp
 
 // Suppressions returns a page of a suppression list.
 func (c *Client) Suppressions(ctx context.Context, q SuppressionQuery) (p SuppressionPage, err error) {
-	v := url.Values{}
-	for name, value := range map[string]string{"client": q.Client, "cursor": q.Cursor} {
-		if value != "" {
-			v.Set(name, value)
-		}
+	v := ofClient(q.Client, url.Values{})
+	if q.Cursor != "" {
+		v.Set("cursor", q.Cursor)
 	}
 	if q.Whole {
 		v.Set("recipients", "whole")
@@ -111,7 +109,7 @@ func (c *Client) Suppressions(ctx context.Context, q SuppressionQuery) (p Suppre
 // ImportSuppressions adds people from a file to the suppression list of a client: a CSV whose first line names the columns, if media is
 // text/csv, or JSON lines, if it is application/x-ndjson. It repeats nothing: after an error, import the same file again.
 func (c *Client) ImportSuppressions(ctx context.Context, name, media string, file io.Reader) (done ImportResult, err error) {
-	answer, err := c.suppressionFile(ctx, http.MethodPost, "/v1/suppressions/import?"+url.Values{"client": {name}}.Encode(), media, io.NopCloser(file))
+	answer, err := c.suppressionFile(ctx, http.MethodPost, "/v1/suppressions/import?"+ofClient(name, url.Values{}).Encode(), media, io.NopCloser(file))
 	if err != nil {
 		return done, err
 	}
@@ -125,7 +123,15 @@ func (c *Client) ImportSuppressions(ctx context.Context, name, media string, fil
 // ExportSuppressions returns the suppression list of a client with whole recipients, as CSV or as JSON lines: format is csv or ndjson. The
 // caller must close it. A read that ends with another error than io.EOF has not returned the whole list.
 func (c *Client) ExportSuppressions(ctx context.Context, name, format string) (io.ReadCloser, error) {
-	return c.suppressionFile(ctx, http.MethodGet, "/v1/suppressions/export?"+url.Values{"client": {name}, "format": {format}}.Encode(), "application/json", http.NoBody)
+	return c.suppressionFile(ctx, http.MethodGet, "/v1/suppressions/export?"+ofClient(name, url.Values{"format": {format}}).Encode(), "application/json", http.NoBody)
+}
+
+// ofClient adds the name of a client to a query, unless it is empty: the API refuses empty parameters.
+func ofClient(name string, q url.Values) url.Values {
+	if name != "" {
+		q.Set("client", name)
+	}
+	return q
 }
 
 // suppressionFile makes a request whose body or answer is a file, and returns the body of the answer.

@@ -113,12 +113,12 @@ func TestOptOut(t *testing.T) {
 			t.Errorf("%s is %s: %s", id, r.State, r.Reason)
 		}
 	}
-	want := map[string]int{
-		"opted_out keyword ": 1, "opted_out user_preferences ": 1, "opted_out meta_error ": 1, "opted_out api e2e": 1, "opted_in keyword ": 1, "opted_in user_preferences ": 1,
+	want := map[string]bool{
+		"opted_out keyword ": true, "opted_out user_preferences ": true, "opted_out meta_error ": true, "opted_out api e2e": true, "opted_in keyword ": true, "opted_in user_preferences ": true,
 	}
-	got := map[string]int{}
+	got := map[string]bool{} // an event may come more than once
 	for _, e := range w.optOuts() {
-		got[e.Suppression.Change+" "+e.Suppression.Source+" "+e.Suppression.APIKey]++
+		got[e.Suppression.Change+" "+e.Suppression.Source+" "+e.Suppression.APIKey] = true
 		if e.PhoneNumberID != number && e.Suppression.Source != "api" || strings.Contains(string(e.Raw), "555123") {
 			t.Errorf("event %s", e.Raw)
 		}
@@ -156,7 +156,7 @@ func (w *world) movesList(more string) {
 // at which a person is in the list, no further message goes to the person, also none that a worker has fetched already.
 func TestOptOutOfARunningCampaign(t *testing.T) {
 	t.Parallel()
-	const people, rate, ticks = 500, 100, 40 // of a tenth of a second
+	const people, rate, ticks = 300, 100, 20 // of a tenth of a second
 	w := setup(t, rate, graphsim.Options{}, "secrets_key_file: marker")
 	w.worker()
 	w.worker()
@@ -189,11 +189,15 @@ func TestOptOutOfARunningCampaign(t *testing.T) {
 			}
 		}
 	}
-	poll.Until(t, "all who wrote STOP are in the list", func() bool { return len(w.optOuts()) == len(written) })
 	listed := map[string]time.Time{} // by masked recipient
-	for _, e := range w.optOuts() {
-		listed[e.Suppression.Recipient] = e.Time()
-	}
+	poll.Until(t, "all who wrote STOP are in the list", func() bool {
+		for _, e := range w.optOuts() {
+			if to := e.Suppression.Recipient; listed[to].IsZero() {
+				listed[to] = e.Time()
+			}
+		}
+		return len(listed) == len(written)
+	})
 	var took, late []time.Duration
 	for to, at := range written {
 		took = append(took, listed[message.Mask("+"+to)].Sub(at))
