@@ -28,7 +28,9 @@ func TestSoon(t *testing.T) {
 	if err := f.client.Soon(t.Context(), phone); err != nil {
 		t.Fatal(err)
 	}
-	due := func(key string) int64 { return f.db.ZCount(t.Context(), key, "-inf", fmt.Sprint(time.Now().Unix())).Val() }
+	due := func(key string) int64 {
+		return f.db.ZCount(t.Context(), key, "-inf", fmt.Sprint(time.Now().Unix())).Val()
+	}
 	if m, u, o := due(mine), due(urgent), due(other); m != int64(len(all)) || u != 2 || o != 0 {
 		t.Errorf("due are %d, %d and %d, want %d, 2 and none", m, u, o, len(all))
 	}
