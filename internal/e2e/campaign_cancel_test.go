@@ -15,7 +15,7 @@ import (
 	"sluice/internal/poll"
 )
 
-// campaignMessages is an environment variable: how many messages TestStopCampaign sends in its campaign. Default: 2000.
+// campaignMessages is an environment variable: how many messages TestStopCampaign sends in its campaign. Default: 1000.
 const campaignMessages = "SLUICE_TEST_CAMPAIGN_MESSAGES"
 
 // TestStopCampaign: a campaign that is being sent is held, released, and cancelled while workers are killed. After each answer Meta gets no
@@ -25,7 +25,7 @@ func TestStopCampaign(t *testing.T) {
 	t.Parallel()
 	const rate = 200
 	const onTheirWay = rate / 2 // more than workers have fetched: by their slots half of what is sent meanwhile would be of the campaign
-	messages, err := strconv.Atoi(cmp.Or(os.Getenv(campaignMessages), "2000"))
+	messages, err := strconv.Atoi(cmp.Or(os.Getenv(campaignMessages), "1000"))
 	if err != nil {
 		t.Fatalf("%s: %v", campaignMessages, err)
 	}
