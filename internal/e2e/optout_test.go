@@ -68,6 +68,8 @@ func TestOptOut(t *testing.T) {
 			t.Errorf("a new message to %s: %v", to, err)
 		}
 	}
+	listed := time.Now()
+	poll.Until(t, "the workers know that the list has entries, which takes a second", func() bool { return time.Since(listed) > 3*time.Second })
 	first.kill()
 	w.operate("POST", "/v1/holds/release", fmt.Sprintf(`{"phone_number_id":%q,"actor":"anna","reason":"test"}`, number))
 	records := w.settled(append(waiting, codes...), over)
