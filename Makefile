@@ -99,7 +99,7 @@ campaign-200000: ## hold, release and cancel a campaign of 200,000 messages whil
 	@tools/need redis-server:redis-server
 	SLUICE_TEST_CAMPAIGN_MESSAGES=200000 go test -count=1 -v -timeout 30m -run '^TestStopCampaign$$' ./internal/e2e
 
-import-million: ## sluice import of a million rows, which is killed twice; an hour
+import-million: ## sluice import of a million rows, which is killed twice; twenty minutes
 	@tools/need redis-server:redis-server
 	SLUICE_TEST_IMPORT_ROWS=$(or $(ROWS),1000000) go test -count=1 -v -timeout 3h -run '^TestImportKilledTwice$$' ./internal/e2e
 
