@@ -127,7 +127,7 @@ func (im *importer) fail(err error) {
 func (im *importer) run(ctx context.Context) error {
 	defer im.keepFlushing(ctx)()
 	for {
-		b := &batch{im: im, stop: make(chan struct{}), room: sync.NewCond(&im.mu)}
+		b := &batch{im: im, stop: make(chan struct{}), mayRead: sync.NewCond(&im.mu)}
 		err := im.call(ctx, b, b.result)
 		refusal, answered := errors.AsType[*client.Problem](err)
 		first := b.close()
@@ -221,7 +221,7 @@ type batch struct {
 	im      *importer
 	reading sync.Mutex    // held while Read runs
 	stop    chan struct{} // closed: Read ends
-	room    *sync.Cond    // of the importer's mu: there can be room for the next row, or Read ends
+	mayRead *sync.Cond    // of the importer's mu: the next row may be sent, or Read ends
 
 	// These are guarded by the importer's mu.
 	rest        []byte           // of the line that is being read
@@ -269,7 +269,7 @@ func (b *batch) next(wait bool) (row importfile.Row, ok bool) {
 				b.end()
 			}
 		})
-		b.room.Wait()
+		b.mayRead.Wait()
 		silent.Stop()
 	}
 	if b.closed || b.unanswered >= maxUnanswered {
@@ -320,7 +320,7 @@ func (b *batch) answered() importfile.Row {
 	b.sent[0] = importfile.Row{} // its body is not needed any more
 	b.sent = b.sent[1:]
 	b.unanswered -= len(row.Body)
-	b.room.Signal()
+	b.mayRead.Signal()
 	return row
 }
 
@@ -329,7 +329,7 @@ func (b *batch) end() {
 	if !b.closed {
 		b.closed = true
 		close(b.stop)
-		b.room.Broadcast()
+		b.mayRead.Broadcast()
 	}
 }
 

@@ -168,7 +168,7 @@ func TestEvents(t *testing.T) {
 	}
 	f.wrote(number, "hello", 0, both)
 	f.wrote(number, "start", 1, both)
-	expect("nobody opted out")
+	expect("no person opted out")
 	f.wrote(number, "stop", 2, both)
 	expect("a stop word", "opted_out acme keyword", "opted_out globex keyword")
 	f.wrote(number, "stop", 2, both)

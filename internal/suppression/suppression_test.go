@@ -338,7 +338,7 @@ func TestTrips(t *testing.T) {
 	f.wrote(number, "stop", 0, message.Identities{Phones: []string{phone}})
 	count("another client", 0, func() { f.suppresses("", own, "+"+phone, message.Marketing) })
 	count("another class", 0, func() { f.suppresses("acme", number, "+"+phone, message.Utility) })
-	count("nobody opted out", 1, func() { f.suppresses("acme", number, "+"+moved, message.Marketing) })
+	count("no person opted out", 1, func() { f.suppresses("acme", number, "+"+moved, message.Marketing) })
 	count("a person opted out", 2, func() { f.suppresses("acme", number, "+"+phone, message.Marketing) })
 }
 
