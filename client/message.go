@@ -89,14 +89,15 @@ type Accepted struct {
 // Checked is what Sluice would do with a message. ID and Info.CallbackData are those that it would have.
 type Checked struct {
 	Info
-	Key       string          `json:"key,omitempty"`       // the idempotency key; empty: the message gets another ID each time
-	Duplicate bool            `json:"duplicate"`           // a message with this key was accepted before
-	SendAt    time.Time       `json:"send_at,omitzero"`    // no attempt before this time
-	ExpiresAt time.Time       `json:"expires_at"`          // no attempt would start after this time
-	SentAbout time.Time       `json:"sent_about,omitzero"` // when it would be sent, estimated; zero: it is not known. With CheckLines behind the lines before it
-	After     *WaitsFor       `json:"after,omitempty"`     // the message would wait for this one
-	Payload   json.RawMessage `json:"payload"`             // Meta's message object as Sluice would send it
-	Warnings  []Mistake       `json:"warnings,omitempty"`  // possible mistakes
+	Key       string          `json:"key,omitempty"`            // the idempotency key; empty: the message gets another ID each time
+	Duplicate bool            `json:"duplicate"`                // a message with this key was accepted before
+	SendAt    time.Time       `json:"send_at,omitzero"`         // no attempt before this time
+	ExpiresAt time.Time       `json:"expires_at"`               // no attempt would start after this time
+	Cost      *Cost           `json:"estimated_cost,omitempty"` // what Meta would charge; nil: it is not known
+	SentAbout time.Time       `json:"sent_about,omitzero"`      // when it would be sent, estimated; zero: it is not known. With CheckLines behind the lines before it
+	After     *WaitsFor       `json:"after,omitempty"`          // the message would wait for this one
+	Payload   json.RawMessage `json:"payload"`                  // Meta's message object as Sluice would send it
+	Warnings  []Mistake       `json:"warnings,omitempty"`       // possible mistakes
 }
 
 // LineResult is the result of one message of a batch.
@@ -113,4 +114,11 @@ type CheckedLine struct {
 	Status  int      `json:"status"` // 200, or the HTTP status with which the message would be refused
 	Checked          // if Problem is nil
 	Problem *Problem `json:"problem,omitempty"` // why the message would not be accepted
+}
+
+// Cost is the estimated price of a message, by the prices of the installation.
+type Cost struct {
+	Amount   string `json:"amount"`          // like "0.0625"
+	Currency string `json:"currency"`        // ISO 4217
+	Guess    bool   `json:"guess,omitempty"` // the prices do not name the country of the recipient: the highest price of the category
 }

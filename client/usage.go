@@ -43,13 +43,36 @@ type Quota struct {
 
 // Quotas returns what is used of the quotas of clients. name is the name of a client; empty: that of the API key, or all clients if it has none.
 func (c *Client) Quotas(ctx context.Context, name string) ([]Quota, error) {
+	limits, err := c.limits(ctx, name)
+	return limits.Quotas, err
+}
+
+// Budget is what a client has spent of a budget. Amounts are texts, like "12.50", in the currency of the prices of the installation.
+type Budget struct {
+	Client string    `json:"client"`
+	Budget string    `json:"budget"` // per_day, per_month, or "campaigns." and the name of a campaign
+	Limit  string    `json:"limit"`
+	Spent  string    `json:"spent"`          // estimates, corrected by what Meta charges
+	Until  time.Time `json:"until,omitzero"` // when the period ends, by UTC; zero: it is the budget of a campaign
+}
+
+// Budgets returns what clients have spent of their budgets. name is as in Quotas.
+func (c *Client) Budgets(ctx context.Context, name string) ([]Budget, error) {
+	limits, err := c.limits(ctx, name)
+	return limits.Budgets, err
+}
+
+// limits are the quotas and budgets of clients.
+type limits struct {
+	Quotas  []Quota  `json:"quotas"`
+	Budgets []Budget `json:"budgets"`
+}
+
+func (c *Client) limits(ctx context.Context, name string) (answer limits, err error) {
 	path := "/v1/quotas"
 	if name != "" {
 		path += "?" + url.Values{"client": {name}}.Encode()
 	}
-	var answer struct {
-		Quotas []Quota `json:"quotas"`
-	}
-	err := c.do(ctx, request{method: http.MethodGet, path: path}, &answer)
-	return answer.Quotas, err
+	err = c.do(ctx, request{method: http.MethodGet, path: path}, &answer)
+	return answer, err
 }

@@ -34,7 +34,7 @@ func (f recipientFlags) open(env getenv, in io.Reader) (*archive.Recipients, str
 	if err != nil {
 		return nil, "", err
 	}
-	c, err := loadArchive(f.Config, env)
+	c, _, err := loadArchive(f.Config, env)
 	if err != nil {
 		return nil, "", err
 	}

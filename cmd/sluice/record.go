@@ -81,6 +81,8 @@ func printRecord(t table, r record.Record) {
 	member("campaign", r.Campaign)
 	member("messaging account", r.Context.Account)
 	member("billed as", r.Billed)
+	member("estimated price", money(r.Price))
+	member("spent", money(r.Spent))
 	member("callback data", r.Callback)
 	at("accepted", r.AcceptedAt)
 	at("send at", r.SendAt)

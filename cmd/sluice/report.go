@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice/internal/config"
+	"sluice/internal/prices"
 	"sluice/internal/report"
 )
 
@@ -40,11 +41,17 @@ func (f reportFlags) open(env getenv) (*report.Reports, report.Filter, error) {
 	if err != nil {
 		return nil, filter, err
 	}
-	c, err := loadArchive(f.Config, env)
+	c, pricesFile, err := loadArchive(f.Config, env)
 	if err != nil {
 		return nil, filter, err
 	}
-	r, err := report.Open(string(c.URL), c.PricesFile)
+	var table *prices.Table
+	if pricesFile != "" {
+		if table, err = prices.Read(pricesFile); err != nil {
+			return nil, filter, err
+		}
+	}
+	r, err := report.Open(string(c.URL), table)
 	return r, filter, err
 }
 
@@ -84,8 +91,8 @@ func (f reportFlags) filter(now time.Time) (report.Filter, error) {
 	return out, nil
 }
 
-// loadArchive reads the configuration of the archive.
-func loadArchive(file string, env getenv) (config.Archive, error) {
+// loadArchive reads the configuration of the archive and of what Meta charges.
+func loadArchive(file string, env getenv) (c config.Archive, pricesFile string, err error) {
 	var args []string
 	if file != "" {
 		args = []string{"--config", file}

@@ -21,6 +21,7 @@ import (
 	"sluice/internal/directory"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/prices"
 	"sluice/internal/program"
 	"sluice/internal/queue"
 	"sluice/internal/repository"
@@ -35,6 +36,7 @@ type Program struct {
 	directory *directory.Directory
 	entries   *directory.Store // what the directory reads
 	uses      *directory.Uses  // of a program that checks API keys
+	prices    *prices.Table    // what Meta charges; nil: it is not known
 
 	addr, consoleAddr string
 }
@@ -48,6 +50,10 @@ func (p *Program) ConsoleAddr() string { return p.consoleAddr }
 // newProgram makes what every program has. It opens Redis, runs checks, which decide whether the program may
 // work with that Redis, and reads the directory.
 func newProgram(ctx context.Context, name string, c config.Common, of entries, log *slog.Logger, checks ...func(context.Context, *store.DB) error) (*Program, error) {
+	table, err := readPrices(c.PricesFile)
+	if err != nil {
+		return nil, err
+	}
 	var known *directory.Directory
 	var entries *directory.Store
 	open := func(ctx context.Context) (*store.DB, error) {
@@ -82,7 +88,7 @@ func newProgram(ctx context.Context, name string, c config.Common, of entries, l
 		return nil, err
 	}
 	p.Background(known.Run)
-	return &Program{Program: p, tracer: tracer, directory: known, entries: entries}, nil
+	return &Program{Program: p, tracer: tracer, directory: known, entries: entries, prices: table}, nil
 }
 
 // newTracer returns the tracer of a program; nil: traces are off.

@@ -10,6 +10,7 @@ import (
 	"sluice/internal/console"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
+	"sluice/internal/prices"
 	"sluice/internal/report"
 	"sluice/internal/secrets"
 	"sluice/internal/signature"
@@ -70,9 +71,9 @@ func recipientIn(signer signature.Signer, id, payload string) string {
 }
 
 // reports lets the console read the archive, if there is one.
-func reports(o *console.Options, c config.Archive) (err error) {
+func reports(o *console.Options, c config.Archive, table *prices.Table) (err error) {
 	if c.URL != "" {
-		o.Reports, err = report.Open(string(c.URL), c.PricesFile)
+		o.Reports, err = report.Open(string(c.URL), table)
 	}
 	return err
 }

@@ -74,6 +74,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
 	reader.Weigh(p.directory.Weigh)
 	eta := admission.NewETA(reader.Read, log)
+	budgets := p.budgets(book)
 	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: p.directory.Token, Registerer: p.Registry})
 	if err != nil {
 		p.Close()
@@ -101,7 +102,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
 		Finder:     book,
-		Waiting:    repository.NewWaiting(reader, holds, book, owners, p.quietHours(c.TimeZones)),
+		Waiting:    repository.NewWaiting(reader, holds, book, owners, p.quietHours(c.TimeZones), budgets),
 		Canceller:  book,
 		Numbers:    p.directory.Known,
 		Accepts:    accepts(p.directory),
@@ -109,6 +110,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		SharedWith: p.directory.SharedWith,
 		MovedTo:    p.directory.MovedTo,
 		Quotas:     quota.New(p.DB, p.directory.Quotas),
+		Budgets:    spent(budgets),
+		Estimate:   estimate(p.prices, catalogue),
 		Usage:      book.Usage,
 		Clients:    p.directory.Clients,
 		Campaigns:  ofCampaigns,
@@ -180,7 +183,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Rates:         ratelimit.NewController(p.DB, message.Shards(c.Shards), configuredRate(p.directory)),
 		ClockOffset:   p.DB.ClockOffset, Explain: explain, Log: log, Registerer: p.Registry,
 	}
-	if err := reports(&forOperators, c.Archive); err != nil {
+	if err := reports(&forOperators, c.Archive, p.prices); err != nil {
 		return p, err
 	}
 	forOperators.Suppressions = optOuts

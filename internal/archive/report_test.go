@@ -11,6 +11,7 @@ import (
 
 	"sluice/internal/message"
 	"sluice/internal/poll"
+	"sluice/internal/prices"
 	"sluice/internal/report"
 )
 
@@ -24,18 +25,22 @@ func at(day int, clock string) time.Time {
 }
 
 // open archives everything that is in the streams, and returns its reports.
-func (w *world) open(rows int, prices string) *report.Reports {
+func (w *world) open(rows int, priced string) *report.Reports {
 	w.t.Helper()
 	w.start("one", 20*365*24*time.Hour)
 	poll.Until(w.t, "all is archived", func() bool { return w.query(count) == rows })
-	path := ""
-	if prices != "" {
-		path = filepath.Join(w.t.TempDir(), "prices.yaml")
-		if err := os.WriteFile(path, []byte(prices), 0o600); err != nil {
+	var table *prices.Table
+	if priced != "" {
+		path := filepath.Join(w.t.TempDir(), "prices.yaml")
+		err := os.WriteFile(path, []byte(priced), 0o600)
+		if err == nil {
+			table, err = prices.Read(path)
+		}
+		if err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	r, err := report.Open(w.url, path)
+	r, err := report.Open(w.url, table)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -117,7 +122,7 @@ func testReports(t *testing.T, w *world) {
 	}
 }
 
-const prices = `currency: EUR
+const priceList = `currency: EUR
 prices:
   - {market: Germany, prefixes: ["49"], category: utility, from: 2026-01-01, until: 2026-01-15, price: "0.0100"}
   - {market: Germany, prefixes: ["49"], category: utility, from: 2026-01-15, price: "0.0250"}
@@ -152,7 +157,7 @@ func testCost(t *testing.T, w *world) {
 	put(at(16, "00:00:00"), "m-3000", "15550001111", "delivered", "9002", international)
 	put(at(16, "00:00:00"), "m-3001", "12425550000", "delivered", "9002", international)
 	put(at(31, "23:59:59").Add(time.Second), "m-4000", recipient, "delivered", "9002", utility) // in February
-	r := w.open(rows, prices)
+	r := w.open(rows, priceList)
 
 	got, err := r.Statements(t.Context(), report.Filter{From: at(1, "00:00:00"), Until: at(31, "23:59:59").Add(time.Second)})
 	want := []report.Statement{
@@ -177,7 +182,7 @@ func testCost(t *testing.T, w *world) {
 		t.Fatalf("%+v, %v, want\n%+v", got, err, want)
 	}
 	for _, s := range got {
-		var sum report.Amount
+		var sum prices.Amount
 		n := 0
 		for _, l := range append(s.Lines, s.Unpriced...) {
 			sum, n = sum+l.Amount, n+l.Messages

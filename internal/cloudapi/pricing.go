@@ -33,14 +33,19 @@ func PricedOf(status json.RawMessage) Priced {
 	return p
 }
 
-// Billed returns the category for which Meta charges a message by a status, the member meta of a status event; empty: the status does not
-// say that Meta charges. Meta charges at delivery: the price in an earlier status does not count.
-func Billed(r message.StatusReport, status json.RawMessage) string {
+// ChargeOf returns what Meta charges for a message by a status, the member meta of a status event, without the cost, and the region on which
+// the cost depends; zero: the status does not say it. Meta charges at delivery: the price in an earlier status does not count.
+func ChargeOf(r message.StatusReport, status json.RawMessage) (c message.Charge, region string) {
 	if s, known := r.State(); !known || s != message.Delivered && s != message.Read && s != message.Played {
-		return ""
+		return c, ""
 	}
-	if p := PricedOf(status); p.Type == "regular" || p.Type == "" && p.Billable {
-		return p.Category
+	p := PricedOf(status)
+	switch {
+	case p.Category == "":
+	case p.Type == "regular" || p.Type == "" && p.Billable:
+		c.Category = p.Category
+	default:
+		c.Free = true
 	}
-	return ""
+	return c, p.Recipient
 }

@@ -8,6 +8,8 @@ import (
 	"cmp"
 	"log/slog"
 	"time"
+
+	"sluice/internal/prices"
 )
 
 // Common has the settings of every program.
@@ -21,6 +23,7 @@ type Common struct {
 	Classes     map[string]Class  // by class name; a class that the file does not mention is absent
 	StopWords   Words             // changes of the words with which people stop marketing messages
 	StartWords  Words             // and of those with which they resume them
+	PricesFile  string            // what Meta charges; empty: there are no prices
 	TimeZones   map[string]string // of recipients, by the begin of their phone numbers, with the plus, and by country, for quiet hours
 	LogLevel    slog.Level
 	Ops         string // host:port of /metrics, /livez, /readyz and pprof
@@ -100,6 +103,14 @@ type Client struct {
 	Suppress  []string       // the classes that people who opted out do not get; nil: marketing
 	Quiet     []QuietHours   // in which messages of the client are not sent
 	Caps      []FrequencyCap // of the messages that a person gets from the client
+	Budgets   Budgets
+}
+
+// Budgets are the most that the messages of a client may cost at Meta, by UTC and in the currency of the prices; 0: there is no budget.
+type Budgets struct {
+	PerDay    prices.Amount            `json:"per_day,omitzero" doc:"In a day."`
+	PerMonth  prices.Amount            `json:"per_month,omitzero" doc:"In a month."`
+	Campaigns map[string]prices.Amount `json:"campaigns,omitempty" doc:"Of campaigns of the client, by their names, over all days."`
 }
 
 // Quotas are how many messages of a client are accepted.
@@ -187,10 +198,9 @@ type Outbox struct {
 
 // Archive is the PostgreSQL database to which workers write what became of messages.
 type Archive struct {
-	URL        Secret        // with the password in it; empty: there is no archive
-	Retention  time.Duration // how long the archive keeps messages
-	PricesFile string        // what Meta charges, for reports; empty: there are no prices
-	Key        Secret        // hashes recipients; never empty if URL is not
+	URL       Secret        // with the password in it; empty: there is no archive
+	Retention time.Duration // how long the archive keeps messages
+	Key       Secret        // hashes recipients; never empty if URL is not
 }
 
 // APIKey is what a caller with an API key may do. Only the hash of the key is stored.

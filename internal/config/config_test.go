@@ -72,7 +72,8 @@ roles: send,archive
 retry: {base: 2s, max: 2m, attempts: 7}
 events: {retention: 48h, memory: 1.5GiB}
 idempotency_key_retention: 0s
-archive: {database_url_file: archive, retention: 2000h, prices_file: prices.yaml}
+archive: {database_url_file: archive, retention: 2000h}
+prices_file: prices.yaml
 secrets_key_file: secrets
 recipient_index: false
 unmatched_statuses: {retention: 5m, max: 500}
@@ -94,12 +95,13 @@ log_level: warn
 			},
 			{ID: "200000000000001", Rate: DefaultRate, Learn: true, TokenFile: dir + "/b.token"},
 		},
-		Classes:  map[string]Class{"utility": wider},
-		LogLevel: slog.LevelWarn,
-		Ops:      ":3",
+		Classes:    map[string]Class{"utility": wider},
+		PricesFile: dir + "/prices.yaml",
+		LogLevel:   slog.LevelWarn,
+		Ops:        ":3",
 	}
 
-	archive := Archive{URL: "postgres://sluice:pw@db/archive", Retention: 2000 * time.Hour, PricesFile: dir + "/prices.yaml", Key: "secrets-key-1234"}
+	archive := Archive{URL: "postgres://sluice:pw@db/archive", Retention: 2000 * time.Hour, Key: "secrets-key-1234"}
 	p, err := LoadProducer(args, env())
 	key := APIKey{Name: "shop", SHA256: sha256.Sum256([]byte("secret")), Numbers: []string{"*"}, Scopes: []string{ScopeSend, ScopeRead}, Revoked: true, Expires: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)}
 	if got, err := p.Tokens.Token("200000000000001"); got != "token-b" || err != nil {

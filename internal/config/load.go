@@ -32,12 +32,12 @@ func LoadCanaries(args []string, getenv func(string) string) ([]Canary, error) {
 	return l.openCanaries(), l.err()
 }
 
-// LoadArchive reads the archive, for a tool.
-func LoadArchive(args []string, getenv func(string) string) (Archive, error) {
+// LoadArchive reads the archive and the name of the file with what Meta charges, for a tool.
+func LoadArchive(args []string, getenv func(string) string) (a Archive, pricesFile string, err error) {
 	l := load("tool", args, getenv)
-	a := l.openArchive()
+	a = l.openArchive()
 	l.need(a.URL != "", "archive.database_url_file", "is missing: set it, or SLUICE_ARCHIVE_DATABASE_URL, to the database of the archive")
-	return a, l.err()
+	return a, l.PricesFile, l.err()
 }
 
 // LoadWorker reads the worker's configuration, like LoadProducer, and the tokens and keys in

@@ -154,8 +154,8 @@ func (v *values) settings(program string) []setting {
 			more: "840h to 175680h. Workers drop whole days.",
 		},
 		{
-			key: "archive.prices_file", use: "producer", path: true, help: "file with what Meta charges, for reports", set: text(&v.archive.PricesFile),
-			more: "See [archive.md](archive.md#prices). Without it, reports count messages and name no cost.",
+			key: "prices_file", use: "producer worker", path: true, help: "file with what Meta charges", set: text(&v.PricesFile),
+			more: "See [budgets.md](budgets.md#prices). Without it reports count messages and name no cost, and budgets have no effect.",
 		},
 		{key: "listen.api", def: ":8080", use: "producer", help: "host:port of the API", set: address(&v.listenAPI)},
 		{key: "listen.console", def: ":8081", use: "producer", help: "host:port of the console, for operators", more: "See [console.md](console.md). Do not expose it to the internet.", set: address(&v.listenConsole)},

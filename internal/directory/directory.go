@@ -328,6 +328,11 @@ func (d *Directory) FrequencyCaps(client string) []config.FrequencyCap {
 // Clients returns the names of all clients, sorted.
 func (d *Directory) Clients() []string { return slices.Sorted(maps.Keys(d.now.Load().clients)) }
 
+// Budgets returns the budgets of a client; zero: it has none. The caller must not change them.
+func (d *Directory) Budgets(client string) config.Budgets {
+	return d.now.Load().clients[client].Budgets
+}
+
 // Quotas returns the quotas of a client; zero: it has none.
 func (d *Directory) Quotas(client string) config.Quotas { return d.now.Load().clients[client].Quotas }
 

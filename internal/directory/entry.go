@@ -202,6 +202,9 @@ func indexOf(c config.Entries) index {
 		if c.Quotas.Quota != (config.Quota{}) || c.Quotas.Classes != nil {
 			one.Quotas = &c.Quotas
 		}
+		if b := c.Budgets; b.PerDay > 0 || b.PerMonth > 0 || b.Campaigns != nil {
+			one.Budgets = &c.Budgets
+		}
 		x.put(one)
 	}
 	return x

@@ -151,6 +151,7 @@ type Client struct {
 	Quiet     []config.QuietHours   `json:"quiet_hours,omitempty" doc:"When messages of the client are not sent, by the clock of the recipient."`
 	Caps      []config.FrequencyCap `json:"frequency_caps,omitempty" doc:"How many messages a person gets from the client."`
 	Quotas    *config.Quotas        `json:"quotas,omitempty" doc:"How many messages of the client are accepted."`
+	Budgets   *config.Budgets       `json:"budgets,omitempty" doc:"The most that the messages of the client may cost at Meta, in the currency of the prices."`
 	State
 }
 

@@ -35,6 +35,7 @@ type Candidate struct {
 	Template  string              // what holds on templates name
 	Fallback  string              // the template that may take its place; empty: there is none
 	Person    portfolio.Person    // counts against the messaging limit of the portfolio; zero: none does
+	Cost      int                 // what it costs by an estimate, if that does not count as spent yet; 0: nothing to count
 	Tags      []string            // what holds on tags name
 	Flow      message.Flow        // that shares the slots with others; what holds on campaigns name
 	Known     any                 // what the handler is given

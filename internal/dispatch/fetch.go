@@ -51,6 +51,9 @@ func (d *dispatcher) fetch(ctx context.Context, n *number, capacity int) ([]*que
 	if err == nil {
 		err = d.limit(ctx, n, r, tasks, known)
 	}
+	if err == nil {
+		err = d.afford(ctx, n, r, tasks, known)
+	}
 	if err != nil {
 		n.leave(queue.Exits(r.tasks, queue.ToHead)...) // nothing else can be done with them
 		return nil, 0, errors.Join(fmt.Errorf("read records of tasks: %w", err), n.lease.Write(0))

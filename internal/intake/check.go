@@ -18,6 +18,7 @@ type checkedMessage struct {
 	SendAt    time.Time         `json:"send_at,omitzero" doc:"The message would not be sent before this time."`
 	ExpiresAt time.Time         `json:"expires_at" doc:"No attempt would start after this time."`
 	SentAbout time.Time         `json:"sent_about,omitzero" doc:"When Sluice would send the message at the present rates, behind what waits now; an estimate. In a batch it is also behind the lines before it with the same number, class and campaign. Absent for a duplicate, for a message that is scheduled or waits for another message, and while the backlog cannot be read."`
+	Cost      *message.Cost     `json:"estimated_cost,omitempty" doc:"What Meta would charge, by the prices of this installation. Absent for a duplicate, without prices, and for a category without a price. Meta charges at delivery, and a utility template inside the customer service window is free, so it may be less."`
 	After     *message.After    `json:"after,omitempty" doc:"The message would wait for this message."`
 	Payload   json.RawMessage   `json:"payload" doc:"Meta's message object as Sluice would send it."`
 	Warnings  []message.Problem `json:"warnings,omitempty" doc:"Possible mistakes. The message would be accepted."`
@@ -86,7 +87,7 @@ func (in *Intake) checked(ctx context.Context, header http.Header, m *message.Me
 	defer cancel()
 	shown := checkedMessage{
 		Context: m.Context(), Key: m.Key, SendAt: m.SendAt.UTC(), ExpiresAt: m.ExpiresAt.UTC(), Payload: m.Payload,
-		Warnings: unknownIn(m.Content).warnings(),
+		Warnings: unknownIn(m.Content).warnings(), Cost: in.cost(m, now),
 	}
 	if m.After.ID != "" {
 		shown.After = &m.After
@@ -97,7 +98,19 @@ func (in *Intake) checked(ctx context.Context, header http.Header, m *message.Me
 	}
 	id, refused := in.repeats(ctx, m)
 	if shown.Duplicate = id != ""; shown.Duplicate {
-		shown.ID = id
+		shown.ID, shown.Cost = id, nil
 	}
 	return shown, refused
+}
+
+// cost returns what a message costs by an estimate; nil: it is not known.
+func (in *Intake) cost(m *message.Message, now time.Time) *message.Cost {
+	if in.o.Estimate == nil || m.Content.Group {
+		return nil
+	}
+	at := now
+	if m.SendAt.After(now) {
+		at = m.SendAt
+	}
+	return in.o.Estimate(m, at)
 }

@@ -22,6 +22,7 @@ const (
 	ruleLimit     rule = "portfolio_limit"           // queued: for capacity under the messaging limit of its portfolio
 	ruleOther     rule = "conversation_of_other_app" // queued: until another app does not own the conversation
 	ruleQuiet     rule = "quiet_hours"               // queued: for the end of the quiet hours of its recipient
+	ruleBudget    rule = "budget"                    // queued: a budget of its client has too little left
 	rulePair      rule = "pair_limit"                // queued: its recipient is at Meta's pair limit
 	ruleQueue     rule = "queue"                     // queued: behind other messages
 	ruleFetched   rule = "fetched"                   // queued: a worker has fetched its task and waits for a slot
@@ -37,7 +38,7 @@ const (
 type explanation struct {
 	ID        string         `json:"id" doc:"Sluice's id of the message."`
 	State     message.State  `json:"state" doc:"The state of the message."`
-	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, after, scheduled, backoff, hold, named_message, portfolio_limit, conversation_of_other_app, quiet_hours, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
+	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, after, scheduled, backoff, hold, named_message, portfolio_limit, conversation_of_other_app, quiet_hours, budget, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
 	Detail    string         `json:"detail" doc:"The rule in words."`
 	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue and portfolio_limit it is an estimate."`
 	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives. retry: send again after a server error. resend: send again, once, after a request without an answer. park: wait for an operator. close: failed, not sent again."`
@@ -137,6 +138,8 @@ func queued(r message.Record, s message.QueueStatus, now time.Time) explanation 
 		return explanation{Rule: ruleOther, Until: s.Until.UTC(), Detail: "Another app owns the conversation with the recipient, and Meta accepts service messages from the owner only. The message is sent when the other app gives the conversation back, or when the recipient has written nothing for 24 hours. Its deadline does not move."}
 	case s.Quiet.After(now):
 		return explanation{Rule: ruleQuiet, Until: s.Quiet.UTC(), Detail: "It is in the quiet hours of the number or the client, by the clock of the recipient. The message is sent when they end. Its deadline does not move."}
+	case s.Budget != "":
+		return explanation{Rule: ruleBudget, Until: s.Until.UTC(), Detail: "The budget " + s.Budget + " of the client has too little left for the message. It tries again at this time, and a few seconds after a change of the budgets. Its deadline does not move."}
 	case s.Task == message.TaskDelayed && s.Until.After(now):
 		return explanation{Rule: rulePair, Until: s.Until.UTC(), Detail: "The recipient is at Meta's pair limit for this number, or an attempt of the message has just ended."}
 	case s.Task == message.TaskFetched:

@@ -120,29 +120,31 @@ type usage func(ctx context.Context, client string, from, to time.Time) ([]messa
 
 // Options configure an Intake.
 type Options struct {
-	Acceptor   acceptor                                            // required
-	Reader     reader                                              // required
-	Finder     finder                                              // required to list messages
-	Waiting    waiting                                             // required to explain messages
-	Canceller  canceller                                           // required to cancel messages
-	Keys       httpapi.Keys                                        // the API keys; empty: every request is refused
-	Numbers    func(number string) bool                            // reports whether a phone number id is configured; required
-	Accepts    func(number string) bool                            // reports whether new messages of a number are accepted; nil: those of Numbers
-	Owner      func(number string) string                          // returns the client of a number; nil: numbers have none
-	SharedWith func(number string) []string                        // returns the other clients that may send from a number; nil: none may
-	Quotas     quotas                                              // nil: clients have no quotas
-	Usage      usage                                               // nil: nothing is counted
-	Clients    func() []string                                     // the clients of the directory; nil: there are none
-	MovedTo    func(number string) []string                        // returns the numbers whose messages were moved to a number; nil: there are none
-	Cancelled  func(message.Flow) bool                             // whether the messages of a campaign are refused; nil: none is
-	Campaigns  campaigns                                           // required to read and cancel campaigns
-	Own        func(number string) string                          // returns the phone number of an id, in E.164; empty, or nil: unknown
-	Policy     func(number string, c message.Class) message.Policy // nil: message.DefaultPolicy
-	Classes    classes                                             // nil: message.DefaultClass
-	Templates  catalogue                                           // nil: templates are not checked
-	Refuse     func(number string) bool                            // reports whether messages of a number with an unknown type are refused; nil: they are accepted
-	Offset     func() time.Duration                                // returns how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
-	ETA        eta                                                 // nil: deadlines are not compared with the backlog
+	Acceptor   acceptor                                                                 // required
+	Reader     reader                                                                   // required
+	Finder     finder                                                                   // required to list messages
+	Waiting    waiting                                                                  // required to explain messages
+	Canceller  canceller                                                                // required to cancel messages
+	Keys       httpapi.Keys                                                             // the API keys; empty: every request is refused
+	Numbers    func(number string) bool                                                 // reports whether a phone number id is configured; required
+	Accepts    func(number string) bool                                                 // reports whether new messages of a number are accepted; nil: those of Numbers
+	Owner      func(number string) string                                               // returns the client of a number; nil: numbers have none
+	SharedWith func(number string) []string                                             // returns the other clients that may send from a number; nil: none may
+	Quotas     quotas                                                                   // nil: clients have no quotas
+	Budgets    func(ctx context.Context, clients []string) ([]message.BudgetUse, error) // returns what is spent of the budgets of some clients; nil: they have none
+	Estimate   func(m *message.Message, at time.Time) *message.Cost                     // returns what a message costs that is sent at a time; nil: it is not known. It does not block. Nil: no price is known
+	Usage      usage                                                                    // nil: nothing is counted
+	Clients    func() []string                                                          // the clients of the directory; nil: there are none
+	MovedTo    func(number string) []string                                             // returns the numbers whose messages were moved to a number; nil: there are none
+	Cancelled  func(message.Flow) bool                                                  // whether the messages of a campaign are refused; nil: none is
+	Campaigns  campaigns                                                                // required to read and cancel campaigns
+	Own        func(number string) string                                               // returns the phone number of an id, in E.164; empty, or nil: unknown
+	Policy     func(number string, c message.Class) message.Policy                      // nil: message.DefaultPolicy
+	Classes    classes                                                                  // nil: message.DefaultClass
+	Templates  catalogue                                                                // nil: templates are not checked
+	Refuse     func(number string) bool                                                 // reports whether messages of a number with an unknown type are refused; nil: they are accepted
+	Offset     func() time.Duration                                                     // returns how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
+	ETA        eta                                                                      // nil: deadlines are not compared with the backlog
 	// SendETA estimates how long until a new message would be sent, behind what waits and so many other new messages of its number, class and
 	// flow. It blocks and fails like ETA. Nil: it is not known.
 	SendETA func(ctx context.Context, number string, c message.Class, f message.Flow, ahead int) (time.Duration, error)

@@ -311,6 +311,11 @@ func (in *Intake) complete(m *message.Message, now time.Time) {
 	if m.Class == "" {
 		m.Class = in.o.Classes.Class(m.From, m.Content)
 	}
+	if m.Client != "" { // budgets are of clients
+		if cost := in.cost(m, now); cost != nil {
+			m.Price = cost.Millionths
+		}
+	}
 	if !m.ExpiresAt.IsZero() {
 		return
 	}

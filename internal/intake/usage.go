@@ -92,17 +92,18 @@ func (in *Intake) getUsage(w http.ResponseWriter, r *http.Request) {
 
 // quotaList is the answer of GET /v1/quotas.
 type quotaList struct {
-	Quotas []message.QuotaUse `json:"quotas" doc:"By client and quota. Clients without quotas are left out."`
+	Quotas  []message.QuotaUse  `json:"quotas" doc:"By client and quota. Clients without quotas are left out."`
+	Budgets []message.BudgetUse `json:"budgets" doc:"By client and budget. Clients without budgets are left out."`
 }
 
 func (in *Intake) quotasRoute() httpapi.Route {
 	return httpapi.Route{
 		Method: http.MethodGet, Path: "/v1/quotas", Name: "getQuotas", Group: "Usage",
-		Summary: "Read what is used of the quotas of clients, and how many messages they refused.",
-		Doc:     "A key of a client sees the quotas of its client. Another key must be for all numbers, and sees those of all clients.",
+		Summary: "Read what is used of the quotas and budgets of clients, and how many messages the quotas refused.",
+		Doc:     "A key of a client sees those of its client. Another key must be for all numbers, and sees those of all clients.",
 		Scope:   httpapi.ScopeRead, Console: true,
 		Params:  []httpapi.Param{{In: "query", Name: "client", Doc: "Only of this client.", Example: "acme"}},
-		Answers: []httpapi.Answer{{Status: 200, Doc: "The quotas.", Type: quotaList{}}},
+		Answers: []httpapi.Answer{{Status: 200, Doc: "The quotas and budgets.", Type: quotaList{}}},
 		Codes:   []string{"client_not_found", "all_numbers_required", "store_unavailable"},
 		Handler: in.getQuotas,
 	}
@@ -132,14 +133,21 @@ func (in *Intake) getQuotas(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	var all []message.QuotaUse
+	all, err := quotaList{[]message.QuotaUse{}, []message.BudgetUse{}}, error(nil)
 	if in.o.Quotas != nil {
-		var err error
-		if all, err = in.o.Quotas.Used(ctx, clients); err != nil {
-			in.o.Log.Error("cannot read the quotas of clients", "err", err)
-			refuse("store_unavailable").Write(w)
-			return
-		}
+		var used []message.QuotaUse
+		used, err = in.o.Quotas.Used(ctx, clients)
+		all.Quotas = append(all.Quotas, used...)
 	}
-	httpapi.WriteJSON(w, "application/json", http.StatusOK, quotaList{append([]message.QuotaUse{}, all...)})
+	if in.o.Budgets != nil && err == nil {
+		var used []message.BudgetUse
+		used, err = in.o.Budgets(ctx, clients)
+		all.Budgets = append(all.Budgets, used...)
+	}
+	if err != nil {
+		in.o.Log.Error("cannot read the quotas of clients", "err", err)
+		refuse("store_unavailable").Write(w)
+		return
+	}
+	httpapi.WriteJSON(w, "application/json", http.StatusOK, all)
 }

@@ -121,7 +121,7 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids, others []st
 				reports[n].Age = max(0, now.Sub(cmp.Or(after.Open().Began, after.AcceptedAt)))
 				var d record.Decision
 				after, d = after.Decide(record.Input{Kind: record.Status, At: now, Attempt: reports[n].Attempt, Move: m})
-				changed, events = after.Bill(reports[n].Billed) || changed || d.Changed, append(events, d.Changes...)
+				changed, events = after.Bill(reports[n].Charge) || changed || d.Changed, append(events, d.Changes...)
 				results[n] = resultOf(d)
 			}
 			if changed {

@@ -41,6 +41,7 @@ func (l *Ledger) write(w *store.Writes, s message.Shard, before, after record.Re
 	}
 	countUsage(w, s, &before, &after, at)
 	countCampaign(w, s, &before, &after, at)
+	countSpent(w, s, &before, &after, at)
 	for _, c := range changes {
 		w.Append(events.MessageKey(s), events.Field, after.AppendEvent(make([]byte, 0, 512), at, c.Change))
 		if c.Final != nil {

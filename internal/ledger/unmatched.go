@@ -76,11 +76,7 @@ func (l *Ledger) longestLife() time.Duration { return l.o.OpenLife + 7*24*time.H
 // waitingStatus is an unmatched status as it is stored: with what Meta charges, which is no member of the status.
 type waitingStatus struct {
 	message.StatusReport
-	billed
-}
-
-type billed struct {
-	Billed string `json:"billed,omitempty"`
+	message.Charge
 }
 
 // addUnmatched stores statuses that wait for their message. The same status waits once.
@@ -89,7 +85,7 @@ func (l *Ledger) addUnmatched(ctx context.Context, s message.Shard, unmatched []
 	return store.Change{Slot: key, Decide: func(_ []string, w *store.Writes) error {
 		now := l.db.Clock(ctx, key)
 		for _, e := range unmatched {
-			o, err := json.Marshal(waitingStatus{e.StatusReport, billed{e.Billed}})
+			o, err := json.Marshal(waitingStatus{e.StatusReport, e.Charge})
 			if err != nil {
 				return err
 			}
@@ -181,11 +177,10 @@ func (l *Ledger) ApplyUnmatched(ctx context.Context, s message.Shard, now time.T
 	var unreadable []string
 	for i, t := range texts {
 		var err error
-		var b billed
 		if reports[i].StatusReport, err = message.DecodeStatusReport([]byte(t)); err == nil {
-			err = json.Unmarshal([]byte(t), &b)
+			err = json.Unmarshal([]byte(t), &reports[i].Charge)
 		}
-		if reports[i].Billed = b.Billed; err != nil {
+		if err != nil {
 			unreadable = append(unreadable, t)
 		}
 	}

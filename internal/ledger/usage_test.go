@@ -30,7 +30,7 @@ func TestUsage(t *testing.T) {
 			if id == "" {
 				r.Attempt = 0
 			}
-			r.Billed = category
+			r.Charge.Category = category
 			return r
 		}
 		for i, client := range []string{"acme", "acme", ""} {

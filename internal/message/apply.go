@@ -8,7 +8,7 @@ type MarkedReport struct {
 	ID               string    // our message, when the report has a valid marker of this installation; empty: find the message by the wamid
 	Attempt          int       // the attempt that the marker names; 0: none
 	OtherEnvironment bool      // the marker is one of another environment: if no message has the wamid now, none will get it
-	Billed           string    // the category for which Meta charges the message by the report; empty: it says nothing
+	Charge           Charge    // what Meta charges for the message by the report; zero: it says nothing
 	Received         time.Time // when Sluice received it, by the clock of Redis
 	Accepted         int64     // which record of the id the marker names: Unix milliseconds of its acceptance; 0: none
 
@@ -17,6 +17,13 @@ type MarkedReport struct {
 	Trace    string        // of the message: its traceparent; empty: it is not traced
 	First    bool          // the first status of the message
 	Age      time.Duration // how long ago the message was sent, about
+}
+
+// Charge is what Meta charges for a message.
+type Charge struct {
+	Category string `json:"billed,omitempty"` // Meta's, for which it charges; empty: none
+	Cost     int    `json:"cost,omitempty"`   // of a message of the category, in millionths of the currency of the prices; 0: unknown
+	Free     bool   `json:"free,omitempty"`   // Meta said that the message is free
 }
 
 // ApplyResult is the result of applying a status. The set is closed, because it is also a metric label.

@@ -27,6 +27,7 @@ type Message struct {
 	Payload   json.RawMessage // Meta's message object in the form in which it is stored, see content.AppendPayload
 	Content   Content         // what content.Check read from the object
 	Trace     string          // the W3C traceparent of the span that accepted it; empty: it is not traced
+	Price     int             // what it costs at Meta by an estimate, in millionths of the currency of the prices; 0: unknown
 	Hash      string          // of the whole request, to distinguish a repeated request from another one with the same key
 	Earlier   []Earlier       // the same request at other numbers, whose messages were moved to From; nil for almost all
 }

@@ -26,6 +26,7 @@ type clientDetail struct {
 
 	Operator bool // the API key of the session belongs to no client
 	Quotas   []quotaUse
+	Budgets  []message.BudgetUse
 	Usage    []usageRow         // the last row is the sum
 	Today    map[string]float64 // by number: which part of the messages of today are of the client
 	Months   [2]string          // this month and the one before
@@ -120,11 +121,14 @@ func readClient(v *view) (any, *problem) {
 	if failed := v.console("GET", "/v1/clients/"+url.PathEscape(name), nil, &c); failed != nil {
 		return nil, failed
 	}
-	var quotas struct{ Quotas []quotaUse }
+	var quotas struct {
+		Quotas  []quotaUse
+		Budgets []message.BudgetUse
+	}
 	if failed := v.ofClient("/v1/quotas", &quotas, "client", name); failed != nil {
 		return nil, failed
 	}
-	c.Operator, c.Quotas = v.session.key.Client == "", quotas.Quotas
+	c.Operator, c.Quotas, c.Budgets = v.session.key.Client == "", quotas.Quotas, quotas.Budgets
 	now := time.Now().UTC()
 	this := now.AddDate(0, 0, 1-now.Day())
 	last := this.AddDate(0, -1, 0)

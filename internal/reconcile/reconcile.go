@@ -55,9 +55,9 @@ type Options struct {
 	// Inbound is called with the number of messages that a number has just received: they count against its
 	// throughput. May be nil.
 	Inbound func(ctx context.Context, number string, n int) error
-	// Billed returns the category for which Meta charges the message of a status, the member meta of its event; empty: the status says
-	// nothing. Nil: no status says anything.
-	Billed func(r message.StatusReport, status json.RawMessage) string
+	// Charge returns what Meta charges for the message of a status, the member meta of its event; zero: the status says nothing. Nil: no
+	// status says anything.
+	Charge func(r message.StatusReport, status json.RawMessage) message.Charge
 	// Wrote is called with the inbound messages of known numbers. May be nil.
 	Wrote func(ctx context.Context, events []message.Event)
 	// Written returns Meta's id of an inbound message, and when it was written. It may be nil if Inbound is.
@@ -282,8 +282,8 @@ func (r *Reconciler) readMarker(e message.Event) (message.MarkedReport, bool) {
 			}
 		}
 	}
-	if r.o.Billed != nil {
-		ev.Billed = r.o.Billed(ev.StatusReport, e.Meta)
+	if r.o.Charge != nil {
+		ev.Charge = r.o.Charge(ev.StatusReport, e.Meta)
 	}
 	ev.OtherEnvironment = ev.ID == "" && r.o.Other != nil && r.o.Other(ev.Marker)
 	return ev, ev.ID != "" || ev.WAMID != ""

@@ -1,11 +1,23 @@
 package record
 
-// Bill notes for which category Meta charges the message, and returns whether the record changed: the first report counts. Empty: the
-// report says nothing. Messages without a client are not counted.
-func (r *Record) Bill(category string) bool {
-	if category == "" || r.Billed != "" || r.Client == "" || r.Tombstone() {
+import "sluice/internal/message"
+
+// Bill notes what Meta charges for the message, and returns whether the record changed: the first report with a charge counts. Messages
+// without a client are not counted.
+func (r *Record) Bill(c message.Charge) bool {
+	if r.Billed != "" || r.Client == "" || r.Tombstone() {
 		return false
 	}
-	r.Billed = category
-	return true
+	switch {
+	case c.Category != "":
+		r.Billed = c.Category
+		if c.Cost > 0 {
+			r.Spent = c.Cost
+		}
+		return true
+	case c.Free && r.Spent != 0:
+		r.Spent = 0
+		return true
+	}
+	return false
 }

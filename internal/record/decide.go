@@ -124,6 +124,9 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if !m.To.Kept() && !m.Keep {
 		r.Payload, r.Recipient, r.Fallback, r.Other = "", "", "", ""
 	}
+	if m.To.Undelivered() {
+		r.Spent = 0
+	}
 	if in.Kind == Status && m.Keep { // the message may be sent again
 		r.addRefused(m.WAMID)
 	}
@@ -231,6 +234,9 @@ func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
 func (r Record) begun(token string, at time.Time, note string) Record {
 	r.State, r.Token, r.Attempt, r.Published = message.Attempting, token, r.Attempt+1, false
 	r.Reason, r.Code, r.NextAt, r.Detail = "", 0, time.Time{}, message.ErrorDetail{}
+	if r.Spent == 0 { // else it counts since an earlier attempt
+		r.Spent = r.Price
+	}
 	r.step(milli(at), r.Attempt, note)
 	return r
 }

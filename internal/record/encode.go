@@ -83,6 +83,8 @@ var fields = []field{
 	text(45, func(r *Record) *string { return &r.Context.Account }),
 	text(46, func(r *Record) *string { return &r.MovedTo }),
 	text(47, func(r *Record) *string { return &r.MovedFrom }),
+	count(48, func(r *Record) *int { return &r.Price }),
+	count(49, func(r *Record) *int { return &r.Spent }),
 }
 
 // byNumber has the rows of fields by their numbers.

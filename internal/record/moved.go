@@ -31,6 +31,7 @@ func (r Record) MoveAway(number string, at time.Time) (Record, Change) {
 	// A key of a caller begins with another byte.
 	r.MovedTo = message.NewID(number, "\x00"+r.ID+"\x00"+strconv.FormatInt(r.Incarnation(), 10))
 	r.State, r.Reason, r.Code, r.Detail, r.Token = message.Cancelled, message.ReasonMoved, 0, message.ErrorDetail{}, ""
+	r.Spent = 0
 	r.step(milli(at), r.Attempt, r.Reason)
 	return r, Change{Change: message.Change{To: r.State, Attempt: r.Attempt, Reason: r.Reason, MovedTo: r.MovedTo}}
 }
@@ -55,7 +56,7 @@ func (r *Record) Successor(s Successor, at time.Time) Record {
 	c.From, _ = message.Number(c.ID)
 	n := Record{
 		Record: message.Record{Context: c, State: message.Queued, AcceptedAt: milli(at), ExpiresAt: r.ExpiresAt},
-		Hash:   cmp.Or(r.Hash, message.ReasonMoved), Recipient: s.Recipient, RecipientHash: s.RecipientHash, Payload: string(s.Payload), Other: string(s.Other),
+		Hash:   cmp.Or(r.Hash, message.ReasonMoved), Recipient: s.Recipient, RecipientHash: s.RecipientHash, Price: r.Price, Payload: string(s.Payload), Other: string(s.Other),
 	}
 	if r.NextAt.After(at) {
 		n.NextAt = r.NextAt

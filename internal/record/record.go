@@ -29,6 +29,8 @@ type Record struct {
 	ReadyAt time.Time // since when the message can be sent, if that is not AcceptedAt; see Ready
 
 	Billed        string // the category for which Meta charges, once a status said so
+	Price         int    // what the message costs at Meta by an estimate, in millionths of the currency of the prices; 0: unknown
+	Spent         int    // what of it counts as spent: Price since the first attempt, 0 if Meta does not charge, and what Meta charges once it said so
 	Account       string // WhatsApp Business Account id, once known
 	RecipientHash string // keyed hash of the recipient, to find messages of a recipient; empty: not indexed
 
@@ -56,7 +58,7 @@ func New(m message.Message, recipient string, at time.Time) Record {
 			Context: m.Context(), State: message.Queued, AcceptedAt: at, ExpiresAt: milli(m.ExpiresAt),
 			NextAt: next, After: m.After, Timeline: []message.Step{{At: at, State: message.Queued}},
 		},
-		Hash: m.Hash, Recipient: recipient, Payload: string(m.Payload), Other: string(m.Fallback.Payload),
+		Hash: m.Hash, Recipient: recipient, Payload: string(m.Payload), Other: string(m.Fallback.Payload), Price: m.Price,
 	}
 	r.SendAt = r.sendAt()
 	r.ReadyAt = r.SendAt

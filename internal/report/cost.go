@@ -7,27 +7,29 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"sluice/internal/prices"
 )
 
 // Statement is what Meta charges for the messages of an account.
 type Statement struct {
-	Account  string `json:"waba_id" doc:"The WhatsApp Business Account."`
-	Currency string `json:"currency,omitempty" doc:"The currency of the prices. Absent: there are no prices."`
-	Lines    []Line `json:"lines" doc:"Messages with a known price, and free messages."`
-	Unpriced []Line `json:"unpriced,omitempty" doc:"Messages whose price is unknown. They are not in the total."`
-	Messages int    `json:"messages" doc:"Delivered messages, those without a price included."`
-	Total    Amount `json:"total" doc:"The sum of the amounts of the lines."`
-	Complete bool   `json:"complete" doc:"true: every message has a price."`
+	Account  string        `json:"waba_id" doc:"The WhatsApp Business Account."`
+	Currency string        `json:"currency,omitempty" doc:"The currency of the prices. Absent: there are no prices."`
+	Lines    []Line        `json:"lines" doc:"Messages with a known price, and free messages."`
+	Unpriced []Line        `json:"unpriced,omitempty" doc:"Messages whose price is unknown. They are not in the total."`
+	Messages int           `json:"messages" doc:"Delivered messages, those without a price included."`
+	Total    prices.Amount `json:"total" doc:"The sum of the amounts of the lines."`
+	Complete bool          `json:"complete" doc:"true: every message has a price."`
 }
 
 // Line is messages with the same price.
 type Line struct {
-	Market   string `json:"market,omitempty" doc:"As the file of prices names it. For messages without a price: the first digits of the phone numbers, or the country."`
-	Category string `json:"category" doc:"Meta's category."`
-	Type     string `json:"type" doc:"Meta's type: regular is charged, free_customer_service and free_entry_point are free."`
-	Messages int    `json:"messages" doc:"How many were delivered."`
-	Price    Amount `json:"price" doc:"Of one message. Meaningless for messages without a price."`
-	Amount   Amount `json:"amount" doc:"messages times price."`
+	Market   string        `json:"market,omitempty" doc:"As the file of prices names it. For messages without a price: the first digits of the phone numbers, or the country."`
+	Category string        `json:"category" doc:"Meta's category."`
+	Type     string        `json:"type" doc:"Meta's type: regular is charged, free_customer_service and free_entry_point are free."`
+	Messages int           `json:"messages" doc:"How many were delivered."`
+	Price    prices.Amount `json:"price" doc:"Of one message. Meaningless for messages without a price."`
+	Amount   prices.Amount `json:"amount" doc:"messages times price."`
 }
 
 // delivered counts the messages that were delivered in a time, by the price objects in their statuses. Meta charges at delivery, and
@@ -42,8 +44,8 @@ SELECT coalesce(waba_id, ''), coalesce(region, ''), pricing_category, coalesce(p
 FROM priced WHERE at >= $1 AND ($3::text[] IS NULL OR phone_number_id = ANY($3)) GROUP BY 1, 2, 3, 4, 5, 6`
 
 // Cost returns a statement for each account, by the account. Template and Tag of the filter do not apply: messages of other
-// programs on the account are in it too. Prices nil means that no price is known.
-func (r *Reader) Cost(ctx context.Context, f Filter, prices *Prices) ([]Statement, error) {
+// programs on the account are in it too. A nil table means that no price is known.
+func (r *Reader) Cost(ctx context.Context, f Filter, table *prices.Table) ([]Statement, error) {
 	all := map[string]*Statement{}
 	err := r.read(ctx, delivered, []any{f.From, f.Until, f.Numbers, f.zone()}, func(row pgx.CollectableRow) error {
 		var account, region, name, kind, date string
@@ -55,12 +57,12 @@ func (r *Reader) Cost(ctx context.Context, f Filter, prices *Prices) ([]Statemen
 		s := all[account]
 		if s == nil {
 			s = &Statement{Account: account, Lines: []Line{}}
-			if prices != nil {
-				s.Currency = prices.Currency
+			if table != nil {
+				s.Currency = table.Currency
 			}
 			all[account] = s
 		}
-		s.add(prices, region, name, kind, billable, date, n)
+		s.add(table, region, name, kind, billable, date, n)
 		return nil
 	})
 	if err != nil {
@@ -81,11 +83,11 @@ func (r *Reader) Cost(ctx context.Context, f Filter, prices *Prices) ([]Statemen
 }
 
 // add adds messages to the line with the same price.
-func (s *Statement) add(prices *Prices, region, name, kind string, billable bool, date string, n int) {
+func (s *Statement) add(table *prices.Table, region, name, kind string, billable bool, date string, n int) {
 	s.Messages += n
-	line := Line{Market: region, Category: category(name), Type: kind}
+	line := Line{Market: region, Category: prices.Category(name), Type: kind}
 	lines := &s.Lines
-	p, known := prices.of(region, name, date)
+	p, known := table.Of(region, name, date)
 	switch {
 	case strings.HasPrefix(kind, "free_"), kind == "" && !billable:
 		line.Market = ""
@@ -94,7 +96,7 @@ func (s *Statement) add(prices *Prices, region, name, kind string, billable bool
 		}
 		line.Type = cmp.Or(kind, "free")
 	case known:
-		line.Market, line.Price = p.Market, p.amount
+		line.Market, line.Price = p.Market, p.Amount
 	default:
 		lines = &s.Unpriced
 	}
@@ -105,7 +107,7 @@ func (s *Statement) add(prices *Prices, region, name, kind string, billable bool
 		i, *lines = len(*lines), append(*lines, line)
 	}
 	l := &(*lines)[i]
-	amount := line.Price * Amount(n)
+	amount := line.Price * prices.Amount(n)
 	l.Messages += n
 	l.Amount += amount
 	s.Total += amount

@@ -5,25 +5,23 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"sluice/internal/prices"
 )
 
 // Reports are the reports of an archive with the prices that an operator gave. They are safe for concurrent use.
 type Reports struct {
 	*Reader
-	prices *Prices
+	prices *prices.Table
 }
 
-// Open returns the reports of the archive at a URL. It reads the file of prices, unless its name is empty, and does not connect.
-func Open(url, pricesFile string) (*Reports, error) {
+// Open returns the reports of the archive at a URL, with the prices of a table; nil: there are none. It does not connect.
+func Open(url string, table *prices.Table) (*Reports, error) {
 	r, err := New(url)
 	if err != nil {
 		return nil, err
 	}
-	all := &Reports{Reader: r}
-	if pricesFile != "" {
-		all.prices, err = ReadPrices(pricesFile)
-	}
-	return all, err
+	return &Reports{r, table}, nil
 }
 
 // Summary is what the console shows of some days.

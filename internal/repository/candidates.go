@@ -124,6 +124,9 @@ func candidate(r *record.Record, task int, now time.Time) dispatch.Candidate {
 		return dispatch.Candidate{Verdict: dispatch.NotYet, At: r.NextAt}
 	}
 	c := dispatch.Candidate{Verdict: dispatch.Sendable, Template: r.Template, Tags: r.Tags, Flow: r.Flow(), Known: r, Accepted: r.AcceptedAt}
+	if r.Spent == 0 {
+		c.Cost = r.Price
+	}
 	if r.MayFallBack() {
 		c.Fallback = r.Fallback
 	}

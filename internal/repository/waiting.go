@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"sluice/internal/backlog"
+	"sluice/internal/budget"
 	"sluice/internal/conversations"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
@@ -19,11 +20,12 @@ type Waiting struct {
 	named   Named
 	owners  *conversations.Owners
 	quiet   *quiethours.Rules
+	budgets *budget.Store
 }
 
-// NewWaiting returns a Waiting that reads the backlog, the holds, the records and the owners of conversations, and knows the quiet hours.
-func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger, owners *conversations.Owners, quiet *quiethours.Rules) *Waiting {
-	return &Waiting{b, h, NewNamed(records), owners, quiet}
+// NewWaiting returns a Waiting that reads the backlog, the holds, the records and the owners of conversations, and knows the quiet hours and the budgets.
+func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger, owners *conversations.Owners, quiet *quiethours.Rules, budgets *budget.Store) *Waiting {
+	return &Waiting{b, h, NewNamed(records), owners, quiet, budgets}
 }
 
 // QueueStatus returns the position of a queued message, the holds that apply to it, and the message that it waits for.
@@ -41,6 +43,9 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 	}
 	if s.Task == message.TaskDelayed && !s.Limited && !s.Elsewhere {
 		if s.Quiet, err = wt.quietUntil(ctx, r); err != nil {
+			return s, err
+		}
+		if s.Budget, err = wt.over(ctx, r); err != nil {
 			return s, err
 		}
 	}

@@ -1,4 +1,6 @@
-package report
+// Package prices reads the table of what Meta charges for a message, by market, category and day. Operators take it from the rate card of their
+// account: Meta has no API for it.
+package prices
 
 import (
 	"bytes"
@@ -33,29 +35,40 @@ func (a Amount) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
 func (a *Amount) UnmarshalText(text []byte) (err error) {
-	*a, err = parseAmount(string(text))
+	*a, err = ParseAmount(string(text))
 	return err
 }
 
 var amountPattern = regexp.MustCompile(`^([0-9]{1,9})(?:\.([0-9]{1,6}))?$`)
 
-func parseAmount(text string) (Amount, error) {
+// ParseAmount reads an amount of 0 or more, with up to six digits after the point.
+func ParseAmount(text string) (Amount, error) {
 	m := amountPattern.FindStringSubmatch(text)
 	if m == nil {
-		return 0, fmt.Errorf("price %q is not a price like 0.0625, with up to six digits after the point", text)
+		return 0, fmt.Errorf("%q is not an amount like 0.0625, with up to six digits after the point", text)
 	}
 	n, err := strconv.ParseInt(m[1]+m[2]+strings.Repeat("0", 6-len(m[2])), 10, 64)
 	return Amount(n), err
 }
 
-// Prices are what Meta charges for a message, by market, category and time.
-type Prices struct {
-	Currency string // ISO 4217
-	all      []price
+// Table is what Meta charges for a message. It does not change, and is safe for concurrent use. Nil has no prices.
+type Table struct {
+	Currency string             // ISO 4217
+	dated    map[place][]*line  // the lines of a prefix and category
+	highest  map[string][]*line // the lines of a category, the highest price first
 }
 
-// price is a line of the file.
-type price struct {
+// place is what a price depends on, apart from the day.
+type place struct{ prefix, category string }
+
+// Price is what Meta charges for a message.
+type Price struct {
+	Market string // as the file names it
+	Amount Amount
+}
+
+// line is a line of the file.
+type line struct {
 	Market   string   `yaml:"market"`
 	Prefixes []string `yaml:"prefixes"`
 	Category string   `yaml:"category"`
@@ -66,22 +79,24 @@ type price struct {
 	amount Amount
 }
 
+// on reports whether the line has the price of a day.
+func (l *line) on(date string) bool { return date >= l.From && (l.Until == "" || date < l.Until) }
+
 var (
 	currencyPattern = regexp.MustCompile(`^[A-Z]{3}$`)
 	prefixPattern   = regexp.MustCompile(`^([1-9][0-9]{0,3}|[A-Z]{2})$`)
 	datePattern     = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
 )
 
-// ReadPrices reads a file of prices. docs/archive.md describes its form. Its error names every mistake with its line's number in
-// the list.
-func ReadPrices(path string) (*Prices, error) {
+// Read reads a file of prices. docs/budgets.md describes its form. Its error names every mistake with its line's number in the list.
+func Read(path string) (*Table, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("prices: %w", err)
 	}
 	var file struct {
-		Currency string  `yaml:"currency"`
-		Prices   []price `yaml:"prices"`
+		Currency string `yaml:"currency"`
+		Prices   []line `yaml:"prices"`
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
@@ -107,13 +122,24 @@ func ReadPrices(path string) (*Prices, error) {
 	if err := errors.Join(wrong...); err != nil {
 		return nil, err
 	}
-	return &Prices{file.Currency, file.Prices}, nil
+	t := &Table{file.Currency, map[place][]*line{}, map[string][]*line{}}
+	for i := range file.Prices {
+		l := &file.Prices[i]
+		t.highest[l.Category] = append(t.highest[l.Category], l)
+		for _, prefix := range l.Prefixes {
+			t.dated[place{prefix, l.Category}] = append(t.dated[place{prefix, l.Category}], l)
+		}
+	}
+	for _, lines := range t.highest {
+		slices.SortStableFunc(lines, func(a, b *line) int { return cmp.Compare(b.amount, a.amount) })
+	}
+	return t, nil
 }
 
-func (p *price) check() (err error) {
-	p.Category = category(p.Category)
-	if p.amount, err = parseAmount(p.Price); err != nil {
-		return err
+func (p *line) check() (err error) {
+	p.Category = Category(p.Category)
+	if p.amount, err = ParseAmount(p.Price); err != nil {
+		return fmt.Errorf("price: %w", err)
 	}
 	for _, prefix := range p.Prefixes {
 		if !prefixPattern.MatchString(prefix) {
@@ -135,31 +161,47 @@ func (p *price) check() (err error) {
 }
 
 // overlaps reports whether both are for the same messages at some time.
-func (p *price) overlaps(o price) bool {
+func (p *line) overlaps(o line) bool {
 	return p.Category == o.Category && (o.Until == "" || p.From < o.Until) && (p.Until == "" || o.From < p.Until) &&
 		slices.ContainsFunc(p.Prefixes, func(prefix string) bool { return slices.Contains(o.Prefixes, prefix) })
 }
 
-// of returns the price of a message: that of the longest prefix of its region.
-func (p *Prices) of(region, categoryName, date string) (best price, found bool) {
-	if p == nil {
-		return best, false
+// Of returns the price of a message on a day like 2026-01-31: that of the longest prefix of its region. A region is a phone number without its
+// plus, the first digits of one, a business-scoped user id, or its country.
+func (t *Table) Of(region, category, date string) (Price, bool) {
+	if t == nil {
+		return Price{}, false
 	}
-	longest := 0
-	for _, one := range p.all {
-		if one.Category != category(categoryName) || date < one.From || one.Until != "" && date >= one.Until {
-			continue
-		}
-		for _, prefix := range one.Prefixes {
-			if strings.HasPrefix(region, prefix) && len(prefix) > longest {
-				best, longest = one, len(prefix)
+	category = Category(category)
+	for n := min(longestPrefix, len(region)); n > 0; n-- {
+		for _, l := range t.dated[place{region[:n], category}] {
+			if l.on(date) {
+				return Price{l.Market, l.amount}, true
 			}
 		}
 	}
-	return best, longest > 0
+	return Price{}, false
 }
 
-// category writes a category in one way: Meta writes authentication-international also with an underscore.
-func category(name string) string {
+// longestPrefix is how many digits of phone numbers a prefix can have.
+const longestPrefix = 4
+
+// Estimate returns the price of a message, or, if the table does not know its region, the highest one of its category. known says which. It
+// is 0 for a category without prices.
+func (t *Table) Estimate(region, category string, at time.Time) (amount Amount, known bool) {
+	date := at.UTC().Format(time.DateOnly)
+	if p, known := t.Of(region, category, date); known || t == nil {
+		return p.Amount, known
+	}
+	for _, l := range t.highest[Category(category)] {
+		if l.on(date) {
+			return l.amount, false
+		}
+	}
+	return 0, false
+}
+
+// Category writes a category in one way: Meta writes authentication-international also with an underscore.
+func Category(name string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "-", "_")
 }

@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"sluice/client"
+	"sluice/internal/graphsim"
+	"sluice/internal/poll"
+)
+
+// TestBudget: of the messages of a client, from two numbers by two workers, only as many leave as its budget of the day allows, and the
+// others say why they wait. What is not delivered costs nothing. With a higher budget the others are sent.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	priced := filepath.Join(t.TempDir(), "prices.yaml")
+	if err := os.WriteFile(priced, []byte(`{currency: EUR, prices: [{market: US, prefixes: ["1"], category: service, from: 2026-01-01, price: "0.10"}, {market: Test, prefixes: ["9999"], category: service, from: 2026-01-01, price: "0.10"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := setup(t, 200, graphsim.Options{}, "prices_file: "+priced, `clients: [{name: shop}]`)
+	for _, number := range numbers {
+		w.change("/v1/numbers", fmt.Sprintf(`"phone_number_id":%q,"rate_limit":200,"client":"shop"`, number))
+	}
+	ask := func(number, to string) client.Message {
+		return client.Message{From: number, Content: client.Text("+"+to, "Hello")}
+	}
+	poll.Until(t, "the numbers are those of the client", func() bool {
+		for _, number := range numbers {
+			if m, err := w.api.Check(t.Context(), ask(number, "15551230001")); err != nil || m.Client != "shop" || m.Cost == nil || *m.Cost != (client.Cost{Amount: "0.10", Currency: "EUR"}) {
+				return false
+			}
+		}
+		return true
+	})
+	budget := func(limit string) {
+		t.Helper()
+		stored := w.operate("GET", "/v1/clients", "")["clients"].([]any)[0].(map[string]any)
+		members := fmt.Sprintf(`"name":"shop","budgets":{"per_day":%q}`, limit)
+		if revision, is := stored["revision"]; is {
+			members += fmt.Sprintf(`,"revision":%.0f`, revision)
+		}
+		w.change("/v1/clients", members)
+	}
+	spent := func() string {
+		t.Helper()
+		all, err := w.api.Budgets(t.Context(), "shop")
+		if err != nil || len(all) == 0 {
+			return fmt.Sprint(err)
+		}
+		return all[0].Spent + " of " + all[0].Limit
+	}
+	budget("0.55")
+	poll.Until(t, "the budget", func() bool { return spent() == "0.00 of 0.55" })
+	var ids []string
+	for i := range 9 {
+		to := fmt.Sprint("1555123000", i)
+		if i < 2 {
+			to = "99999131026" // Meta reports that it failed
+		}
+		a, err := w.api.Send(t.Context(), ask(numbers[i%2], to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, a.ID)
+	}
+	w.worker()
+	w.worker()
+	waiting := func() (left []string) {
+		for _, id := range ids {
+			if r, err := w.api.Get(t.Context(), id); err != nil || r.State == client.StateQueued {
+				left = append(left, id)
+			}
+		}
+		return left
+	}
+	var left []string
+	poll.Until(t, "the messages over the budget", func() bool {
+		left = nil
+		for _, id := range ids {
+			if e, err := w.api.Explain(t.Context(), id); err == nil && e.Rule == "budget" && !e.Until.IsZero() {
+				left = append(left, id)
+			}
+		}
+		return len(left)+len(w.sim.Accepted()) == len(ids) && len(left) == len(waiting())
+	})
+	if len(left) < 4 {
+		t.Errorf("%d messages wait, want at least 4: the budget allows five", len(left))
+	}
+	budget("5.00")
+	w.settled(ids, over)
+	poll.Until(t, "what is spent", func() bool { return spent() == "0.00 of 5.00" })
+}
