@@ -1,6 +1,10 @@
 package message
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // CampaignSettings say how fast the messages of a campaign are sent, and how many in a day. The zero value sets no limit.
 type CampaignSettings struct {
@@ -47,7 +51,72 @@ func (s CampaignSettings) Day(t time.Time) (name string, end time.Time) {
 	}
 	t = t.In(zone)
 	year, month, day := t.Date()
-	return t.Format(time.DateOnly), time.Date(year, month, day+1, 0, 0, 0, 0, zone)
+	if end = time.Date(year, month, day+1, 0, 0, 0, 0, zone); end.Day() == day { // its clocks have no midnight
+		end = time.Date(year, month, day+1, 1, 0, 0, 0, zone)
+	}
+	return t.Format(time.DateOnly), end
+}
+
+// CampaignChange is a change of the settings of a campaign. What it leaves out stays.
+type CampaignChange struct {
+	Flow
+	Reset     bool          // removes all settings first
+	Rate      *float64      // with RampFrom and RampOver, as in CampaignSettings; 0 removes the rate, nil leaves both as they are
+	RampFrom  float64       // used with Rate only
+	RampOver  time.Duration // used with Rate only
+	CapPerDay *int          // 0 removes the cap
+	TimeZone  *string
+
+	By, Key, Reason string
+}
+
+// Apply returns settings with the change, which is made at a time of Redis's clock.
+func (c CampaignChange) Apply(s CampaignSettings, now time.Time) CampaignSettings {
+	if c.Reset {
+		s = CampaignSettings{Flow: c.Flow}
+	}
+	if c.Rate != nil {
+		s.Rate, s.RampFrom, s.RampOver, s.RampAt = *c.Rate, c.RampFrom, c.RampOver, time.Time{}
+		if c.RampOver > 0 {
+			s.RampAt = now
+		}
+	}
+	if c.CapPerDay != nil {
+		s.CapPerDay = *c.CapPerDay
+	}
+	if c.TimeZone != nil {
+		s.TimeZone = *c.TimeZone
+	}
+	s.At, s.By, s.Key, s.Reason = now, c.By, c.Key, c.Reason
+	return s
+}
+
+// Describe says in the audit log what is changed.
+func (c CampaignChange) Describe() string {
+	var what []string
+	if c.Reset {
+		what = append(what, "no settings")
+	}
+	switch {
+	case c.Rate == nil:
+	case *c.Rate == 0:
+		what = append(what, "no rate")
+	case c.RampOver > 0:
+		what = append(what, fmt.Sprintf("%g messages per second, from %g over %s", *c.Rate, c.RampFrom, c.RampOver))
+	default:
+		what = append(what, fmt.Sprintf("%g messages per second", *c.Rate))
+	}
+	switch {
+	case c.CapPerDay == nil:
+	case *c.CapPerDay == 0:
+		what = append(what, "no cap per day")
+	default:
+		what = append(what, fmt.Sprintf("%d messages per day", *c.CapPerDay))
+	}
+	if c.TimeZone != nil {
+		what = append(what, "time zone "+*c.TimeZone)
+	}
+	return Hold{Client: c.Client, Campaign: c.Campaign}.On() + ": " + strings.Join(what, ", ")
 }
 
 // Gate is how the messages of a campaign may be fetched now. The zero value lets all go.
