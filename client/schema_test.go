@@ -36,6 +36,8 @@ var objects = map[string]reflect.Type{
 	"CampaignNumber":   reflect.TypeFor[CampaignNumber](),
 	"Usage":            reflect.TypeFor[Usage](),
 	"QuotaUse":         reflect.TypeFor[Quota](),
+	"BudgetUse":        reflect.TypeFor[BudgetUse](),
+	"Cost":             reflect.TypeFor[Cost](),
 	"TimelineEntry":    reflect.TypeFor[Step](),
 	"Explanation":      reflect.TypeFor[Explanation](),
 	"Hold":             reflect.TypeFor[Hold](),

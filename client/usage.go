@@ -47,25 +47,25 @@ func (c *Client) Quotas(ctx context.Context, name string) ([]Quota, error) {
 	return limits.Quotas, err
 }
 
-// Budget is what a client has spent of a budget. Amounts are texts, like "12.50", in the currency of the prices of the installation.
-type Budget struct {
+// BudgetUse is what a client has spent of a budget. Amounts are texts, like "12.50", in the currency of the prices of the installation.
+type BudgetUse struct {
 	Client string    `json:"client"`
-	Budget string    `json:"budget"` // per_day, per_month, or "campaigns." and the name of a campaign
+	Budget string    `json:"budget"` // per_day or per_month
 	Limit  string    `json:"limit"`
-	Spent  string    `json:"spent"`          // estimates, corrected by what Meta charges
-	Until  time.Time `json:"until,omitzero"` // when the period ends, by UTC; zero: it is the budget of a campaign
+	Spent  string    `json:"spent"` // estimates, corrected by what Meta charges
+	Until  time.Time `json:"until"` // when the period ends, by UTC
 }
 
 // Budgets returns what clients have spent of their budgets. name is as in Quotas.
-func (c *Client) Budgets(ctx context.Context, name string) ([]Budget, error) {
+func (c *Client) Budgets(ctx context.Context, name string) ([]BudgetUse, error) {
 	limits, err := c.limits(ctx, name)
 	return limits.Budgets, err
 }
 
 // limits are the quotas and budgets of clients.
 type limits struct {
-	Quotas  []Quota  `json:"quotas"`
-	Budgets []Budget `json:"budgets"`
+	Quotas  []Quota     `json:"quotas"`
+	Budgets []BudgetUse `json:"budgets"`
 }
 
 func (c *Client) limits(ctx context.Context, name string) (answer limits, err error) {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"sluice/internal/prices"
+	"sluice/internal/message"
 )
 
 // setBudgets sets the member budgets from flags like per_day=100.00. Nil leaves it as it is.
@@ -12,21 +12,16 @@ func setBudgets(members map[string]any, values []string) error {
 	if values == nil {
 		return nil
 	}
-	all, campaigns := map[string]any{}, map[string]any{}
+	all := map[string]any{}
 	for _, v := range values {
 		if v == "" {
 			continue
 		}
-		i := strings.LastIndexByte(v, '=')
-		if i < 1 {
+		name, amount, is := strings.Cut(v, "=")
+		if !is {
 			return fmt.Errorf("--budget: %q is not like per_day=100.00", v)
 		}
-		if campaign, is := strings.CutPrefix(v[:i], "campaigns."); is {
-			campaigns[campaign] = v[i+1:]
-			all["campaigns"] = campaigns
-		} else {
-			all[v[:i]] = v[i+1:]
-		}
+		all[name] = amount
 	}
 	if members["budgets"] = all; len(all) == 0 {
 		members["budgets"] = nil
@@ -39,5 +34,5 @@ func money(millionths int) string {
 	if millionths == 0 {
 		return ""
 	}
-	return prices.Amount(millionths).String()
+	return message.Amount(millionths).String()
 }

@@ -279,7 +279,7 @@ type clientsAddCmd struct {
 	Quiet     quietHours    `name:"quiet-hours" sep:"none" help:"When messages of the client are not sent, by the clock of the recipient, like '21:00-08:00', or '00:00-00:00 days=sun classes=marketing,utility campaigns=spring time_zone=Europe/Berlin'. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"FROM-TO"`
 	Caps      frequencyCaps `name:"frequency-cap" sep:"none" help:"How many messages a person gets from the client, like '2 within=24h', or '5 within=168h classes=marketing,utility'. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"N"`
 	Quotas    []string      `name:"quota" help:"How many messages are accepted, like per_day=100000, or of a class marketing.per_day=20000: per_second, per_day or per_month. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"NAME=N"`
-	Budgets   []string      `name:"budget" help:"The most that messages may cost at Meta, in the currency of the prices: per_day=100.00, per_month=2000, or of a campaign campaigns.spring=500. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"NAME=AMOUNT"`
+	Budgets   []string      `name:"budget" help:"The most that messages may cost at Meta, in the currency of the prices: per_day=100.00 or per_month=2000. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"NAME=AMOUNT"`
 	signature
 	consoleFlags
 }

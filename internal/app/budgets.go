@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/budget"
 	"sluice/internal/cloudapi"
+	"sluice/internal/config"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/prices"
@@ -24,7 +25,7 @@ func readPrices(file string) (*prices.Table, error) {
 
 // budgets returns what clients spend.
 func (p *Program) budgets(book *ledger.Ledger) *budget.Store {
-	return budget.New(p.DB, budget.Options{Of: p.directory.Budgets, Corrected: book.Corrected})
+	return budget.New(p.DB, budget.Options{Of: p.directory.Budgets, Campaign: func(message.Flow) message.Amount { return 0 }, Corrected: book.Corrected})
 }
 
 // estimate returns a function that estimates what a message costs.
@@ -37,7 +38,7 @@ func estimate(table *prices.Table, catalogue *templates.Catalogue) func(m *messa
 		if amount == 0 && !known {
 			return nil
 		}
-		return &message.Cost{Amount: amount.String(), Currency: table.Currency, Guess: !known, Millionths: int(amount)}
+		return &message.Cost{Amount: amount, Currency: table.Currency, Guess: !known}
 	}
 }
 
@@ -66,11 +67,11 @@ func categoryOf(m *message.Message, catalogue *templates.Catalogue) string {
 	}
 }
 
-// afford returns the budgets for a dispatcher. They have no effect without prices: then no message has a cost.
-func (w *worker) afford() repository.Budgets {
+// spending returns the budgets for a dispatcher. They have no effect without prices: then no message has a cost.
+func (w *worker) spending() repository.Budgets {
 	if w.prices == nil {
 		for _, client := range w.directory.Clients() {
-			if b := w.directory.Budgets(client); b.PerDay > 0 || b.PerMonth > 0 || len(b.Campaigns) > 0 {
+			if w.directory.Budgets(client) != (config.Budgets{}) {
 				w.Log.Error("budgets have no effect without prices: set prices_file, the same for all programs", "client", client)
 			}
 		}

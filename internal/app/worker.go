@@ -258,7 +258,7 @@ func (w *worker) send(ctx context.Context) error {
 	suppressed := repository.Suppressed{Messages: messages, Count: w.countCancelled(), Log: log}
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
-		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Cancel: suppressed.Cancel, Weigh: w.directory.Weigh, Limit: w.limits, Afford: w.afford().Afford, Transactions: w.book.Transactions(), Log: log,
+		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Cancel: suppressed.Cancel, Weigh: w.directory.Weigh, Limit: w.limits, Budgets: w.spending(), Transactions: w.book.Transactions(), Log: log,
 	})
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(w.directory),
@@ -269,7 +269,7 @@ func (w *worker) send(ctx context.Context) error {
 		Log: log, Registerer: w.Registry,
 	}
 	w.Work(server.Run)
-	w.Background(w.catalogue.Run, sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, sent.Run, w.removeLeaving, w.watchDelays(), w.cancelCampaigns)
+	w.Background(w.catalogue.Run, sweeper.Run, sender.Watch, sender.WatchHolds, traced.Run, watch.Run, recorder.Run, sent.Run, w.removeLeaving, w.watchQuietHours(), w.cancelCampaigns)
 	sender.Serve(w.directory.Numbers()...)
 	w.directory.Subscribe(func(c directory.Changes) {
 		sender.Serve(c.Added...)

@@ -182,7 +182,7 @@ func testCost(t *testing.T, w *world) {
 		t.Fatalf("%+v, %v, want\n%+v", got, err, want)
 	}
 	for _, s := range got {
-		var sum prices.Amount
+		var sum message.Amount
 		n := 0
 		for _, l := range append(s.Lines, s.Unpriced...) {
 			sum, n = sum+l.Amount, n+l.Messages

@@ -1,7 +1,7 @@
 -- Counts what messages of one flow cost as spent, as far as the budgets allow. A message that was counted a moment ago is admitted again.
 -- KEYS  messages that were counted in the last moments; what is spent, for each account
 -- ARGV  now ms; for each account: most that may be spent (empty: any), its life in ms; for each message: id, cost
--- Reply for each message: 0: it is admitted, or which account has too little left, from 1
+-- Reply for each message: 1: it is admitted, or 0
 -- REMEMBER is set in front of it.
 local recent, now, accounts = KEYS[1], tonumber(ARGV[1]), #KEYS - 1
 redis.call('ZREMRANGEBYSCORE', recent, '-inf', now - REMEMBER)
@@ -11,18 +11,18 @@ for i = 1, accounts do
 end
 local reply, counted = {}, false
 for a = 2 * accounts + 2, #ARGV, 2 do
-  local id, cost, full = ARGV[a], tonumber(ARGV[a + 1]), 0
+  local id, cost, is = ARGV[a], tonumber(ARGV[a + 1]), 1
   if not redis.call('ZSCORE', recent, id) then
-    for i = accounts, 1, -1 do
-      if most[i] and spent[i] + cost > most[i] then full = i end
+    for i = 1, accounts do
+      if most[i] and spent[i] + cost > most[i] then is = 0 end
     end
-    if full == 0 then
+    if is == 1 then
       for i = 1, accounts do spent[i] = spent[i] + cost end
       redis.call('ZADD', recent, now, id)
       counted = true
     end
   end
-  reply[#reply + 1] = full
+  reply[#reply + 1] = is
 end
 if counted then
   redis.call('PEXPIRE', recent, REMEMBER)

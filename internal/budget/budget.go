@@ -7,7 +7,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -17,7 +16,6 @@ import (
 
 	"sluice/internal/config"
 	"sluice/internal/message"
-	"sluice/internal/prices"
 	"sluice/internal/store"
 )
 
@@ -30,17 +28,20 @@ const (
 	remember = time.Minute
 	// correctedFor is how long a worker uses the corrections that it has read.
 	correctedFor = 2 * time.Second
+	// closedFor is how long a flow is closed after a message of it did not fit in: then money may have come back.
+	closedFor = 2 * time.Second
 	// campaignLife is how long it is known what a campaign has spent, after its last message.
 	campaignLife = 400 * 24 * time.Hour
 )
 
-// Options configure a Store. Both are required.
+// Options configure a Store. All are required.
 type Options struct {
 	Of        func(client string) config.Budgets                                      // the budgets of a client
+	Campaign  func(message.Flow) message.Amount                                       // the budget of a campaign; 0: it has none
 	Corrected func(ctx context.Context, accounts []message.Spending) ([]int64, error) // by how much what messages cost differs from their estimates
 }
 
-// Store counts what clients spend. It is safe for concurrent use.
+// Store counts what clients and campaigns spend. It is safe for concurrent use.
 type Store struct {
 	db    *store.DB
 	o     Options
@@ -48,6 +49,7 @@ type Store struct {
 
 	mu        sync.Mutex
 	corrected map[message.Spending]correction
+	closed    map[message.Flow]time.Time // until when
 }
 
 // correction is by how much what messages cost differs from their estimates, when it was read.
@@ -58,7 +60,10 @@ type correction struct {
 
 // New returns a Store.
 func New(db *store.DB, o Options) *Store {
-	return &Store{db: db, o: o, admit: db.Script(fmt.Sprintf("local REMEMBER = %d\n", remember.Milliseconds()) + admitLua), corrected: map[message.Spending]correction{}}
+	return &Store{
+		db: db, o: o, admit: db.Script(fmt.Sprintf("local REMEMBER = %d\n", remember.Milliseconds()) + admitLua),
+		corrected: map[message.Spending]correction{}, closed: map[message.Flow]time.Time{},
+	}
 }
 
 // Message is one that is about to be sent for the first time.
@@ -71,33 +76,30 @@ type Message struct {
 // account is what counts together as spent.
 type account struct {
 	of    message.Spending
-	name  string        // of its budget, as message.BudgetUse has it
-	limit prices.Amount // 0: there is no budget
-	ends  time.Time     // when the budget begins anew; zero: never
-	life  time.Duration // of its counter
+	name  string         // of its budget, as message.BudgetUse has it
+	limit message.Amount // 0: there is no budget
+	ends  time.Time      // when the budget begins anew; zero: never
+	life  time.Duration  // of its counter
 }
 
 // periods returns the accounts of a client at a time: of the day and of the month.
-func periods(client string, b config.Budgets, now time.Time) []account {
+func (s *Store) periods(client string, now time.Time) []account {
 	const day = 24 * time.Hour
 	now = now.UTC()
-	names, month := message.Periods(now), time.Date(now.Year(), now.Month()+1, 1, 0, 0, 0, 0, time.UTC)
+	b, names, month := s.o.Of(client), message.Periods(now), time.Date(now.Year(), now.Month()+1, 1, 0, 0, 0, 0, time.UTC)
 	return []account{
 		{message.Spending{Client: client, Period: names[0]}, "per_day", b.PerDay, now.Truncate(day).Add(day), 2 * day},
 		{message.Spending{Client: client, Period: names[1]}, "per_month", b.PerMonth, month, 62 * day},
 	}
 }
 
-// ofCampaign returns the account of a campaign.
-func ofCampaign(f message.Flow, b config.Budgets) account {
-	return account{message.Spending{Client: f.Client, Campaign: f.Campaign}, "campaigns." + f.Campaign, b.Campaigns[f.Campaign], time.Time{}, campaignLife}
-}
-
-// accounts returns the accounts in which a message of a flow counts at a time.
-func accounts(f message.Flow, b config.Budgets, now time.Time) []account {
-	all := periods(f.Client, b, now)
+// accounts returns the accounts in which a message of a flow counts at a time: those of its client, and that of its campaign.
+func (s *Store) accounts(f message.Flow, now time.Time) (all []account) {
+	if f.Client != "" {
+		all = s.periods(f.Client, now)
+	}
 	if f.Campaign != "" {
-		all = append(all, ofCampaign(f, b))
+		all = append(all, account{message.Spending{Client: f.Client, Campaign: f.Campaign}, "campaign", s.o.Campaign(f), time.Time{}, campaignLife})
 	}
 	return all
 }
@@ -105,13 +107,16 @@ func accounts(f message.Flow, b config.Budgets, now time.Time) []account {
 // key is what is spent of an account by estimates. It is in no shard: a client sends from numbers of several.
 func key(s message.Spending) string {
 	if s.Period != "" {
-		return "sluice:spent:{" + s.Client + "}:" + s.Period
+		return prefix(s.Client) + s.Period
 	}
-	return "sluice:spent:{" + s.Client + "}:/" + s.Campaign
+	return prefix(s.Client) + "/" + s.Campaign
 }
 
 // recentKey is the messages of a client that were counted in the last moments.
-func recentKey(client string) string { return "sluice:spent:{" + client + "}:recent" }
+func recentKey(client string) string { return prefix(client) + "recent" }
+
+// prefix keeps the keys of a client together, also those of no client.
+func prefix(client string) string { return "sluice:{spent:" + client + "}:" }
 
 // ask is messages of one flow, with what the script replies.
 type ask struct {
@@ -121,33 +126,44 @@ type ask struct {
 	reply    *redis.Cmd
 }
 
-// Admit counts what messages cost, and returns for each until when it must wait, because a budget has too little left; zero: it may be sent. A
-// message over the budget of its campaign waits for pause, because it has no period. Messages without a client or a cost are not counted.
-// It is one round trip, and another one if corrections must be read, or none without anything to count.
-func (s *Store) Admit(ctx context.Context, now time.Time, all []Message, pause time.Duration) ([]time.Time, error) {
-	until := make([]time.Time, len(all))
-	byFlow := map[message.Flow]*ask{}
-	var asks []*ask
+// Closed reports whether a message of a flow did not fit in a moment ago. It asks memory only.
+func (s *Store) Closed(f message.Flow) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until, is := s.closed[f]
+	if is && !time.Now().Before(until) {
+		delete(s.closed, f)
+		is = false
+	}
+	return is
+}
+
+// Admit counts what messages cost, and returns for each whether it may be sent: each of its budgets has enough left. A flow of which one may not
+// is closed for some seconds. Messages without a cost, and those of no client and no campaign, are not counted. It is one round trip, and
+// another one if corrections must be read, or none without anything to count.
+func (s *Store) Admit(ctx context.Context, now time.Time, all []Message) ([]bool, error) {
+	may := make([]bool, len(all))
+	asks := map[message.Flow]*ask{}
 	for i, m := range all {
-		if m.Cost <= 0 || m.Flow.Client == "" {
+		if may[i] = m.Cost <= 0 || m.Flow == (message.Flow{}); may[i] {
 			continue
 		}
-		a := byFlow[m.Flow]
+		a := asks[m.Flow]
 		if a == nil {
-			a = &ask{accounts: accounts(m.Flow, s.o.Of(m.Flow.Client), now)}
-			byFlow[m.Flow], asks = a, append(asks, a)
+			a = &ask{accounts: s.accounts(m.Flow, now)}
+			asks[m.Flow] = a
 		}
 		a.places, a.args = append(a.places, i), append(a.args, m.ID, m.Cost)
 	}
 	if len(asks) == 0 {
-		return until, nil
+		return may, nil
 	}
 	if err := s.correct(ctx, asks); err != nil {
 		return nil, err
 	}
 	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
-		for _, a := range asks {
-			keys, args := []string{recentKey(a.accounts[0].of.Client)}, []any{now.UnixMilli()}
+		for f, a := range asks {
+			keys, args := []string{recentKey(f.Client)}, []any{now.UnixMilli()}
 			for _, one := range a.accounts {
 				most := ""
 				if one.limit > 0 {
@@ -158,30 +174,30 @@ func (s *Store) Admit(ctx context.Context, now time.Time, all []Message, pause t
 			a.reply = s.admit.Add(ctx, p, keys, append(args, a.args...)...)
 		}
 	})
-	if err != nil {
-		return nil, fmt.Errorf("count what messages cost: %w", err)
-	}
-	for _, a := range asks {
-		full, err := a.reply.Int64Slice()
-		if err == nil && len(full) != len(a.places) {
-			err = fmt.Errorf("the script replied about %d of %d messages", len(full), len(a.places))
+	for f, a := range asks {
+		var admitted []int64
+		if err == nil {
+			admitted, err = a.reply.Int64Slice()
+		}
+		if err == nil && len(admitted) != len(a.places) {
+			err = fmt.Errorf("%d replies for %d messages", len(admitted), len(a.places))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("count what messages cost: %w", err)
 		}
 		for i, place := range a.places {
-			if full[i] > 0 {
-				if until[place] = a.accounts[full[i]-1].ends; until[place].IsZero() {
-					until[place] = now.Add(pause)
-				}
+			if may[place] = admitted[i] == 1; !may[place] {
+				s.mu.Lock()
+				s.closed[f] = time.Now().Add(closedFor)
+				s.mu.Unlock()
 			}
 		}
 	}
-	return until, nil
+	return may, nil
 }
 
 // correct reads the corrections of the accounts with a budget, unless they were read a moment ago.
-func (s *Store) correct(ctx context.Context, asks []*ask) error {
+func (s *Store) correct(ctx context.Context, asks map[message.Flow]*ask) error {
 	var old []message.Spending
 	s.mu.Lock()
 	for _, a := range asks {
@@ -219,37 +235,42 @@ func (s *Store) correctionOf(of message.Spending) int64 {
 	return s.corrected[of].by
 }
 
-// Concern reports whether a client has a budget.
-func (s *Store) Concern(client string) bool {
-	b := s.o.Of(client)
-	return b.PerDay > 0 || b.PerMonth > 0 || len(b.Campaigns) > 0
+// Concern reports whether messages of a flow have a budget.
+func (s *Store) Concern(f message.Flow) bool {
+	return f.Client != "" && s.o.Of(f.Client) != (config.Budgets{}) || f.Campaign != "" && s.o.Campaign(f) > 0
 }
 
-// Over returns the name of a budget that has too little left for a message; empty: there is none. It counts nothing, in two round trips.
-func (s *Store) Over(ctx context.Context, now time.Time, m Message) (string, error) {
-	all := slices.DeleteFunc(accounts(m.Flow, s.o.Of(m.Flow.Client), now), func(a account) bool { return a.limit == 0 })
-	spent, err := s.spent(ctx, all)
-	if err != nil {
-		return "", err
-	}
-	for i, a := range all {
-		if spent[i]+prices.Amount(m.Cost) > a.limit {
-			return a.name, nil
+// Over returns the budget that has too little left for a message; nil: there is none. It counts nothing, in two round trips.
+func (s *Store) Over(ctx context.Context, now time.Time, m Message) (*message.BudgetUse, error) {
+	used, err := s.used(ctx, s.accounts(m.Flow, now))
+	for i, u := range used {
+		if u.Spent+message.Amount(m.Cost) > u.Limit {
+			return &used[i], err
 		}
 	}
-	return "", nil
+	return nil, err
 }
 
 // Used returns what clients have spent of their budgets, in their order and in two round trips. Clients without budgets are left out.
 func (s *Store) Used(ctx context.Context, clients []string, now time.Time) ([]message.BudgetUse, error) {
 	var all []account
 	for _, client := range clients {
-		b := s.o.Of(client)
-		all = append(all, periods(client, b, now)...)
-		for _, campaign := range slices.Sorted(maps.Keys(b.Campaigns)) {
-			all = append(all, ofCampaign(message.Flow{Client: client, Campaign: campaign}, b))
-		}
+		all = append(all, s.periods(client, now)...)
 	}
+	return s.used(ctx, all)
+}
+
+// Spent returns what a campaign has spent, in two round trips.
+func (s *Store) Spent(ctx context.Context, f message.Flow) (message.Amount, error) {
+	spent, err := s.spent(ctx, []account{{of: message.Spending{Client: f.Client, Campaign: f.Campaign}}})
+	if err != nil {
+		return 0, err
+	}
+	return spent[0], nil
+}
+
+// used returns what is spent of the budgets among some accounts.
+func (s *Store) used(ctx context.Context, all []account) ([]message.BudgetUse, error) {
 	all = slices.DeleteFunc(all, func(a account) bool { return a.limit == 0 })
 	spent, err := s.spent(ctx, all)
 	if err != nil {
@@ -257,13 +278,13 @@ func (s *Store) Used(ctx context.Context, clients []string, now time.Time) ([]me
 	}
 	used := make([]message.BudgetUse, len(all))
 	for i, a := range all {
-		used[i] = message.BudgetUse{Client: a.of.Client, Budget: a.name, Limit: a.limit.String(), Spent: spent[i].String(), Until: a.ends}
+		used[i] = message.BudgetUse{Client: a.of.Client, Budget: a.name, Limit: a.limit, Spent: spent[i], Until: a.ends}
 	}
 	return used, nil
 }
 
 // spent returns what is spent of some accounts.
-func (s *Store) spent(ctx context.Context, all []account) ([]prices.Amount, error) {
+func (s *Store) spent(ctx context.Context, all []account) ([]message.Amount, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
@@ -282,10 +303,10 @@ func (s *Store) spent(ctx context.Context, all []account) ([]prices.Amount, erro
 	if err != nil {
 		return nil, fmt.Errorf("read what clients have spent: %w", err)
 	}
-	spent := make([]prices.Amount, len(all))
+	spent := make([]message.Amount, len(all))
 	for i := range all {
 		estimate, _ := estimates[i].Int64() // absent: 0
-		spent[i] = prices.Amount(max(0, estimate+corrected[i]))
+		spent[i] = message.Amount(max(0, estimate+corrected[i]))
 	}
 	return spent, nil
 }

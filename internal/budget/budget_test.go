@@ -3,6 +3,7 @@ package budget_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -10,7 +11,6 @@ import (
 	"sluice/internal/budget"
 	"sluice/internal/config"
 	"sluice/internal/message"
-	"sluice/internal/prices"
 	"sluice/internal/redistest"
 	"sluice/internal/store"
 )
@@ -20,16 +20,13 @@ var (
 	spring = message.Flow{Client: "acme", Campaign: "spring"}
 )
 
-const pause = time.Hour
-
-type money = prices.Amount
-
 // world is a Store with budgets and corrections that a test sets.
 type world struct {
 	*budget.Store
 	t         *testing.T
 	db        *store.DB
 	budgets   config.Budgets
+	campaign  message.Amount
 	corrected map[message.Spending]int64
 }
 
@@ -53,6 +50,7 @@ func (w *world) another() *budget.Store {
 			}
 			return none
 		},
+		Campaign: func(message.Flow) message.Amount { return w.campaign },
 		Corrected: func(_ context.Context, accounts []message.Spending) ([]int64, error) {
 			by := make([]int64, len(accounts))
 			for i, a := range accounts {
@@ -63,46 +61,52 @@ func (w *world) another() *budget.Store {
 	})
 }
 
-// try asks for messages of spring, and returns what each must wait for.
-func (w *world) try(at time.Time, cost int, ids ...string) []time.Time {
+// try asks for messages of spring, and returns which may be sent.
+func (w *world) try(at time.Time, cost int, ids ...string) string {
 	w.t.Helper()
 	all := make([]budget.Message, len(ids))
 	for i, id := range ids {
 		all[i] = budget.Message{ID: id, Flow: spring, Cost: cost}
 	}
-	until, err := w.Admit(w.t.Context(), at, all, pause)
+	may, err := w.Admit(w.t.Context(), at, all)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return until
+	return fmt.Sprint(may)
 }
 
-// A message that does not fit in waits for the end of its period, or for a pause if the budget of its campaign is used up. One that was
-// counted a moment ago counts once. A smaller one may still fit in.
+// A message is sent if all its budgets have enough left; else its flow is closed. One that was counted a moment ago counts once. A smaller
+// one may still fit in.
 func TestAdmit(t *testing.T) {
 	t.Parallel()
-	midnight := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {
-		budgets config.Budgets
-		until   time.Time
+		budgets  config.Budgets
+		campaign message.Amount
+		over     string
 	}{
-		"day":               {config.Budgets{PerDay: 250}, midnight},
-		"month":             {config.Budgets{PerMonth: 250}, midnight},
-		"campaign":          {config.Budgets{Campaigns: map[string]money{"spring": 250}}, now.Add(pause)},
-		"the first decides": {config.Budgets{PerDay: 250, Campaigns: map[string]money{"spring": 250}}, midnight},
+		"day":      {config.Budgets{PerDay: 250}, 0, "per_day"},
+		"month":    {config.Budgets{PerMonth: 250}, 0, "per_month"},
+		"campaign": {config.Budgets{}, 250, "campaign"},
+		"all":      {config.Budgets{PerDay: 1000, PerMonth: 1000}, 250, "campaign"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, c.budgets)
-			got := fmt.Sprint(w.try(now, 100, "a", "b", "a", "c"))
-			if want := fmt.Sprint([]time.Time{{}, {}, {}, c.until}); got != want {
-				t.Errorf("%s, want %s", got, want)
+			w.campaign = c.campaign
+			if !w.Concern(spring) || w.Closed(spring) {
+				t.Error("the flow is closed, or has no budget")
 			}
-			if got := w.try(now, 50, "d"); !got[0].IsZero() {
-				t.Errorf("a smaller message: %s", got)
+			if got := w.try(now, 100, "a", "b", "a", "c"); got != "[true true true false]" {
+				t.Error(got)
 			}
-			if over, err := w.Over(t.Context(), now, budget.Message{ID: "e", Flow: spring, Cost: 1}); over == "" || err != nil {
-				t.Errorf("over: %q, %v", over, err)
+			if other := (message.Flow{Client: "acme", Campaign: "autumn"}); !w.Closed(spring) || w.Closed(other) {
+				t.Error("closed are not just those that do not fit in")
+			}
+			if got := w.try(now, 50, "d"); got != "[true]" {
+				t.Error("a smaller message is not sent")
+			}
+			if over, err := w.Over(t.Context(), now, budget.Message{ID: "e", Flow: spring, Cost: 1}); err != nil || over == nil || over.Budget != c.over || over.Spent != 250 {
+				t.Errorf("over: %+v, %v", over, err)
 			}
 		})
 	}
@@ -112,42 +116,45 @@ func TestAdmit(t *testing.T) {
 func TestPeriods(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config.Budgets{PerDay: 100, PerMonth: 150})
-	if got := w.try(now, 100, "a"); !got[0].IsZero() {
-		t.Fatal(got)
+	if got := w.try(now, 100, "a", "b"); got != "[true false]" {
+		t.Error(got)
 	}
-	if got := w.try(now, 100, "b"); !got[0].Equal(now.Add(time.Hour)) {
-		t.Fatal(got)
+	if got := w.try(now.Add(time.Hour), 100, "b"); got != "[true]" {
+		t.Error(got)
 	}
-	if got := w.try(now.Add(time.Hour), 100, "b"); !got[0].IsZero() {
-		t.Fatal(got)
-	}
-	until, err := w.Admit(t.Context(), now, []budget.Message{{ID: "c", Flow: spring}, {ID: "d", Cost: 1000}, {ID: "e", Flow: message.Flow{Client: "other"}, Cost: 1000}}, pause)
-	if got, want := fmt.Sprint(until, err), fmt.Sprint([]time.Time{{}, {}, {}}, nil); got != want {
-		t.Errorf("%s, want %s", got, want)
+	may, err := w.Admit(t.Context(), now, []budget.Message{{ID: "c", Flow: spring}, {ID: "d", Cost: 1000}, {ID: "e", Flow: message.Flow{Client: "other"}, Cost: 1000}})
+	if got := fmt.Sprint(may, err); got != "[true true true] <nil>" {
+		t.Error(got)
 	}
 }
 
-// What messages cost in the end counts in place of the estimates.
+// What messages cost in the end counts in place of the estimates. The budget of a campaign needs no client.
 func TestCorrected(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, config.Budgets{PerDay: 200, Campaigns: map[string]money{"spring": 300, "autumn": 7}})
+	w := newWorld(t, config.Budgets{PerDay: 200})
 	w.try(now, 100, "a", "b")
 	w.corrected[message.Spending{Client: "acme", Period: "2026-11-30"}] = -100
 	used, err := w.Used(t.Context(), []string{"acme", "other"}, now)
-	want := []message.BudgetUse{
-		{Client: "acme", Budget: "per_day", Limit: "0.0002", Spent: "0.0001", Until: now.Add(time.Hour)},
-		{Client: "acme", Budget: "campaigns.autumn", Limit: "0.000007", Spent: "0.00"},
-		{Client: "acme", Budget: "campaigns.spring", Limit: "0.0003", Spent: "0.0002"},
-	}
-	if fmt.Sprint(used, err) != fmt.Sprint(want, nil) {
+	want := []message.BudgetUse{{Client: "acme", Budget: "per_day", Limit: 200, Spent: 100, Until: now.Add(time.Hour)}}
+	if err != nil || !slices.Equal(used, want) {
 		t.Errorf("%v, %v, want\n%v", used, err, want)
 	}
 	w.Store = w.another() // which has read no corrections yet
-	if got := w.try(now, 100, "c"); !got[0].IsZero() {
-		t.Errorf("what came back was not used: %s", got)
+	if got := w.try(now, 100, "c"); got != "[true]" {
+		t.Error("what came back was not used")
 	}
-	if got := w.try(now, 1, "d"); got[0].IsZero() {
+	if got := w.try(now, 1, "d"); got != "[false]" {
 		t.Error("over the budget of the day")
+	}
+	w.campaign = 300
+	alone := message.Flow{Campaign: "spring"}
+	may, err := w.Admit(t.Context(), now, []budget.Message{{ID: "e", Flow: alone, Cost: 200}, {ID: "f", Flow: alone, Cost: 200}})
+	if got := fmt.Sprint(may, err); got != "[true false] <nil>" {
+		t.Error(got)
+	}
+	w.corrected[message.Spending{Campaign: "spring"}] = 7
+	if spent, err := w.Spent(t.Context(), alone); err != nil || spent != 207 {
+		t.Errorf("spent %v, %v", spent, err)
 	}
 }
 
@@ -161,12 +168,12 @@ func TestAdmitAtOnce(t *testing.T) {
 	for worker := range 8 {
 		all.Go(func() {
 			for i := range 25 {
-				until, err := w.Admit(t.Context(), now, []budget.Message{{ID: fmt.Sprint(worker, "-", i), Flow: spring, Cost: 7}}, pause)
+				may, err := w.Admit(t.Context(), now, []budget.Message{{ID: fmt.Sprint(worker, "-", i), Flow: spring, Cost: 7}})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if until[0].IsZero() {
+				if may[0] {
 					mu.Lock()
 					admitted++
 					mu.Unlock()

@@ -1,4 +1,5 @@
-// Package campaigns cancels campaigns: a hold stops their messages, producers refuse further ones, and workers cancel those that wait.
+// Package campaigns stores the settings of campaigns, counts their messages against the cap of a day, and cancels campaigns: a hold stops their
+// messages, producers refuse further ones, and workers cancel those that wait.
 package campaigns
 
 import (
@@ -6,10 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,8 +19,12 @@ import (
 	"sluice/internal/store"
 )
 
-// cancelledLife is how long a campaign stays cancelled: as long as its counters are kept after their last change.
-const cancelledLife = 400 * 24 * time.Hour
+// cancelledLife is how long a campaign stays cancelled, and settingsLife how long its settings are kept after their last change: as long as its
+// counters after theirs.
+const (
+	cancelledLife = 400 * 24 * time.Hour
+	settingsLife  = cancelledLife
+)
 
 // cancelledKey is the orders that cancelled the campaigns whose messages are refused: a hash of JSON by the names of their flows.
 func cancelledKey() string { return store.Key(0, "campaigns:cancelled") }
@@ -34,15 +37,21 @@ func orderOf(c message.CancelledCampaign) string {
 	return strconv.FormatInt(c.At.UnixMilli(), 10) + " " + c.String()
 }
 
-// Store stores cancelled campaigns. It is safe for concurrent use.
+// Store stores the settings of campaigns, and which are cancelled. It is safe for concurrent use.
 type Store struct {
 	db    *store.DB
 	holds *holds.Store
 	audit *audit.Log
+
+	change, admit store.Script
+	now           func() time.Time // by Redis's clock, about
 }
 
-// NewStore returns the cancelled campaigns of an installation.
-func NewStore(db *store.DB, h *holds.Store, a *audit.Log) *Store { return &Store{db, h, a} }
+// NewStore returns the settings and the cancelled campaigns of an installation.
+func NewStore(db *store.DB, h *holds.Store, a *audit.Log) *Store {
+	now := func() time.Time { return time.Now().Add(db.ClockOffset()).UTC() }
+	return &Store{db, h, a, db.Script(settingsLua), db.Script(admitLua), now}
+}
 
 // hold returns the hold that stops a campaign.
 func hold(c message.CancelledCampaign) message.Hold {
@@ -57,7 +66,7 @@ func (s *Store) note(ctx context.Context, verb string, c message.CancelledCampai
 // Cancel cancels a campaign, and returns when by Redis's clock. It may be repeated. The audit entry comes first: if it cannot be
 // written, nothing changes. Then the hold stops the campaign, before anything else is known of the order.
 func (s *Store) Cancel(ctx context.Context, c message.CancelledCampaign) (time.Time, error) {
-	c.At = time.Now().Add(s.db.ClockOffset()).UTC().Truncate(time.Millisecond)
+	c.At = s.now().Truncate(time.Millisecond)
 	about, err := json.Marshal(c)
 	if err == nil {
 		err = s.note(ctx, message.VerbCampaignCancel, c)
@@ -162,10 +171,14 @@ func (s *Store) Done(ctx context.Context, c message.CancelledCampaign) (bool, er
 	return true, nil
 }
 
-// Purge deletes the campaigns that were cancelled 400 days ago.
+// Purge deletes the settings that were last changed 400 days ago, and the campaigns that were cancelled then.
 func (s *Store) Purge(ctx context.Context) error {
+	return errors.Join(s.purgeSettings(ctx), s.purgeCancelled(ctx))
+}
+
+func (s *Store) purgeCancelled(ctx context.Context) error {
 	all, err := s.db.HGetAll(ctx, cancelledKey()).Result()
-	old := time.Now().Add(s.db.ClockOffset() - cancelledLife)
+	old := s.now().Add(-cancelledLife)
 	for name, text := range all {
 		var c message.CancelledCampaign
 		if json.Unmarshal([]byte(text), &c) == nil && c.At.Before(old) && err == nil {
@@ -176,49 +189,4 @@ func (s *Store) Purge(ctx context.Context) error {
 		return fmt.Errorf("delete old cancelled campaigns: %w", err)
 	}
 	return nil
-}
-
-const (
-	// watchEvery is how often a Watch reads the cancelled campaigns.
-	watchEvery = time.Second
-	// Noticed is when every Watch has noticed a campaign that was cancelled.
-	Noticed = 5 * time.Second
-)
-
-// Watch knows the cancelled campaigns without asking Redis. It is safe for concurrent use.
-type Watch struct {
-	store *Store
-	log   *slog.Logger
-	names atomic.Pointer[map[string]bool]
-}
-
-// NewWatch returns a Watch that knows none until Run.
-func NewWatch(s *Store, log *slog.Logger) *Watch { return &Watch{store: s, log: log} }
-
-// Run reads the cancelled campaigns every second, until ctx ends.
-func (w *Watch) Run(ctx context.Context) error {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		if all, err := w.store.db.HKeys(ctx, cancelledKey()).Result(); err == nil {
-			names := make(map[string]bool, len(all))
-			for _, name := range all {
-				names[name] = true
-			}
-			w.names.Store(&names)
-		} else if ctx.Err() == nil {
-			w.log.Warn("cannot read cancelled campaigns, will retry", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
-// Cancelled reports whether a campaign was cancelled, as of the last reading.
-func (w *Watch) Cancelled(f message.Flow) bool {
-	names := w.names.Load()
-	return names != nil && len(*names) > 0 && (*names)[f.String()]
 }

@@ -9,7 +9,7 @@ import (
 	"log/slog"
 	"time"
 
-	"sluice/internal/prices"
+	"sluice/internal/message"
 )
 
 // Common has the settings of every program.
@@ -108,9 +108,8 @@ type Client struct {
 
 // Budgets are the most that the messages of a client may cost at Meta, by UTC and in the currency of the prices; 0: there is no budget.
 type Budgets struct {
-	PerDay    prices.Amount            `json:"per_day,omitzero" doc:"In a day."`
-	PerMonth  prices.Amount            `json:"per_month,omitzero" doc:"In a month."`
-	Campaigns map[string]prices.Amount `json:"campaigns,omitempty" doc:"Of campaigns of the client, by their names, over all days."`
+	PerDay   message.Amount `json:"per_day,omitzero" doc:"In a day."`
+	PerMonth message.Amount `json:"per_month,omitzero" doc:"In a month."`
 }
 
 // Quotas are how many messages of a client are accepted.

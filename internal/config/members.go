@@ -227,7 +227,7 @@ func (d *document) ofClient(one *Client) []member {
 		},
 		{
 			key: "budgets", read: d.budgets(&one.Budgets),
-			doc: "The most that the messages of the client may cost at Meta: `{per_day: \"100.00\", per_month: \"2000\", campaigns: {spring: \"500\"}}`. See [budgets.md](budgets.md).",
+			doc: "The most that the messages of the client may cost at Meta: `{per_day: \"100.00\", per_month: \"2000\"}`. See [budgets.md](budgets.md).",
 		},
 	}
 }
@@ -273,29 +273,22 @@ const (
 	campaignMost = 64
 )
 
-// weights reads the weights of campaigns.
+// weights reads weights by name.
 func (d *document) weights(dst *map[string]int) func(string, *yaml.Node) {
-	return d.byCampaign(func(name, value string) error {
-		var weight int
-		err := integer(&weight, 1, maxWeight)(value)
-		if *dst == nil {
-			*dst = map[string]int{}
-		}
-		(*dst)[name] = weight
-		return err
-	})
-}
-
-// byCampaign reads a value for each of some campaigns.
-func (d *document) byCampaign(read func(name, value string) error) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		var known []member
+		*dst = map[string]int{}
 		for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
 			name := n.Content[i].Value
 			if length := utf8.RuneCountInString(name); length == 0 || length > campaignMost {
 				d.wrong(path, n.Content[i], fmt.Errorf("the name of a campaign has 1 to %d characters, %q has %d", campaignMost, name, length))
 			}
-			known = append(known, member{key: name, read: d.scalar(func(value string) error { return read(name, value) })})
+			known = append(known, member{key: name, read: func(path string, n *yaml.Node) {
+				var weight int
+				if d.scalar(integer(&weight, 1, maxWeight))(path, n); weight > 0 {
+					(*dst)[name] = weight
+				}
+			}})
 		}
 		d.mapping(path, n, known)
 	}

@@ -202,7 +202,7 @@ func indexOf(c config.Entries) index {
 		if c.Quotas.Quota != (config.Quota{}) || c.Quotas.Classes != nil {
 			one.Quotas = &c.Quotas
 		}
-		if b := c.Budgets; b.PerDay > 0 || b.PerMonth > 0 || b.Campaigns != nil {
+		if c.Budgets != (config.Budgets{}) {
 			one.Budgets = &c.Budgets
 		}
 		x.put(one)

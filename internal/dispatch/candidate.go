@@ -22,6 +22,7 @@ const (
 	Full                      // not before its portfolio's messaging limit has capacity
 	Elsewhere                 // not while another app owns the conversation; try again at Candidate.At
 	Suppressed                // never: the recipient opted out, or has had enough messages, so the message must be cancelled
+	Kept                      // not while the settings of its campaign keep it: it stays at the head of its flow
 	Void                      // has nothing to do: its message is cancelled, expired, settled, or has another task
 )
 

@@ -29,8 +29,9 @@ const (
 
 // fetched is the answer to a call of fetch.lua.
 type fetched struct {
-	now   time.Time // Redis's clock
-	left  int       // classes that may have more tasks, as bits
+	now   time.Time       // Redis's clock
+	left  int             // classes that may have more tasks, as bits
+	rated map[string]bool // the flows of which the script knew that their campaigns have settings
 	tasks []*queue.Fetched
 	holds []string // on templates, tags and campaigns, and tasks that may go all the same
 }
@@ -48,11 +49,17 @@ func (d *dispatcher) fetch(ctx context.Context, n *number, capacity int) ([]*que
 		return nil, next, err
 	}
 	tasks, known, err := d.known(ctx, n, r.tasks)
+	kept := false
+	if err == nil {
+		kept, err = d.limitCampaigns(ctx, n, r, tasks, known)
+	}
 	if err == nil {
 		err = d.limit(ctx, n, r, tasks, known)
 	}
 	if err == nil {
-		err = d.afford(ctx, n, r, tasks, known)
+		var over bool
+		over, err = d.limitCost(ctx, n, r, tasks, known)
+		kept = kept || over
 	}
 	if err != nil {
 		n.leave(queue.Exits(r.tasks, queue.ToHead)...) // nothing else can be done with them
@@ -72,7 +79,7 @@ func (d *dispatcher) fetch(ctx context.Context, n *number, capacity int) ([]*que
 			return ready, next, err
 		}
 	}
-	if len(n.spare) > 0 && len(out) > 0 && r.left != 0 {
+	if len(n.spare) > 0 && (kept || len(out) > 0 && r.left != 0) {
 		next = 0
 	}
 	return ready, next, nil
@@ -145,6 +152,10 @@ func (n *number) sort(r fetched, tasks []*queue.Fetched, known []Candidate) (rea
 		case hold != "":
 			out = append(out, queue.Exit{Fetched: t, How: queue.Held, Text: hold})
 			continue
+		case c.Verdict == Kept:
+			asked[t.Class]-- // the next fetch does not get it
+			behind = append(behind, t)
+			continue
 		}
 		t.Recipient = queue.Recipient{ID: c.Recipient, Accepted: c.Accepted.UnixMicro()}
 		if free := n.pairs.Free(c.Recipient, r.now); !free.IsZero() {
@@ -187,8 +198,11 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	if a.Further > 0 || len(n.spare) > 0 || n.flows != nil {
 		args = append(args, a.Further, len(n.spare))
 	}
+	var rated map[string]bool
 	if n.flows != nil {
-		args = append(args, d.weights(n.flows))
+		var weights string
+		weights, rated = d.weights(n.flows)
+		args = append(args, weights)
 	}
 	var cmd *redis.Cmd
 	var pairs ratelimit.PairCommands
@@ -201,7 +215,7 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	trip := time.Since(sent)
 	n.pairs.Done(pairs)
 	reply, err := cmd.Slice()
-	if err == nil && len(reply) < 10 {
+	if err == nil && len(reply) < 11 {
 		err = errReply
 	}
 	var b ratelimit.Booking
@@ -215,7 +229,7 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	}
 	full, left := ratelimit.Integer(reply[5]), int(ratelimit.Integer(reply[6]))
 	lease, _ := reply[7].(string)
-	r := fetched{now: b.Now, left: left, holds: texts(reply[8])}
+	r := fetched{now: b.Now, left: left, rated: rated, holds: texts(reply[8])}
 	first := n.flows == nil
 	n.meet(reply[9])
 	r.tasks = n.lease.Add(field, lease)
@@ -234,22 +248,36 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	case first && n.flows != nil: // nothing was fetched, because the script did not know their weights
 		return d.fetchTasks(ctx, n, capacity, time.Now())
 	}
+	if wait := ratelimit.Integer(reply[10]); wait > 0 { // only for the rates of campaigns
+		return r, max(time.Duration(wait)*time.Microsecond-trip, time.Millisecond), nil
+	}
 	ahead := b.Ahead - ((ratelimit.Horizon+ratelimit.Lead)/2 + n.schedule.Further()).Truncate(time.Microsecond)
 	return r, max(ahead, time.Millisecond) - trip, nil
 }
 
-// weights writes the weights of flows for fetch.lua, without those of 1.
-func (d *dispatcher) weights(flows []string) string {
-	if d.o.Weigh == nil {
-		return ""
-	}
+// weights writes the weights of flows for fetch.lua, without those of 1, and how often messages of their campaigns may go, if these have
+// settings. It returns which have.
+func (d *dispatcher) weights(flows []string) (text string, rated map[string]bool) {
 	var b []byte
 	for _, flow := range flows {
-		if client, campaign := d.o.Weigh(message.FlowOf(flow)); client != 1 || campaign != 1 {
-			b = fmt.Appendf(b, "%s\t%d\t%d\n", flow, client, campaign)
+		f := message.FlowOf(flow)
+		client, campaign, gate := 1, 1, d.gate(f)
+		if d.o.Weigh != nil {
+			client, campaign = d.o.Weigh(f)
+		}
+		if client != 1 || campaign != 1 || gate.Limited() {
+			b = fmt.Appendf(b, "%s\t%d\t%d", flow, client, campaign)
+			if gate.Limited() {
+				if rated == nil {
+					rated = map[string]bool{}
+				}
+				rated[flow] = true
+				b = fmt.Appendf(b, "\t%d", gate.Every.Microseconds())
+			}
+			b = append(b, '\n')
 		}
 	}
-	return string(b)
+	return string(b), rated
 }
 
 // meet notes the flows that a fetch met, if flows share slots. Those met before stay: a fetch may meet the flows of urgent classes

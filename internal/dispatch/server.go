@@ -79,7 +79,8 @@ type Options struct {
 	Candidates Candidates    // what may be sent; nil: every task
 	Weigh      message.Weigh // nil: all weights are 1
 	Limit      Limit         // the messaging limits of portfolios; nil: there are none
-	Afford     Afford        // the budgets of clients; nil: there are none
+	Campaigns  Campaigns     // the settings of campaigns; nil: there are none
+	Budgets    Budgets       // the budgets of clients and campaigns; nil: there are none
 
 	// Fallbacks lets messages of a number whose template is held be sent with their fallback template, each by another task. It
 	// returns for each message whether it did. Nil: it never does.

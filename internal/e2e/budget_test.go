@@ -83,10 +83,10 @@ func TestBudget(t *testing.T) {
 				left = append(left, id)
 			}
 		}
-		return len(left)+len(w.sim.Accepted()) == len(ids) && len(left) == len(waiting())
+		return len(left) == 2 && len(waiting()) == 2 && spent() == "0.50 of 0.55"
 	})
-	if len(left) < 2 {
-		t.Errorf("%d messages wait, want at least 2: two fail, and the budget allows five", len(left))
+	if n := len(w.sim.Accepted()); n != 7 {
+		t.Errorf("Meta took %d messages, want 7: two fail, and the budget allows five", n)
 	}
 	budget("5.00")
 	w.settled(ids, over)

@@ -138,10 +138,10 @@ func queued(r message.Record, s message.QueueStatus, now time.Time) explanation 
 		return explanation{Rule: ruleOther, Until: s.Until.UTC(), Detail: "Another app owns the conversation with the recipient, and Meta accepts service messages from the owner only. The message is sent when the other app gives the conversation back, or when the recipient has written nothing for 24 hours. Its deadline does not move."}
 	case s.Quiet.After(now):
 		return explanation{Rule: ruleQuiet, Until: s.Quiet.UTC(), Detail: "It is in the quiet hours of the number or the client, by the clock of the recipient. The message is sent when they end. Its deadline does not move."}
-	case s.Budget != "":
-		return explanation{Rule: ruleBudget, Until: s.Until.UTC(), Detail: "The budget " + s.Budget + " of the client has too little left for the message. It tries again at this time, and a few seconds after a change of the budgets. Its deadline does not move."}
 	case s.Task == message.TaskDelayed && s.Until.After(now):
 		return explanation{Rule: rulePair, Until: s.Until.UTC(), Detail: "The recipient is at Meta's pair limit for this number, or an attempt of the message has just ended."}
+	case s.Budget != nil:
+		return explanation{Rule: ruleBudget, Until: s.Budget.Until.UTC(), Detail: "The budget " + s.Budget.Budget + " has too little left for the message: " + s.Budget.Spent.String() + " of " + s.Budget.Limit.String() + " is spent. The message is sent in its order when there is enough. Its deadline does not move."}
 	case s.Task == message.TaskFetched:
 		return explanation{Rule: ruleFetched, Detail: "A worker has fetched the message and waits for its send slot."}
 	case s.Task == message.TaskMissing:

@@ -311,9 +311,9 @@ func (in *Intake) complete(m *message.Message, now time.Time) {
 	if m.Class == "" {
 		m.Class = in.o.Classes.Class(m.From, m.Content)
 	}
-	if m.Client != "" { // budgets are of clients
+	if m.Flow() != (message.Flow{}) { // budgets are of clients and of campaigns
 		if cost := in.cost(m, now); cost != nil {
-			m.Price = cost.Millionths
+			m.Price = int(cost.Amount)
 		}
 	}
 	if !m.ExpiresAt.IsZero() {

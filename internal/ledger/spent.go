@@ -24,12 +24,13 @@ const correctedField = "corrected"
 // of the change: it counts in the periods of its latest attempt.
 func countSpent(w *store.Writes, s message.Shard, before, after *record.Record, at time.Time) {
 	by := int64(after.Spent - before.Spent)
-	if by == 0 || after.Client == "" || !before.Exists() {
+	if by == 0 || !before.Exists() {
 		return
 	}
-	on := cmp.Or(before.Open().Began, at)
-	for _, period := range message.Periods(on) {
-		w.HIncrBy(correctedKey(s, period), after.Client, by, usageLife)
+	if after.Client != "" {
+		for _, period := range message.Periods(cmp.Or(before.Open().Began, at)) {
+			w.HIncrBy(correctedKey(s, period), after.Client, by, usageLife)
+		}
 	}
 	if after.Campaign != "" {
 		w.HIncrBy(campaignKey(s, after.Flow()), correctedField, by, campaignLife)

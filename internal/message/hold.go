@@ -71,7 +71,7 @@ type QueueStatus struct {
 	Approximate bool          // Ahead is an upper bound: too many messages are before it to count them
 	In          time.Duration // with TaskWaiting: about how long until it leaves
 	Quiet       time.Time     // with TaskDelayed: when the quiet hours end that keep it; zero: none does
-	Budget      string        // with TaskDelayed: the name of a budget that has too little left for it; empty: there is none
+	Budget      *BudgetUse    // with TaskWaiting: a budget that has too little left for it; nil: there is none
 	Limited     bool          // with TaskDelayed: it waits for capacity under the messaging limit of its portfolio
 	Elsewhere   bool          // with TaskDelayed: another app owns the conversation; Until is when that ends, if the recipient writes nothing more
 	Person      [8]byte       // with Elsewhere: names the recipient

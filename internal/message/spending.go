@@ -18,16 +18,15 @@ func Periods(at time.Time) [2]string {
 // BudgetUse is what a client has spent of a budget.
 type BudgetUse struct {
 	Client string    `json:"client" doc:"The client."`
-	Budget string    `json:"budget" doc:"per_day, per_month, or campaigns. and the name of a campaign."`
-	Limit  string    `json:"limit" doc:"The budget, as text, in the currency of the prices."`
-	Spent  string    `json:"spent" doc:"What counts as spent: of a message the estimate of its price since its first attempt, nothing if it is not delivered or free, and Meta's price by the pricing object of its delivery report."`
-	Until  time.Time `json:"until,omitzero" doc:"When the period ends. Absent for a campaign."`
+	Budget string    `json:"budget" doc:"per_day or per_month."`
+	Limit  Amount    `json:"limit" doc:"The budget, as text, in the currency of the prices."`
+	Spent  Amount    `json:"spent" doc:"What counts as spent: of a message the estimate of its price since its first attempt, nothing if it is not delivered or free, and Meta's price by the pricing object of its delivery report."`
+	Until  time.Time `json:"until" doc:"When the period ends."`
 }
 
 // Cost is the estimated price of a message.
 type Cost struct {
-	Amount     string `json:"amount" doc:"As text, like 0.0625."`
-	Currency   string `json:"currency" doc:"ISO 4217: that of the prices."`
-	Guess      bool   `json:"guess,omitempty" doc:"true: the prices do not name the country of the recipient. The amount is the highest price of the category."`
-	Millionths int    `json:"-"` // the amount in millionths of the currency
+	Amount   Amount `json:"amount" doc:"As text, like 0.0625."`
+	Currency string `json:"currency" doc:"ISO 4217: that of the prices."`
+	Guess    bool   `json:"guess,omitempty" doc:"true: the prices do not name the country of the recipient. The amount is the highest price of the category."`
 }

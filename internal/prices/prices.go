@@ -10,46 +10,13 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"sluice/internal/message"
 )
-
-// Amount is money in millionths of the currency.
-type Amount int64
-
-// String writes an amount with two to six digits after the point.
-func (a Amount) String() string {
-	sign := ""
-	if a < 0 {
-		sign, a = "-", -a
-	}
-	digits := strings.TrimRight(fmt.Sprintf("%06d", a%1_000_000), "0")
-	return fmt.Sprintf("%s%d.%s", sign, a/1_000_000, digits+strings.Repeat("0", max(0, 2-len(digits))))
-}
-
-// MarshalText makes an amount a text in JSON, so that no program rounds it.
-func (a Amount) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
-
-// UnmarshalText reads what MarshalText wrote.
-func (a *Amount) UnmarshalText(text []byte) (err error) {
-	*a, err = ParseAmount(string(text))
-	return err
-}
-
-var amountPattern = regexp.MustCompile(`^([0-9]{1,9})(?:\.([0-9]{1,6}))?$`)
-
-// ParseAmount reads an amount of 0 or more, with up to six digits after the point.
-func ParseAmount(text string) (Amount, error) {
-	m := amountPattern.FindStringSubmatch(text)
-	if m == nil {
-		return 0, fmt.Errorf("%q is not an amount like 0.0625, with up to six digits after the point", text)
-	}
-	n, err := strconv.ParseInt(m[1]+m[2]+strings.Repeat("0", 6-len(m[2])), 10, 64)
-	return Amount(n), err
-}
 
 // Table is what Meta charges for a message. It does not change, and is safe for concurrent use. Nil has no prices.
 type Table struct {
@@ -64,7 +31,7 @@ type place struct{ prefix, category string }
 // Price is what Meta charges for a message.
 type Price struct {
 	Market string // as the file names it
-	Amount Amount
+	Amount message.Amount
 }
 
 // line is a line of the file.
@@ -76,7 +43,7 @@ type line struct {
 	Until    string   `yaml:"until"`
 	Price    string   `yaml:"price"`
 
-	amount Amount
+	amount message.Amount
 }
 
 // on reports whether the line has the price of a day.
@@ -138,7 +105,7 @@ func Read(path string) (*Table, error) {
 
 func (p *line) check() (err error) {
 	p.Category = Category(p.Category)
-	if p.amount, err = ParseAmount(p.Price); err != nil {
+	if p.amount, err = message.ParseAmount(p.Price); err != nil {
 		return fmt.Errorf("price: %w", err)
 	}
 	for _, prefix := range p.Prefixes {
@@ -188,7 +155,7 @@ const longestPrefix = 4
 
 // Estimate returns the price of a message, or, if the table does not know its region, the highest one of its category. known says which. It
 // is 0 for a category without prices.
-func (t *Table) Estimate(region, category string, at time.Time) (amount Amount, known bool) {
+func (t *Table) Estimate(region, category string, at time.Time) (amount message.Amount, known bool) {
 	date := at.UTC().Format(time.DateOnly)
 	if p, known := t.Of(region, category, date); known || t == nil {
 		return p.Amount, known

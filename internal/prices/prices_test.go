@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/internal/message"
 	"sluice/internal/prices"
 )
 
@@ -40,15 +41,6 @@ func TestReadPrices(t *testing.T) {
 	}
 }
 
-func TestAmount(t *testing.T) {
-	t.Parallel()
-	for a, want := range map[prices.Amount]string{0: "0.00", 1: "0.000001", 55_000: "0.055", 1_500_000: "1.50", -1_250_000: "-1.25"} {
-		if got := a.String(); got != want {
-			t.Errorf("%d: %s, want %s", a, got, want)
-		}
-	}
-}
-
 // The longest prefix and the day decide. What the table does not know costs as much as the dearest message of its category.
 func TestEstimate(t *testing.T) {
 	t.Parallel()
@@ -70,7 +62,7 @@ prices:
 	}
 	for _, c := range []struct {
 		region, category, date string
-		want                   prices.Amount
+		want                   message.Amount
 		known                  bool
 	}{
 		{"4915112345678", "MARKETING", "2026-06-30", 110_000, true},

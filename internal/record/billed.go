@@ -3,15 +3,15 @@ package record
 import "sluice/internal/message"
 
 // Bill notes what Meta charges for the message, and returns whether the record changed: the first report with a charge counts. Messages
-// without a client are not counted.
+// of no client and no campaign are not counted.
 func (r *Record) Bill(c message.Charge) bool {
-	if r.Billed != "" || r.Client == "" || r.Tombstone() {
+	if r.Billed != "" || r.Flow() == (message.Flow{}) || r.Tombstone() {
 		return false
 	}
 	switch {
 	case c.Category != "":
 		r.Billed = c.Category
-		if c.Cost > 0 {
+		if c.Cost > 0 && r.Price > 0 {
 			r.Spent = c.Cost
 		}
 		return true

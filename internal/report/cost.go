@@ -8,28 +8,29 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"sluice/internal/message"
 	"sluice/internal/prices"
 )
 
 // Statement is what Meta charges for the messages of an account.
 type Statement struct {
-	Account  string        `json:"waba_id" doc:"The WhatsApp Business Account."`
-	Currency string        `json:"currency,omitempty" doc:"The currency of the prices. Absent: there are no prices."`
-	Lines    []Line        `json:"lines" doc:"Messages with a known price, and free messages."`
-	Unpriced []Line        `json:"unpriced,omitempty" doc:"Messages whose price is unknown. They are not in the total."`
-	Messages int           `json:"messages" doc:"Delivered messages, those without a price included."`
-	Total    prices.Amount `json:"total" doc:"The sum of the amounts of the lines."`
-	Complete bool          `json:"complete" doc:"true: every message has a price."`
+	Account  string         `json:"waba_id" doc:"The WhatsApp Business Account."`
+	Currency string         `json:"currency,omitempty" doc:"The currency of the prices. Absent: there are no prices."`
+	Lines    []Line         `json:"lines" doc:"Messages with a known price, and free messages."`
+	Unpriced []Line         `json:"unpriced,omitempty" doc:"Messages whose price is unknown. They are not in the total."`
+	Messages int            `json:"messages" doc:"Delivered messages, those without a price included."`
+	Total    message.Amount `json:"total" doc:"The sum of the amounts of the lines."`
+	Complete bool           `json:"complete" doc:"true: every message has a price."`
 }
 
 // Line is messages with the same price.
 type Line struct {
-	Market   string        `json:"market,omitempty" doc:"As the file of prices names it. For messages without a price: the first digits of the phone numbers, or the country."`
-	Category string        `json:"category" doc:"Meta's category."`
-	Type     string        `json:"type" doc:"Meta's type: regular is charged, free_customer_service and free_entry_point are free."`
-	Messages int           `json:"messages" doc:"How many were delivered."`
-	Price    prices.Amount `json:"price" doc:"Of one message. Meaningless for messages without a price."`
-	Amount   prices.Amount `json:"amount" doc:"messages times price."`
+	Market   string         `json:"market,omitempty" doc:"As the file of prices names it. For messages without a price: the first digits of the phone numbers, or the country."`
+	Category string         `json:"category" doc:"Meta's category."`
+	Type     string         `json:"type" doc:"Meta's type: regular is charged, free_customer_service and free_entry_point are free."`
+	Messages int            `json:"messages" doc:"How many were delivered."`
+	Price    message.Amount `json:"price" doc:"Of one message. Meaningless for messages without a price."`
+	Amount   message.Amount `json:"amount" doc:"messages times price."`
 }
 
 // delivered counts the messages that were delivered in a time, by the price objects in their statuses. Meta charges at delivery, and
@@ -107,7 +108,7 @@ func (s *Statement) add(table *prices.Table, region, name, kind string, billable
 		i, *lines = len(*lines), append(*lines, line)
 	}
 	l := &(*lines)[i]
-	amount := line.Price * prices.Amount(n)
+	amount := line.Price * message.Amount(n)
 	l.Messages += n
 	l.Amount += amount
 	s.Total += amount

@@ -45,6 +45,8 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 		if s.Quiet, err = wt.quietUntil(ctx, r); err != nil {
 			return s, err
 		}
+	}
+	if s.Task == message.TaskWaiting {
 		if s.Budget, err = wt.over(ctx, r); err != nil {
 			return s, err
 		}
