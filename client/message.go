@@ -39,6 +39,7 @@ type After struct {
 	Key    string `json:"key,omitempty"`    // the idempotency key of the other message
 	State  State  `json:"state"`            // submitted, sent, delivered or read: this one, or a later one
 	Within string `json:"within,omitempty"` // how long to wait, for example "2h", up to 90 days; empty: 24h. Then the message expires
+	Not    bool   `json:"not,omitempty"`    // the opposite: send it if the other message has not reached the state within this time
 }
 
 // MarshalJSON returns the message as Sluice's API expects it.

@@ -38,6 +38,7 @@ type afterFlags struct {
 	AfterKey    *string       `xor:"after" help:"Send it after the message with this idempotency key, of the same number." placeholder:"KEY"`
 	AfterState  client.State  `default:"delivered" enum:"submitted,sent,delivered,read" help:"The state that the other message must reach: submitted, sent, delivered or read." placeholder:"STATE"`
 	AfterWithin time.Duration `help:"How long it waits, for example 2h. Then it expires. Default: 24h." placeholder:"TIME"`
+	AfterNot    bool          `help:"The opposite: send it if the other message has not reached the state within this time."`
 }
 
 // after returns what the message waits for; nil: it waits for none.
@@ -45,7 +46,7 @@ func (f afterFlags) after() *client.After {
 	if f.After == nil && f.AfterKey == nil {
 		return nil
 	}
-	a := &client.After{ID: valueOf(f.After), Key: valueOf(f.AfterKey), State: f.AfterState}
+	a := &client.After{ID: valueOf(f.After), Key: valueOf(f.AfterKey), State: f.AfterState, Not: f.AfterNot}
 	if f.AfterWithin != 0 {
 		a.Within = f.AfterWithin.String()
 	}

@@ -16,13 +16,14 @@ type afterRequest struct {
 	ID     string        `json:"id,omitempty" doc:"Sluice's id of the message to wait for. Give either id or key."`
 	Key    string        `json:"key,omitempty" doc:"The idempotency key of the message to wait for."`
 	State  message.State `json:"state" doc:"Wait until that message has reached this state or a later one: submitted, sent, delivered or read."`
-	Within string        `json:"within,omitempty" doc:"How long to wait, for example 2h, up to 90 days. Then the message becomes expired. Default: 24h."`
+	Within string        `json:"within,omitempty" doc:"How long to wait, for example 2h, up to 90 days. Then the message becomes expired, or with not it is sent. Default: 24h."`
+	Not    bool          `json:"not,omitempty" doc:"true: the opposite. The message is sent if that message has not reached the state within this time, or ends before without it; and it becomes cancelled if that message reaches the state."`
 }
 
 // after is the member after of a request.
 type after struct {
-	value                  jsondoc.Value
-	id, key, state, within jsondoc.Value
+	value                       jsondoc.Value
+	id, key, state, within, not jsondoc.Value
 }
 
 // readAfter reads what a message waits for. It sets m.After, and m.AfterBy as a duration from the zero time; see complete.
@@ -45,12 +46,19 @@ func (e *envelope) readAfter(m *message.Message) {
 			a.state = value
 		case "within":
 			a.within = value
+		case "not":
+			a.not = value
 		default:
 			e.refuse("after."+jsondoc.PathName(name), "field_unknown")
 		}
 	}
 	id, key := e.text("after.id", &a.id), e.text("after.key", &a.key)
 	m.After = message.After{ID: id, State: message.State(e.text("after.state", &a.state))}
+	if a.not.Present() {
+		if m.After.Not = a.not.True(); a.not.Kind() != jsondoc.Bool {
+			e.refuse("after.not", "type_mismatch")
+		}
+	}
 	switch number, ok := message.Number(id); {
 	case (id == "") == (key == ""):
 		e.refuse("after", "after_invalid")
@@ -89,6 +97,12 @@ func (e *envelope) appendAfter(b []byte) []byte {
 
 // explainAfter explains a message that waits for another one.
 func explainAfter(r message.Record) explanation {
+	if r.After.Not {
+		return explanation{
+			Rule: ruleAfter, Until: r.NextAt.UTC(), After: &r.After,
+			Detail: "The message is sent at this time, unless message " + r.After.ID + " is " + string(r.After.State) + " before: then this message becomes cancelled. If that message ends without it, this message is sent at once.",
+		}
+	}
 	return explanation{
 		Rule: ruleAfter, Until: r.NextAt.UTC(), After: &r.After,
 		Detail: "The message waits until message " + r.After.ID + " is " + string(r.After.State) + ". If that message ends without it, this message becomes cancelled. If the wait takes too long, it becomes expired.",

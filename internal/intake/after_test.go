@@ -34,6 +34,12 @@ func TestAfter(t *testing.T) {
 	if m.After != (message.After{ID: leader, State: message.Read}) || !about(m.AfterBy, 2*time.Hour) {
 		t.Errorf("%+v", m)
 	}
+	if m := after("c", `"id":"`+leader+`","state":"delivered","within":"2h","not":true`); m.After != (message.After{ID: leader, State: message.Delivered, Not: true}) {
+		t.Errorf("%+v", m)
+	}
+	if r := b.post(t, envelope(`,"after":{"id":"`+leader+`","state":"delivered","not":"yes"}`)); r.status != http.StatusUnprocessableEntity || r.problem(t).Code != "type_mismatch" {
+		t.Errorf("not is a text: %d %s", r.status, r.body)
+	}
 	if r := b.post(t, envelope(`,"key":"b","after":{"id":"`+leader+`","within":"2h","state":"read"}`)); r.status != http.StatusOK {
 		t.Errorf("the same again: %d %s", r.status, r.body)
 	}

@@ -88,7 +88,7 @@ func (l *Ledger) writeWithFollowers(w *store.Writes, s message.Shard, before, af
 
 // follow changes a message if it waits for leader, and the state of leader decides about it.
 func (l *Ledger) follow(w *store.Writes, s message.Shard, r record.Record, leader *record.Record, at time.Time, ids, values []string) error {
-	m, decided := leader.Follow(r.After.State)
+	m, decided := leader.Follow(r.After)
 	if !r.Waits() || r.After.ID != leader.ID || !decided {
 		return nil
 	}
@@ -122,10 +122,10 @@ func (l *Ledger) acceptAfter(w *store.Writes, s message.Shard, made record.Recor
 		return made, nil, message.ErrNoLeader
 	}
 	changes := []record.Change{{Change: message.Change{To: message.Queued}}}
-	switch m, decided := before.Follow(made.After.State); {
+	switch m, decided := before.Follow(made.After); {
 	case !decided:
 		after := before
-		if !after.AddFollower(made.ID, made.After.State) {
+		if !after.AddFollower(made.ID, made.After) {
 			return made, nil, message.ErrFollowers
 		}
 		l.write(w, s, before, after, nil, made.AcceptedAt)
@@ -155,7 +155,7 @@ func (l *Ledger) Follow(ctx context.Context, s message.Shard, waiting []message.
 	}
 	var errs []error
 	for i, o := range waiting {
-		if _, decided := leaders[i].Follow(o.After.State); decided {
+		if _, decided := leaders[i].Follow(o.After); decided {
 			errs = append(errs, l.followOne(ctx, s, o))
 		}
 	}

@@ -113,6 +113,54 @@ func TestAfter(t *testing.T) {
 	})
 }
 
+// TestAfterNot: a message that waits for another one not to be delivered is sent when its time has come, or when the other one ends. It is
+// cancelled when the other one is delivered, also if its time has come and it is not sent yet.
+func TestAfterNot(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f = chained(f)
+		report := func(status string) func(id string) {
+			return func(id string) {
+				f.finished(f.begun(id, 0, "w/1"), message.Move{To: message.Submitted, WAMID: "wamid." + id})
+				f.apply(report(id, 1, "wamid."+id, status))
+			}
+		}
+		for name, tt := range map[string]struct {
+			within time.Duration
+			leader func(id string) // what becomes of the leader
+			want   message.State
+			reason string
+			begins message.Verdict
+		}{
+			"nothing yet":          {time.Hour, func(string) {}, message.Queued, "", message.Early},
+			"not far enough":       {time.Hour, report("sent"), message.Queued, "", message.Early},
+			"its time has come":    {-time.Second, report("sent"), message.Queued, "", message.Go},
+			"delivered":            {time.Hour, report("delivered"), message.Cancelled, message.ReasonAfter, message.Done},
+			"delivered after that": {-time.Second, report("read"), message.Cancelled, message.ReasonAfter, message.Done},
+			"failed":               {time.Hour, report("failed"), message.Queued, message.ReasonAfterEnded, message.Go},
+			"cancelled":            {time.Hour, func(id string) { f.Cancel(t.Context(), id) }, message.Queued, message.ReasonAfterEnded, message.Go},
+		} {
+			leader := f.accepted(name)
+			m := following(name+" not", leader, message.Delivered)
+			m.After.Not, m.AfterBy = true, time.Now().Add(tt.within)
+			f.acceptedAs(m)
+			tt.leader(leader)
+			if late, err := f.Overdue(t.Context(), f.shard, time.Now(), 100); err != nil || len(late) > 0 {
+				t.Errorf("%s: overdue: %v, %v", name, late, err)
+			}
+			r := f.read(m.ID)
+			if r.State != tt.want || r.Reason != tt.reason {
+				t.Errorf("%s: it is %s %q", name, r.State, r.Reason)
+			}
+			a := f.begun(m.ID, r.Task, "w/9")
+			if r = f.read(m.ID); a.Verdict != tt.begins || a.Verdict == message.Go && r.Waits() {
+				t.Errorf("%s: an attempt: %v, waits: %t", name, a.Verdict, r.Waits())
+			}
+		}
+		f.wantConsistent("at the end")
+	})
+}
+
 // TestAfterRefused: a message cannot wait for one without a record, nor for one with many followers, and then nothing is stored.
 func TestAfterRefused(t *testing.T) {
 	t.Parallel()
@@ -331,7 +379,7 @@ func TestAfterAtOnce(t *testing.T) {
 			l := f.read(leader)
 			for k, id := range followers {
 				r := f.read(id)
-				_, decided := l.Follow(message.AfterStates()[k])
+				_, decided := l.Follow(message.After{State: message.AfterStates()[k]})
 				if decided == r.Waits() && r.State != message.Cancelled || r.Waits() != slices.ContainsFunc(l.Followers, func(a message.After) bool { return a.ID == id }) && r.State != message.Cancelled {
 					t.Errorf("round %d: the leader is %s with %+v; %s, which waits for %s, is %s, waits: %t", i, l.State, l.Followers, id, message.AfterStates()[k], r.State, r.Waits())
 				}

@@ -2,10 +2,11 @@ package message
 
 import "errors"
 
-// After is what a message waits for before it is queued: that another message of its number reaches a state.
+// After is what a message waits for before it is queued: that another message of its number reaches a state, or that this one does not.
 type After struct {
 	ID    string `json:"id" doc:"Sluice's id of the message that it waits for."`
 	State State  `json:"state" doc:"The state that this message must reach: submitted, sent, delivered or read."`
+	Not   bool   `json:"not,omitempty" doc:"true: it is sent if that message does not reach the state in time."`
 }
 
 // AfterStates returns the states that a message can wait for.

@@ -217,7 +217,7 @@ func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
 		return r, Begin{Verdict: message.Busy}
 	case r.State != message.Queued || r.Task != task:
 		return r, Begin{Verdict: message.Done}
-	case r.Waits() && !r.NextAt.After(at):
+	case r.Waits() && !r.After.Not && !r.NextAt.After(at):
 		return r, Begin{Verdict: message.Done, Expired: message.ReasonLateAfter}
 	case !at.Before(r.ExpiresAt):
 		why := message.ReasonDeadline
@@ -234,7 +234,8 @@ func (r Record) Begin(task int, token string, at time.Time) (Record, Begin) {
 func (r Record) begun(token string, at time.Time, note string) Record {
 	r.State, r.Token, r.Attempt, r.Published = message.Attempting, token, r.Attempt+1, false
 	r.Reason, r.Code, r.NextAt, r.Detail = "", 0, time.Time{}, message.ErrorDetail{}
-	if r.Spent == 0 { // else it counts since an earlier attempt
+	r.After = message.After{} // of a message that waited for another one not to reach a state
+	if r.Spent == 0 {         // else it counts since an earlier attempt
 		r.Spent = r.Price
 	}
 	r.step(milli(at), r.Attempt, note)

@@ -35,7 +35,7 @@ func (r *Record) ListEntry() ListEntry {
 		return ListEntry{}
 	case message.ListWaiting:
 		p.Score = r.ExpiresAt.UnixMilli()
-		if r.Waits() {
+		if r.Waits() && !r.After.Not { // else its time does not end it
 			p.Score = r.NextAt.UnixMilli()
 		}
 	case message.ListInDoubt:

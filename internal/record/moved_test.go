@@ -66,7 +66,7 @@ func TestMayMove(t *testing.T) {
 		return r
 	}
 	follower := change(func(*record.Record) {})
-	follower.AddFollower("1-x", message.Sent)
+	follower.AddFollower("1-x", message.After{State: message.Sent})
 	for what, c := range map[string]struct {
 		r    record.Record
 		want bool

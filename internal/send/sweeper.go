@@ -278,7 +278,7 @@ func (s *Sweeper) overdue(ctx context.Context, shard message.Shard, now time.Tim
 	for _, o := range late {
 		m := message.Move{To: message.Expired, Reason: message.ReasonDeadline, Keep: true}
 		switch {
-		case o.After.ID != "":
+		case o.After.ID != "" && !o.After.Not:
 			m.Reason = message.ReasonLateAfter
 		case slices.ContainsFunc(holds, func(h message.Hold) bool { return h.Concerns(o.Message) }):
 			m.Reason = message.ReasonLateHeld
