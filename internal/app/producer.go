@@ -94,14 +94,15 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
 	})
 	auditLog := audit.New(p.DB, message.Shards(c.Shards))
-	cancelled := campaigns.NewStore(p.DB, holds, auditLog)
-	refused := campaigns.NewWatch(cancelled, log)
-	ofCampaigns := repository.NewCampaigns(book, reader, holds, cancelled)
+	settings := campaigns.NewStore(p.DB, holds, auditLog)
+	watched := campaigns.NewWatch(settings, log)
+	reader.RateCampaigns(watched.Settings)
+	ofCampaigns := repository.NewCampaigns(book, reader, holds, settings)
 	requests := intake.New(intake.Options{
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
 		Finder:     book,
-		Waiting:    repository.NewWaiting(reader, holds, book, owners, p.quietHours(c.TimeZones)),
+		Waiting:    repository.NewWaiting(reader, holds, book, owners, p.quietHours(c.TimeZones), settings),
 		Canceller:  book,
 		Numbers:    p.directory.Known,
 		Accepts:    accepts(p.directory),
@@ -112,7 +113,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Usage:      book.Usage,
 		Clients:    p.directory.Clients,
 		Campaigns:  ofCampaigns,
-		Cancelled:  refused.Cancelled,
+		Cancelled:  watched.Cancelled,
 		Own:        p.directory.Display,
 		Policy:     policies(p.directory),
 		Refuse:     p.directory.RefusesUnknown,
@@ -149,7 +150,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		reads.Stop()
 		return nil
 	})
-	p.Background(tail.Run, catalogue.Run, refused.Run, func(ctx context.Context) error {
+	p.Background(tail.Run, catalogue.Run, watched.Run, func(ctx context.Context) error {
 		<-ctx.Done()
 		graph.Close()
 		return nil

@@ -37,6 +37,7 @@ type Reader struct {
 	shards message.Shards
 	rate   func(number string) int
 	weigh  message.Weigh
+	rates  Rates
 	tasks  *queue.Client
 
 	read, held store.Script
@@ -62,6 +63,12 @@ func (r *Reader) WithLimits(l *portfolio.Ledger) *Reader {
 // Weigh sets the weights of flows, by which estimates share the slots of a number. Without them all weights are 1.
 func (r *Reader) Weigh(w message.Weigh) { r.weigh = w }
 
+// Rates returns the settings of a campaign, of which estimates use the rate.
+type Rates func(message.Flow) message.CampaignSettings
+
+// RateCampaigns sets the settings of campaigns. Without them no campaign has a rate.
+func (r *Reader) RateCampaigns(of Rates) { r.rates = of }
+
 // Number is how fast a number sends and what waits for it.
 type Number struct {
 	Number     string
@@ -76,6 +83,7 @@ type Number struct {
 	Elsewhere  int       // people whose messages wait because another app owns the conversation
 
 	weigh     message.Weigh
+	rates     Rates
 	Portfolio *portfolio.State // how much of the messaging limit of its portfolio is used; nil: there is none
 	Others    int              // messages of other numbers of the portfolio that wait, of classes that need capacity
 }
@@ -218,7 +226,7 @@ func (r *Reader) eachNumber(ctx context.Context, script store.Script, byShard ma
 func (r *Reader) parse(number string, reply []string) Number {
 	out := Number{
 		Number: number, Configured: r.rate(number), Rate: float(reply[0]), Full: float(reply[1]),
-		Ordered: int(float(reply[2])), Ramp: ahead(reply[3]), Ceiling: int(float(reply[4])), Pause: ahead(reply[5]), weigh: r.weigh,
+		Ordered: int(float(reply[2])), Ramp: ahead(reply[3]), Ceiling: int(float(reply[4])), Pause: ahead(reply[5]), weigh: r.weigh, rates: r.rates,
 	}
 	for i, c := range message.Classes() {
 		if len(reply) == 6 { // it has no work

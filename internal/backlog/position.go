@@ -85,7 +85,8 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, f
 	if err != nil {
 		return message.QueueStatus{}, err
 	}
-	return message.QueueStatus{Task: message.TaskWaiting, Ahead: ahead, Approximate: !found, In: n.behind(c, f, ahead)}, nil
+	in := n.behind(c, f, ahead)
+	return message.QueueStatus{Task: message.TaskWaiting, Ahead: ahead, Approximate: !found, In: in, Rated: ahead > 0 && n.rateWait(f, ahead) == in}, nil
 }
 
 // waiting returns when a task that waits for its recipient may be sent, about: one is sent each 6 s.

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -43,9 +44,12 @@ func (s CampaignSettings) RampUntil() time.Time {
 	return s.RampAt.Add(s.RampOver)
 }
 
+// Zone returns the name of the time zone in which days begin.
+func (s CampaignSettings) Zone() string { return cmp.Or(s.TimeZone, "UTC") }
+
 // Day returns the day of the cap that a time is in, as 2006-01-02, and when it ends.
 func (s CampaignSettings) Day(t time.Time) (name string, end time.Time) {
-	zone, err := time.LoadLocation(s.TimeZone)
+	zone, err := time.LoadLocation(s.Zone())
 	if err != nil { // a time zone that this machine does not know
 		zone = time.UTC
 	}
@@ -55,6 +59,16 @@ func (s CampaignSettings) Day(t time.Time) (name string, end time.Time) {
 		end = time.Date(year, month, day+1, 1, 0, 0, 0, zone)
 	}
 	return t.Format(time.DateOnly), end
+}
+
+// CapWait returns how long the cap keeps the last of so many messages, if it has counted today's messages and the day ends after a time; 0: it
+// may be sent today, or there is no cap.
+func (s CampaignSettings) CapWait(messages, today int, dayEnds time.Duration) time.Duration {
+	left := max(s.CapPerDay-today, 0)
+	if s.CapPerDay == 0 || messages <= left {
+		return 0
+	}
+	return max(dayEnds, 0) + time.Duration((messages-left-1)/s.CapPerDay)*24*time.Hour
 }
 
 // CampaignChange is a change of the settings of a campaign. What it leaves out stays.

@@ -35,11 +35,12 @@ import (
 // callers is the real API of callers on the Redis of the site.
 func (s *site) callers(keys httpapi.Keys, reader *backlog.Reader, book *ledger.Ledger) http.Handler {
 	held := holds.New(s.db, shards, slog.New(slog.DiscardHandler))
+	ofCampaigns := campaigns.NewStore(s.db, held, audit.New(s.db, shards))
 	return intake.New(intake.Options{
 		Acceptor: admission.NewAcceptor(s.db, book, queue.NewClient(s.db, shards), shards, signature.New("")),
 		Reader:   book, Finder: book, Canceller: book,
-		Waiting:   repository.NewWaiting(reader, held, book, nil, quiethours.New(func(string, string) (none [2][]config.QuietHours) { return none }, nil, nil)),
-		Campaigns: repository.NewCampaigns(book, reader, held, campaigns.NewStore(s.db, held, audit.New(s.db, shards))),
+		Waiting:   repository.NewWaiting(reader, held, book, nil, quiethours.New(func(string, string) (none [2][]config.QuietHours) { return none }, nil, nil), ofCampaigns),
+		Campaigns: repository.NewCampaigns(book, reader, held, ofCampaigns),
 		Keys:      keys, All: func() []string { return []string{ours, theirs} },
 		Numbers: func(number string) bool { return number == ours || number == theirs },
 		Explain: explain,

@@ -3,8 +3,10 @@ package repository
 import (
 	"context"
 	"errors"
+	"time"
 
 	"sluice/internal/backlog"
+	"sluice/internal/campaigns"
 	"sluice/internal/conversations"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
@@ -19,11 +21,14 @@ type Waiting struct {
 	named   Named
 	owners  *conversations.Owners
 	quiet   *quiethours.Rules
+
+	campaigns *campaigns.Store
 }
 
-// NewWaiting returns a Waiting that reads the backlog, the holds, the records and the owners of conversations, and knows the quiet hours.
-func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger, owners *conversations.Owners, quiet *quiethours.Rules) *Waiting {
-	return &Waiting{b, h, NewNamed(records), owners, quiet}
+// NewWaiting returns a Waiting that reads the backlog, the holds, the records, the owners of conversations and the settings of campaigns, and knows
+// the quiet hours.
+func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger, owners *conversations.Owners, quiet *quiethours.Rules, c *campaigns.Store) *Waiting {
+	return &Waiting{b, h, NewNamed(records), owners, quiet, c}
 }
 
 // QueueStatus returns the position of a queued message, the holds that apply to it, and the message that it waits for.
@@ -44,6 +49,11 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 			return s, err
 		}
 	}
+	if s.Task == message.TaskWaiting && r.Campaign != "" {
+		if s.Capped, err = wt.cappedUntil(ctx, r.Flow(), s.Ahead+1); err != nil {
+			return s, err
+		}
+	}
 	if s.Holds, err = wt.holds.On(ctx, r.Context); err != nil {
 		return s, err
 	}
@@ -52,4 +62,17 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 		err = nil
 	}
 	return s, err
+}
+
+// cappedUntil returns until about when the cap per day of a campaign keeps the last of its next messages; zero: the cap is not reached.
+func (wt *Waiting) cappedUntil(ctx context.Context, f message.Flow, messages int) (time.Time, error) {
+	settings, err := wt.campaigns.Settings(ctx, f)
+	if err != nil || settings == nil || settings.CapPerDay == 0 {
+		return time.Time{}, err
+	}
+	today, ends, err := wt.campaigns.Counted(ctx, *settings)
+	if err != nil || today < settings.CapPerDay {
+		return time.Time{}, err
+	}
+	return time.Now().Add(settings.CapWait(messages, today, time.Until(ends))), nil
 }
