@@ -97,7 +97,8 @@ type Waiting struct {
 	Limited int       // of Delayed: for capacity under the messaging limit of the portfolio
 	Active  int       // fetched by a worker
 	Done    int       // finished tasks since the number's first
-	Oldest  time.Time // since when the longest waiting of the pending does, about; zero: none
+	Slowed  int       // of Pending: of campaigns with a rate or a cap per day, which may keep them
+	Oldest  time.Time // since when the longest waiting of the other pending does, about; zero: none
 	Flows   []Flow    // those with a name that have pending tasks
 }
 
@@ -107,7 +108,14 @@ type Flow struct {
 	Pending int
 }
 
-// Age returns how long the longest waiting has waited; 0 when none waits.
+// since notes since when a message waits, in Unix nanoseconds; 0: none does.
+func (w *Waiting) since(ns string) {
+	if n := int64(float(ns)); n > 0 && (w.Oldest.IsZero() || n < w.Oldest.UnixNano()) {
+		w.Oldest = time.Unix(0, n)
+	}
+}
+
+// Age returns how long the longest waiting has waited, without messages of campaigns with a rate or a cap; 0 when none waits.
 func (w Waiting) Age() time.Duration {
 	if w.Oldest.IsZero() {
 		return 0
@@ -238,12 +246,17 @@ func (r *Reader) parse(number string, reply []string) Number {
 			Class: c, Pending: int(float(v[0])), Paused: v[1] == "1", Delayed: int(float(v[2])),
 			Active: int(float(v[3])), Done: int(float(v[4])), Limited: int(float(v[6])),
 		}
-		if ns := int64(float(v[5])); ns > 0 {
-			w.Oldest = time.Unix(0, ns)
-		}
+		w.since(v[5])
 		for line := range strings.Lines(v[7]) {
-			n, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-			w.Flows = append(w.Flows, Flow{message.FlowOf(name), int(float(n))})
+			n, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+			since, name, _ := strings.Cut(rest, "\t")
+			f := Flow{message.FlowOf(name), int(float(n))}
+			w.Flows = append(w.Flows, f)
+			if r.rates != nil && r.rates(f.Flow).Set() {
+				w.Slowed += f.Pending
+			} else {
+				w.since(since)
+			}
 		}
 		out.Waiting = append(out.Waiting, w)
 	}

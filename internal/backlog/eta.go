@@ -202,7 +202,7 @@ func (n Number) after(c message.Class, own float64) time.Duration {
 	before := own
 	for _, w := range n.Waiting {
 		if w.Class.Order() < c.Order() && !w.Paused {
-			before += float64(w.Pending)
+			before += float64(w.Pending - w.Slowed)
 		}
 	}
 	if c.Order() > 0 {
