@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/backlog"
+	"sluice/internal/campaigns"
 	"sluice/internal/directory"
 	"sluice/internal/dispatch"
 	"sluice/internal/events"
@@ -98,6 +99,7 @@ func TestScripts(t *testing.T) {
 	quota.New(db, nil)
 	suppression.New(db, suppression.Options{})
 	frequency.New(db, nil, nil)
+	campaigns.NewStore(db, nil, nil)
 	relay.New(db, relay.Options{Shards: shards, Targets: relay.NewTargets(db, shards, secrets.Box{})})
 	if err := db.Load(ctx); err != nil {
 		t.Fatal(err)

@@ -127,12 +127,14 @@ local MOST, FLOWS = 500, 64 -- tasks and flows of a class
 --       sequence of this fetch, what to ask of each class: a digit for each, 0 nothing, n 2^(n-1)
 --       tasks a slot, and a digit: 1 when the worker serves the number, 0 when it stands by; then, if
 --       not 0, how much further than usual slots are booked us, spare slots; then the weights of flows: for each a
---       line with its name, the weight of its client and that of its campaign, separated by tabs. Without weights (not even an
---       empty text) nothing is fetched where flows share slots: the reply has their names, for the next call
+--       line with its name, the weight of its client, that of its campaign and, if the campaign has a rate, the time between two
+--       of its tasks us, or 0 if none may go, separated by tabs. Without weights (not even an empty text) nothing is fetched
+--       where flows share slots: the reply has their names, for the next call
 -- Reply seconds, us: now; until the first slot us, time between slots us, slots booked, full rate,
 --       classes that may have more, as bits; what is leased now: for each class a line: class
 --       (from 0), the tasks' ids; the names of holds on templates, tags and campaigns,
---       and probe:<number>:<task> for tasks that may go all the same; the names of the flows that share slots
+--       and probe:<number>:<task> for tasks that may go all the same; the names of the flows that share slots; if in each of the
+--       classes that may have more the rates of campaigns keep all: until a fetch is worth it us
 -- LEAD, HORIZON, CAP, LAG, SLACK, MOST and FLOWS are set in front of it.
 local schedule, worker = KEYS[1], ARGV[1]
 local number, shard, queues = names_of(schedule)
@@ -178,7 +180,9 @@ if redis.call('EXISTS', unpack(rare)) > 0 then
     named[class + 1] = true
   end
   if named then
-    for flow, client, campaign in string.gmatch(ARGV[9] or '', '([^\t\n]*)\t(%d+)\t(%d+)') do weights[flow] = {client, campaign} end
+    for flow, client, campaign, every in string.gmatch(ARGV[9] or '', '([^\t\n]*)\t(%d+)\t(%d+)\t?(%d*)') do
+      weights[flow] = {client, campaign, tonumber(every)}
+    end
     for class in pairs(ARGV[9] and {} or named) do
       each_flow(shard, number, class - 1, FLOWS, function(flow) met[#met + 1] = flow end)
     end
@@ -197,8 +201,38 @@ if not owns then reach = most end
 most, reach = math.min(most + spare, capacity), math.min(reach + spare, capacity)
 
 local fetched, n = {}, 0 -- by class: the ids fetched; for how many slots that is
--- level is those who share: the clients of a class, or the campaigns of a client. fill sets what of one waits (left) and its weight.
--- One that had no tasks begins where the others are. None gets further ahead of them than one task: what is fetched may be set aside.
+local rates = {} -- by flow: when the next task of a flow with a rate is due, in microseconds
+-- limit lets of a flow go what the rate of its campaign lets go now. The others rest. Tasks are due every so often, and may be
+-- fetched as early as slots are booked. A worker that stands by waits whether the other one fetches what is due.
+local function limit(f, every)
+  local all = f.left
+  f.left = 0
+  if every > 0 then
+    f.every, f.rate_key = every, shard .. 'flowrate:' .. number .. ':' .. f.flow
+    local due = rates[f.flow] or tonumber(redis.call('GET', f.rate_key) or 0)
+    due = math.min(due, now + horizon + every) -- later is from before the rate, or the clock, was changed
+    if string.byte(ask, 5) ~= 48 or due < now - LAG then
+      f.left = math.min(all, math.floor((now + horizon - math.max(due, now)) / every) + 1)
+    end
+    rates[f.flow] = math.max(due, now)
+  end
+  f.rest = all - f.left
+end
+-- living fetches the tasks of a flow with a rate. Those that were deleted cost it nothing.
+local function living(f, queue)
+  local ids = {}
+  for _ = 1, MOST do
+    local id = #ids < f.n and redis.call('RPOP', f.list)
+    if not id then break end
+    if redis.call('EXISTS', queue .. 't:' .. id) == 1 then ids[#ids + 1] = id end
+  end
+  rates[f.flow] = rates[f.flow] + #ids * f.every
+  redis.call('SET', f.rate_key, string.format('%.0f', rates[f.flow]), 'PX', math.ceil((rates[f.flow] - now) / 1000) + 60000)
+  return ids
+end
+-- level is those who share: the clients of a class, or the campaigns of a client. fill sets what of one may go (left), what its rate
+-- keeps (rest), and its weight. One that had no tasks begins where the others are. None gets further ahead of them than one task: what is
+-- fetched may be set aside. Where there are more than are read, those of which only the rest waits leave their place to others.
 local function level(key, some, unnamed, fill)
   local entries, floor, highest = redis.call('ZRANGE', key, 0, some - 1, 'WITHSCORES'), math.huge, 0
   local all = {key = key, more = #entries == 2 * some}
@@ -213,9 +247,15 @@ local function level(key, some, unnamed, fill)
     if f.left > 0 and f.at > 0 then floor = math.min(floor, f.at) end -- 0 has not sent
   end
   if floor == math.huge then floor = math.max(highest, 1) end
+  local last = nil
   for _, f in ipairs(all) do
     f.step = 1 / f.weight
-    if f.left > 0 then f.at = math.min(math.max(f.at, floor), floor + f.step) end
+    if f.left > 0 then
+      f.at = math.min(math.max(f.at, floor), floor + f.step)
+    elseif f.rest > 0 and all.more then
+      last = last or tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
+      f.at = math.max(last, floor) + f.step
+    end
   end
   return all
 end
@@ -235,7 +275,7 @@ local function settle(all)
     if f.left > 0 then floor = math.min(floor, f.at) end
   end
   for _, f in ipairs(all) do
-    if f.left == 0 and f.at <= floor and not f.more then
+    if f.left == 0 and f.rest == 0 and f.at <= floor and not f.more then
       if f.was > 0 or f.name ~= '' then redis.call('ZREM', all.key, f.name) end
     elseif f.at ~= f.was then
       redis.call('ZADD', all.key, string.format('%.9f', f.at), f.name)
@@ -243,21 +283,26 @@ local function settle(all)
   end
 end
 -- shared fetches tasks of a class whose clients share its slots by their weights, and the campaigns of a client what it
--- gets (start-time fair queueing).
+-- gets (start-time fair queueing). It returns the tasks, whether there may be more, and if not, until when it is worth to fetch
+-- those that rates keep.
 local function shared(c, some)
   local key, queue = flows .. ':' .. (c - 1), queues .. CLASSES[c]
   local campaigns_most = math.max(8, math.floor(FLOWS / math.max(redis.call('ZCARD', key), 1)))
-  local named_left = false
+  local named_left, rest, wait = false, false, nil
   local clients = level(key, FLOWS, true, function(client)
-    client.left, client.weight = 0, 1
+    client.left, client.rest, client.weight = 0, 0, 1
     client.campaigns = level(key .. ':' .. client.name, campaigns_most, client.name == '', function(f)
       f.flow = client.name .. '/' .. f.name
       if f.flow == '/' then f.flow = '' end
       f.list = list_of(shard, number, c - 1, queue, f.flow)
-      f.left, f.n, f.weight = redis.call('LLEN', f.list), 0, 1
-      if weights[f.flow] then client.weight, f.weight = weights[f.flow][1], weights[f.flow][2] end
+      f.left, f.rest, f.n, f.weight = redis.call('LLEN', f.list), 0, 0, 1
       if f.left > 0 then met[#met + 1] = f.flow end
-      client.left = client.left + f.left
+      local w = weights[f.flow]
+      if w then
+        client.weight, f.weight = w[1], w[2]
+        if w[3] and f.left > 0 then limit(f, w[3]) end
+      end
+      client.left, client.rest = client.left + f.left, client.rest + f.rest
     end)
     client.more = client.campaigns.more
   end)
@@ -270,8 +315,10 @@ local function shared(c, some)
   end
   for _, client in ipairs(clients) do
     for _, f in ipairs(client.campaigns) do
-      if f.n > 0 then f.ids = redis.call('RPOP', f.list, f.n) end
-      named_left = named_left or f.flow ~= '' and f.left > 0
+      if f.n > 0 then f.ids = f.every and living(f, queue) or redis.call('RPOP', f.list, f.n) end
+      named_left = named_left or f.flow ~= '' and f.left + f.rest > 0
+      rest = rest or f.rest > 0
+      if f.every and f.rest > 0 then wait = math.min(wait or math.huge, rates[f.flow] - now - horizon / 2) end
     end
     more = more or client.more
     settle(client.campaigns)
@@ -282,20 +329,22 @@ local function shared(c, some)
     redis.call('SREM', flows, c - 1)
   end
   local ids, taken = {}, {}
-  for i, f in ipairs(order) do
+  for _, f in ipairs(order) do
     taken[f] = (taken[f] or 0) + 1
-    ids[i] = f.ids[taken[f]]
-    flow_of[ids[i]] = f.flow ~= '' and f.flow
+    local id = f.ids[taken[f]]
+    if id then ids[#ids + 1], flow_of[id] = id, f.flow ~= '' and f.flow end
   end
-  return ids, more
+  if more and #order == 0 and rest then more, wait = false, 0 end -- read the next ones
+  return ids, more, wait and math.max(wait, horizon / 2)
 end
+local later = {} -- by class: until a fetch of what rates keep is worth it us
 -- pop fetches the tasks for up to so many slots from a class, and returns for how many there were.
 local function pop(c, wanted)
   if wanted <= 0 or not asked[c] then return 0 end
   local some = math.min(wanted * asked[c], MOST)
-  local ids, more
-  if named and named[c] then ids, more = shared(c, some) else ids = redis.call('RPOP', queues .. CLASSES[c] .. 'pending', some) end
-  if not more and (not ids or #ids < some) then asked[c] = nil end -- there are no more
+  local ids, more, wait
+  if named and named[c] then ids, more, wait = shared(c, some) else ids = redis.call('RPOP', queues .. CLASSES[c] .. 'pending', some) end
+  if not more and (not ids or #ids < some) then asked[c], later[c] = nil, wait end -- there are no more that may go
   if not ids or #ids == 0 then return 0 end
   if fetched[c] then
     for _, id in ipairs(ids) do fetched[c][#fetched[c] + 1] = id end
@@ -335,13 +384,14 @@ if not kept and reach > 0 and (not named or ARGV[9]) then
   end
 end
 
-local lease, booked, left = nil, 0, 0
+local lease, booked, left, wait = nil, 0, 0, math.huge
 for c = 4, 1, -1 do
   if fetched[c] then
     local ids = table.concat(fetched[c], ' ')
     lease = (c - 1) .. ' ' .. ids .. (lease and '\n' .. lease or '')
   end
-  left = 2 * left + (asked[c] and not kept and 1 or 0)
+  left = 2 * left + ((asked[c] or later[c]) and not kept and 1 or 0)
+  wait = math.min(wait, asked[c] and 0 or later[c] or math.huge)
 end
 if lease then
   local leases, field = shard .. 'hands:' .. number, worker .. '/' .. ARGV[5]
@@ -354,4 +404,4 @@ if lease then
     lease = redis.call('HGET', leases, field)
   end
 end
-return {t[1], t[2], first - now, T, booked, full, left, lease or false, names or false, met or false}
+return {t[1], t[2], first - now, T, booked, full, left, lease or false, names or false, met or false, wait < math.huge and math.ceil(wait) or 0}
