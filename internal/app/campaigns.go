@@ -24,7 +24,11 @@ func (w *worker) cancelCampaigns(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-old.C:
-			err = w.campaigns.Purge(ctx)
+			err = w.campaigns.Purge(ctx, func(ctx context.Context, f message.Flow) (bool, error) {
+				progress := []message.CampaignProgress{{Flow: f}}
+				err := w.book.CampaignProgress(ctx, progress)
+				return len(progress[0].Counts) > 0, err
+			})
 		case <-tick.C:
 			var all []message.CancelledCampaign
 			all, err = w.campaigns.Cancelling(ctx)

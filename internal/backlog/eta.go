@@ -178,15 +178,19 @@ func (n Number) behind(c message.Class, f message.Flow, ahead int) time.Duration
 
 // rateWait estimates how long the rate of a campaign keeps a message with so many of its flow before it; 0: it has no rate.
 func (n Number) rateWait(f message.Flow, ahead int) time.Duration {
+	if n.rate(f) == 0 {
+		return 0
+	}
+	s, now := n.rates(f), time.Now()
+	return rising(s.RateAt(now), s.Rate, max(s.RampUntil().Sub(now).Seconds(), 0), float64(ahead))
+}
+
+// rate returns the rate of a campaign at each number, without its ramp; 0: it has none.
+func (n Number) rate(f message.Flow) float64 {
 	if n.rates == nil || f.Campaign == "" {
 		return 0
 	}
-	s := n.rates(f)
-	if s.Rate == 0 {
-		return 0
-	}
-	now := time.Now()
-	return rising(s.RateAt(now), s.Rate, max(s.RampUntil().Sub(now).Seconds(), 0), float64(ahead))
+	return n.rates(f).Rate
 }
 
 // rateWaitAll estimates how long the rates of campaigns keep what waits in a class.

@@ -151,6 +151,11 @@ func TestRatesOfCampaigns(t *testing.T) {
 	if _, got = n.FlowETA(free); got > 5*time.Second {
 		t.Errorf("a campaign without a rate: %v", got)
 	}
+	f.db.Set(t.Context(), queue.FlowRateKey(shards.Of(phone), phone, slow), time.Now().Add(1500*time.Millisecond).UnixMicro(), 0)
+	first, err := r.Position(t.Context(), phone, message.Marketing, slow, phone+"-slow0", 1)
+	if err != nil || !first.Rated || first.Ahead != 0 || first.In < time.Second {
+		t.Errorf("the next one of a campaign with a rate: %+v, %v", first, err)
+	}
 	for id, rated := range map[string]bool{phone + "-slow60": true, phone + "-free60": false} {
 		flow := free
 		if rated {
