@@ -29,8 +29,27 @@ type Campaign struct {
 	PendingDoneBy time.Time          `json:"pending_done_by,omitzero"` // when these will have been sent, estimated; zero: none waits
 	Holds         []Hold             `json:"holds,omitempty"`          // on the campaign, its templates, its numbers or everything
 
+	Settings *CampaignSettings `json:"settings,omitempty"` // how fast it is sent, and how many messages in a day; nil: no operator has set that
+
 	CancelledAt  time.Time `json:"cancelled_at,omitzero"`   // when it was cancelled: further messages are refused; zero: it is not
 	CancelReason string    `json:"cancel_reason,omitempty"` // why
+}
+
+// CampaignSettings are the settings of a campaign, and what they mean now.
+type CampaignSettings struct {
+	Rate            float64   `json:"rate,omitempty"`             // most messages per second at each number; 0: no limit but that of the number
+	RateNow         float64   `json:"rate_now,omitempty"`         // with RampUntil: most messages per second now
+	RampFrom        float64   `json:"ramp_from,omitempty"`        // the rate with which the ramp began
+	RampUntil       time.Time `json:"ramp_until,omitzero"`        // when the rate has grown to Rate; zero: there is no ramp, or it has ended
+	CapPerDay       int       `json:"cap_per_day,omitempty"`      // most messages in a day, over all numbers; 0: no cap
+	TimeZone        string    `json:"time_zone,omitempty"`        // in which days begin
+	SentToday       *int      `json:"sent_today,omitempty"`       // with CapPerDay: messages that it has counted today
+	CapReachedUntil time.Time `json:"cap_reached_until,omitzero"` // when the campaign goes on; zero: it has not reached its cap
+	Budget          string    `json:"budget,omitempty"`           // the most that all messages may cost, in the currency of the prices; empty: there is none
+	Spent           *string   `json:"spent,omitempty"`            // with Budget: what counts as spent
+	SetAt           time.Time `json:"set_at"`                     // when the settings were last changed
+	Actor           string    `json:"actor"`                      // who changed them
+	Reason          string    `json:"reason"`
 }
 
 // CampaignFailures are the messages of a campaign that were not delivered for the same cause.

@@ -93,10 +93,10 @@ type Explanation struct {
 	State  State     `json:"state"`
 	Rule   string    `json:"rule"`             // what it waits for, for programs: docs/api.md has the list
 	Detail string    `json:"detail"`           // the rule in words
-	Until  time.Time `json:"until,omitzero"`   // when the wait ends; zero: it is not known. With the rule queue it is an estimate
+	Until  time.Time `json:"until,omitzero"`   // when the wait ends; zero: it is not known. With the rules queue, campaign_rate and campaign_cap it is an estimate
 	Then   string    `json:"then,omitempty"`   // with the rule in_doubt: what happens at the end of the window without a status
 	After  *WaitsFor `json:"after,omitempty"`  // with the rule after
-	Ahead  *int      `json:"ahead,omitempty"`  // with the rule queue: number of messages of the same class before it
+	Ahead  *int      `json:"ahead,omitempty"`  // with the rules queue, campaign_rate and campaign_cap: number of messages of the same class, client and campaign before it
 	Holds  []Hold    `json:"holds,omitempty"`  // with the rule hold: all holds on the message
 	Reason string    `json:"reason,omitempty"` // why the message is in this state
 

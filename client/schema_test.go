@@ -31,6 +31,7 @@ var objects = map[string]reflect.Type{
 	"ErrorDetail":      reflect.TypeFor[ErrorDetail](),
 	"After":            reflect.TypeFor[WaitsFor](),
 	"Campaign":         reflect.TypeFor[Campaign](),
+	"CampaignSettings": reflect.TypeFor[CampaignSettings](),
 	"CampaignFailures": reflect.TypeFor[CampaignFailures](),
 	"CampaignTemplate": reflect.TypeFor[CampaignTemplate](),
 	"CampaignNumber":   reflect.TypeFor[CampaignNumber](),

@@ -16,6 +16,7 @@ type campaignsCmd struct {
 	List   campaignsListCmd   `cmd:"" help:"List the latest campaigns with their counters."`
 	Cancel campaignsCancelCmd `cmd:"" help:"Cancel a campaign: cancel its messages that wait, and refuse further ones until it is opened."`
 	Open   campaignsOpenCmd   `cmd:"" help:"Accept messages of a cancelled campaign again. Cancelled messages stay cancelled."`
+	Set    campaignsSetCmd    `cmd:"" help:"Set how fast a campaign is sent, how many of its messages in a day, and what they may cost. What you leave out stays."`
 	Show   campaignsShowCmd   `cmd:"" help:"Show how far a campaign is, what it waits for, and why messages were not delivered."`
 }
 
@@ -68,6 +69,55 @@ func (c campaignsOpenCmd) Run(ctx context.Context) error {
 	return c.give(ctx, "open", "Messages of the campaign are accepted.", "The campaign is not cancelled.")
 }
 
+type campaignsSetCmd struct {
+	campaignFlags
+	Rate      *float64       `help:"Most messages per second at each number, for example 0.5. 0 removes the rate." placeholder:"N"`
+	RampFrom  *float64       `help:"With --rate and --ramp-over: begin with this rate." placeholder:"N"`
+	RampOver  *time.Duration `help:"With --ramp-from: how long the rate grows to --rate, for example 24h." placeholder:"TIME"`
+	CapPerDay *int           `help:"Most messages in a day, over all numbers. 0 removes the cap." placeholder:"N"`
+	TimeZone  *string        `help:"In which the days of --cap-per-day begin, like Europe/Berlin. Default: UTC." placeholder:"ZONE"`
+	Budget    *string        `help:"The most that all messages may cost at Meta, in the currency of the prices, for example 500.00. 0 removes the budget." placeholder:"AMOUNT"`
+	Reset     *bool          `help:"Remove all settings first."`
+}
+
+// Run changes the settings of a campaign, and prints them. The console checks the values.
+func (c campaignsSetCmd) Run(ctx context.Context) error {
+	what := map[string]any{"client": c.Client, "rate": c.Rate, "ramp_from": c.RampFrom, "cap_per_day": c.CapPerDay, "time_zone": c.TimeZone, "budget": c.Budget, "reset": c.Reset}
+	if c.RampOver != nil {
+		what["ramp_over"] = c.RampOver.String()
+	}
+	path := "/v1/campaigns/" + url.PathEscape(c.Campaign) + "/settings"
+	return c.ask(ctx, "PUT", path, c.order(what), read(func(t table, a struct{ Settings *client.CampaignSettings }) {
+		if a.Settings == nil {
+			t.row("The campaign has no settings.")
+			return
+		}
+		showCampaignSettings(t, *a.Settings)
+	}))
+}
+
+// showCampaignSettings shows the settings of a campaign, and what they mean now.
+func showCampaignSettings(t table, s client.CampaignSettings) {
+	if s.Rate != 0 {
+		text := fmt.Sprintf("%g messages per second at each number", s.Rate)
+		if !s.RampUntil.IsZero() {
+			text = fmt.Sprintf("%.4g messages per second at each number, increasing to %g until %s", s.RateNow, s.Rate, clock(s.RampUntil, "-"))
+		}
+		t.row("rate", text)
+	}
+	if s.CapPerDay != 0 && s.SentToday != nil {
+		text := fmt.Sprintf("%d messages in a day (%s), %d today", s.CapPerDay, s.TimeZone, *s.SentToday)
+		if !s.CapReachedUntil.IsZero() {
+			text += ": the campaign goes on at " + clock(s.CapReachedUntil, "-")
+		}
+		t.row("cap per day", text)
+	}
+	if s.Budget != "" && s.Spent != nil {
+		t.row("budget", *s.Spent+" of "+s.Budget+" spent")
+	}
+	t.row("set", fmt.Sprintf("%s by %s: %s", clock(s.SetAt, "-"), s.Actor, s.Reason))
+}
+
 type campaignsShowCmd struct {
 	Campaign string  `arg:"" help:"The campaign."`
 	Client   *string `help:"The client of the campaign. Default: the client of the API key." placeholder:"NAME"`
@@ -93,6 +143,9 @@ func showCampaign(t table, one client.Campaign) {
 	}
 	if !one.CancelledAt.IsZero() {
 		t.row("cancelled", clock(one.CancelledAt, "-")+": "+one.CancelReason)
+	}
+	if one.Settings != nil {
+		showCampaignSettings(t, *one.Settings)
 	}
 	t.row("messages", one.Messages)
 	for _, s := range message.States() {

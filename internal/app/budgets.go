@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/internal/budget"
+	"sluice/internal/campaigns"
 	"sluice/internal/cloudapi"
 	"sluice/internal/config"
 	"sluice/internal/ledger"
@@ -23,9 +24,11 @@ func readPrices(file string) (*prices.Table, error) {
 	return prices.Read(file)
 }
 
-// budgets returns what clients spend.
-func (p *Program) budgets(book *ledger.Ledger) *budget.Store {
-	return budget.New(p.DB, budget.Options{Of: p.directory.Budgets, Campaign: func(message.Flow) message.Amount { return 0 }, Corrected: book.Corrected})
+// budgets returns what clients and campaigns spend.
+func (p *Program) budgets(book *ledger.Ledger, w *campaigns.Watch) *budget.Store {
+	return budget.New(p.DB, budget.Options{
+		Of: p.directory.Budgets, Campaign: func(f message.Flow) message.Amount { return w.Settings(f).Budget }, Corrected: book.Corrected,
+	})
 }
 
 // estimate returns a function that estimates what a message costs.
@@ -76,7 +79,7 @@ func (w *worker) spending() repository.Budgets {
 			}
 		}
 	}
-	return repository.Budgets{Store: w.budgets(w.book), Over: budget.Counter(w.Registry)}
+	return repository.Budgets{Store: w.budgets(w.book, w.watched), Over: budget.Counter(w.Registry)}
 }
 
 // charge returns what Meta charges for a message by a status, with the price of the day.

@@ -9,13 +9,13 @@ import (
 	"sluice/internal/message"
 )
 
-// purgeCancelledEvery is how often a worker deletes old cancelled campaigns.
-const purgeCancelledEvery = time.Hour
+// purgeCampaignsEvery is how often a worker deletes old settings of campaigns, and old cancelled campaigns.
+const purgeCampaignsEvery = time.Hour
 
 // cancelCampaigns cancels what waits of campaigns that were cancelled. One worker does so for each campaign. An order stays until no
 // message is left, so that another worker goes on after a kill.
 func (w *worker) cancelCampaigns(ctx context.Context) error {
-	tick, old := time.NewTicker(leaveEvery), time.NewTicker(purgeCancelledEvery)
+	tick, old := time.NewTicker(leaveEvery), time.NewTicker(purgeCampaignsEvery)
 	defer tick.Stop()
 	defer old.Stop()
 	for {
@@ -24,10 +24,14 @@ func (w *worker) cancelCampaigns(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-old.C:
-			err = w.cancelled.Purge(ctx)
+			err = w.campaigns.Purge(ctx, func(ctx context.Context, f message.Flow) (bool, error) {
+				progress := []message.CampaignProgress{{Flow: f}}
+				err := w.book.CampaignProgress(ctx, progress)
+				return len(progress[0].Counts) > 0, err
+			})
 		case <-tick.C:
 			var all []message.CancelledCampaign
-			all, err = w.cancelled.Cancelling(ctx)
+			all, err = w.campaigns.Cancelling(ctx)
 			for _, c := range all {
 				err = errors.Join(err, w.cancelCampaign(ctx, c))
 			}
@@ -55,7 +59,7 @@ func (w *worker) cancelCampaign(ctx context.Context, c message.CancelledCampaign
 	case inDoubt > 0 || !refused:
 		return nil
 	}
-	done, err := w.cancelled.Done(ctx, c)
+	done, err := w.campaigns.Done(ctx, c)
 	if done {
 		w.Log.Info("campaign cancelled", "client", c.Client, "campaign", c.Campaign)
 	}

@@ -74,7 +74,6 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	reader := backlog.New(p.DB, message.Shards(c.Shards), configuredRate(p.directory)).WithLimits(limits)
 	reader.Weigh(p.directory.Weigh)
 	eta := admission.NewETA(reader.Read, log)
-	budgets := p.budgets(book)
 	graph, err := cloudapi.NewForwarder(cloudapi.Options{BaseURL: c.Graph.BaseURL, Version: c.Graph.Version, Token: p.directory.Token, Registerer: p.Registry})
 	if err != nil {
 		p.Close()
@@ -95,14 +94,18 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
 	})
 	auditLog := audit.New(p.DB, message.Shards(c.Shards))
-	cancelled := campaigns.NewStore(p.DB, holds, auditLog)
-	refused := campaigns.NewWatch(cancelled, log)
-	ofCampaigns := repository.NewCampaigns(book, reader, holds, cancelled)
+	settings := campaigns.NewStore(p.DB, holds, auditLog)
+	watched := campaigns.NewWatch(settings, log)
+	reader.RateCampaigns(watched.Settings)
+	budgets := p.budgets(book, watched)
+	ofCampaigns := repository.NewCampaigns(book, reader, holds, settings, budgets)
 	requests := intake.New(intake.Options{
-		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
-		Reader:     book,
-		Finder:     book,
-		Waiting:    repository.NewWaiting(reader, holds, book, owners, p.quietHours(c.TimeZones), budgets),
+		Acceptor: admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
+		Reader:   book,
+		Finder:   book,
+		Waiting: repository.NewWaiting(repository.WaitingOptions{
+			Backlog: reader, Holds: holds, Records: book, Owners: owners, Quiet: p.quietHours(c.TimeZones), Campaigns: settings, Budgets: budgets,
+		}),
 		Canceller:  book,
 		Numbers:    p.directory.Known,
 		Accepts:    accepts(p.directory),
@@ -115,7 +118,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Usage:      book.Usage,
 		Clients:    p.directory.Clients,
 		Campaigns:  ofCampaigns,
-		Cancelled:  refused.Cancelled,
+		Cancelled:  watched.Cancelled,
 		Own:        p.directory.Display,
 		Policy:     policies(p.directory),
 		Refuse:     p.directory.RefusesUnknown,
@@ -152,7 +155,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		reads.Stop()
 		return nil
 	})
-	p.Background(tail.Run, catalogue.Run, refused.Run, func(ctx context.Context) error {
+	p.Background(tail.Run, catalogue.Run, watched.Run, func(ctx context.Context) error {
 		<-ctx.Done()
 		graph.Close()
 		return nil

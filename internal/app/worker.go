@@ -101,7 +101,10 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 		}),
 	}
 	w.observed = observed.New(p.DB, shards)
-	w.cancelled = campaigns.NewStore(p.DB, w.holds, audit.New(p.DB, shards))
+	w.campaigns = campaigns.NewStore(p.DB, w.holds, audit.New(p.DB, shards))
+	w.watched = campaigns.NewWatch(w.campaigns, log)
+	w.watched.Read(ctx)
+	p.Background(w.watched.Run)
 	w.owners = newOwners(ctx, p, shards, persons)
 	w.catalogue = newCatalogue(ctx, p.DB, log)
 	w.optOuts = newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons, w.catalogue)
@@ -115,6 +118,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	})
 	reader := backlog.New(p.DB, shards, configuredRate(p.directory)).WithLimits(w.limits)
 	reader.Weigh(p.directory.Weigh)
+	reader.RateCampaigns(w.watched.Settings)
 	w.unfinished = unfinished(w.book)
 	w.policy = holdpolicy.New(holdpolicy.Options{
 		Holds: w.holds, Rates: w.controller, Accounts: holds.NewAccounts(p.DB),
@@ -165,7 +169,8 @@ type worker struct {
 	people     *people.People
 	controller *ratelimit.Controller
 	holds      *holds.Store
-	cancelled  *campaigns.Store
+	campaigns  *campaigns.Store
+	watched    *campaigns.Watch
 	marks      *cloudapi.Marks
 	graph      *cloudapi.Client
 
@@ -258,7 +263,7 @@ func (w *worker) send(ctx context.Context) error {
 	suppressed := repository.Suppressed{Messages: messages, Count: w.countCancelled(), Log: log}
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
-		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Cancel: suppressed.Cancel, Weigh: w.directory.Weigh, Limit: w.limits, Budgets: w.spending(), Transactions: w.book.Transactions(), Log: log,
+		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Cancel: suppressed.Cancel, Weigh: w.directory.Weigh, Limit: w.limits, Campaigns: w.watched, Budgets: w.spending(), Transactions: w.book.Transactions(), Log: log,
 	})
 	sweeper := &send.Sweeper{
 		Worker: w.name, Policy: policies(w.directory),

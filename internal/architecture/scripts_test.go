@@ -14,6 +14,7 @@ import (
 
 	"sluice/internal/backlog"
 	"sluice/internal/budget"
+	"sluice/internal/campaigns"
 	"sluice/internal/directory"
 	"sluice/internal/dispatch"
 	"sluice/internal/events"
@@ -100,6 +101,7 @@ func TestScripts(t *testing.T) {
 	suppression.New(db, suppression.Options{})
 	frequency.New(db, nil, nil)
 	budget.New(db, budget.Options{})
+	campaigns.NewStore(db, nil, nil)
 	relay.New(db, relay.Options{Shards: shards, Targets: relay.NewTargets(db, shards, secrets.Box{})})
 	if err := db.Load(ctx); err != nil {
 		t.Fatal(err)

@@ -37,6 +37,7 @@ type Reader struct {
 	shards message.Shards
 	rate   func(number string) int
 	weigh  message.Weigh
+	rates  Rates
 	tasks  *queue.Client
 
 	read, held store.Script
@@ -62,6 +63,12 @@ func (r *Reader) WithLimits(l *portfolio.Ledger) *Reader {
 // Weigh sets the weights of flows, by which estimates share the slots of a number. Without them all weights are 1.
 func (r *Reader) Weigh(w message.Weigh) { r.weigh = w }
 
+// Rates returns the settings of a campaign, of which estimates use the rate.
+type Rates func(message.Flow) message.CampaignSettings
+
+// RateCampaigns sets the settings of campaigns. Without them no campaign has a rate.
+func (r *Reader) RateCampaigns(of Rates) { r.rates = of }
+
 // Number is how fast a number sends and what waits for it.
 type Number struct {
 	Number     string
@@ -76,6 +83,7 @@ type Number struct {
 	Elsewhere  int       // people whose messages wait because another app owns the conversation
 
 	weigh     message.Weigh
+	rates     Rates
 	Portfolio *portfolio.State // how much of the messaging limit of its portfolio is used; nil: there is none
 	Others    int              // messages of other numbers of the portfolio that wait, of classes that need capacity
 }
@@ -89,7 +97,8 @@ type Waiting struct {
 	Limited int       // of Delayed: for capacity under the messaging limit of the portfolio
 	Active  int       // fetched by a worker
 	Done    int       // finished tasks since the number's first
-	Oldest  time.Time // since when the longest waiting of the pending does, about; zero: none
+	Slowed  int       // of Pending: of campaigns with a rate or a cap per day, which may keep them
+	Oldest  time.Time // since when the longest waiting of the other pending does, about; zero: none
 	Flows   []Flow    // those with a name that have pending tasks
 }
 
@@ -99,7 +108,14 @@ type Flow struct {
 	Pending int
 }
 
-// Age returns how long the longest waiting has waited; 0 when none waits.
+// since notes since when a message waits, in Unix nanoseconds; 0: none does.
+func (w *Waiting) since(ns string) {
+	if n := int64(float(ns)); n > 0 && (w.Oldest.IsZero() || n < w.Oldest.UnixNano()) {
+		w.Oldest = time.Unix(0, n)
+	}
+}
+
+// Age returns how long the longest waiting has waited, without messages of campaigns with a rate or a cap; 0 when none waits.
 func (w Waiting) Age() time.Duration {
 	if w.Oldest.IsZero() {
 		return 0
@@ -218,7 +234,7 @@ func (r *Reader) eachNumber(ctx context.Context, script store.Script, byShard ma
 func (r *Reader) parse(number string, reply []string) Number {
 	out := Number{
 		Number: number, Configured: r.rate(number), Rate: float(reply[0]), Full: float(reply[1]),
-		Ordered: int(float(reply[2])), Ramp: ahead(reply[3]), Ceiling: int(float(reply[4])), Pause: ahead(reply[5]), weigh: r.weigh,
+		Ordered: int(float(reply[2])), Ramp: ahead(reply[3]), Ceiling: int(float(reply[4])), Pause: ahead(reply[5]), weigh: r.weigh, rates: r.rates,
 	}
 	for i, c := range message.Classes() {
 		if len(reply) == 6 { // it has no work
@@ -230,12 +246,17 @@ func (r *Reader) parse(number string, reply []string) Number {
 			Class: c, Pending: int(float(v[0])), Paused: v[1] == "1", Delayed: int(float(v[2])),
 			Active: int(float(v[3])), Done: int(float(v[4])), Limited: int(float(v[6])),
 		}
-		if ns := int64(float(v[5])); ns > 0 {
-			w.Oldest = time.Unix(0, ns)
-		}
+		w.since(v[5])
 		for line := range strings.Lines(v[7]) {
-			n, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-			w.Flows = append(w.Flows, Flow{message.FlowOf(name), int(float(n))})
+			n, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+			since, name, _ := strings.Cut(rest, "\t")
+			f := Flow{message.FlowOf(name), int(float(n))}
+			w.Flows = append(w.Flows, f)
+			if r.rates != nil && r.rates(f.Flow).Set() {
+				w.Slowed += f.Pending
+			} else {
+				w.since(since)
+			}
 		}
 		out.Waiting = append(out.Waiting, w)
 	}

@@ -32,13 +32,13 @@ const leastShare = 1. / 60
 // ETA estimates how long until all messages of class c that wait now would have left, if nothing more urgent came meanwhile. They
 // need slots, and where their portfolio has a messaging limit, capacity.
 func (n Number) ETA(c message.Class) time.Duration {
-	own := 0
+	own, rates := 0, time.Duration(0)
 	for _, w := range n.Waiting {
 		if w.Class == c {
-			own = w.Pending
+			own, rates = w.Pending, n.rateWaitAll(w)
 		}
 	}
-	return max(n.after(c, float64(own)), n.LimitWait(c))
+	return max(n.after(c, float64(own)), n.LimitWait(c), rates)
 }
 
 // SlotETA estimates how long until a new message of class c and a flow would get a slot, if nothing more urgent came meanwhile.
@@ -127,13 +127,14 @@ func (w Waiting) before(f message.Flow, ahead int, weigh message.Weigh) float64 
 
 // ETAAll estimates how long until all that is pending now would have left.
 func (n Number) ETAAll() time.Duration {
-	all := 0
+	all, rates := 0, time.Duration(0)
 	for _, w := range n.Waiting {
 		if !w.Paused {
 			all += w.Pending
+			rates = max(rates, n.rateWaitAll(w))
 		}
 	}
-	return max(n.during(float64(all))+max(0, time.Until(n.Pause)), n.LimitWaitAll())
+	return max(n.during(float64(all))+max(0, time.Until(n.Pause)), n.LimitWaitAll(), rates)
 }
 
 // LimitWaitAll is LimitWait for all that waits now.
@@ -172,7 +173,32 @@ func (n Number) behind(c message.Class, f message.Flow, ahead int) time.Duration
 			own = w.before(f, ahead, n.weigh)
 		}
 	}
-	return n.after(c, own)
+	return max(n.after(c, own), n.rateWait(f, ahead))
+}
+
+// rateWait estimates how long the rate of a campaign keeps a message with so many of its flow before it; 0: it has no rate.
+func (n Number) rateWait(f message.Flow, ahead int) time.Duration {
+	if n.rate(f) == 0 {
+		return 0
+	}
+	s, now := n.rates(f), time.Now()
+	return rising(s.RateAt(now), s.Rate, max(s.RampUntil().Sub(now).Seconds(), 0), float64(ahead))
+}
+
+// rate returns the rate of a campaign at each number, without its ramp; 0: it has none.
+func (n Number) rate(f message.Flow) float64 {
+	if n.rates == nil || f.Campaign == "" {
+		return 0
+	}
+	return n.rates(f).Rate
+}
+
+// rateWaitAll estimates how long the rates of campaigns keep what waits in a class.
+func (n Number) rateWaitAll(w Waiting) (most time.Duration) {
+	for _, f := range w.Flows {
+		most = max(most, n.rateWait(f.Flow, f.Pending))
+	}
+	return most
 }
 
 // after estimates how long until a message leaves that has so many of its class before it.
@@ -180,7 +206,7 @@ func (n Number) after(c message.Class, own float64) time.Duration {
 	before := own
 	for _, w := range n.Waiting {
 		if w.Class.Order() < c.Order() && !w.Paused {
-			before += float64(w.Pending)
+			before += float64(w.Pending - w.Slowed)
 		}
 	}
 	if c.Order() > 0 {
@@ -192,7 +218,11 @@ func (n Number) after(c message.Class, own float64) time.Duration {
 // during is how long so many sends take while the rate increases evenly to its goal.
 func (n Number) during(sends float64) time.Duration {
 	rate, goal, full := max(n.Rate, 1), max(n.Goal(), 1), max(n.Full, 1)
-	rise := max(time.Until(n.Ramp).Seconds(), (full-rate)/(full*ratelimit.Increase)) // how long the rate increases
+	return rising(rate, goal, max(time.Until(n.Ramp).Seconds(), (full-rate)/(full*ratelimit.Increase)), sends)
+}
+
+// rising is how long so many sends take while a rate grows evenly to a goal, for so many seconds.
+func rising(rate, goal, rise, sends float64) time.Duration {
 	var seconds float64
 	if meanwhile := (rate + goal) / 2 * rise; sends < meanwhile {
 		growth := (goal - rate) / rise

@@ -1,6 +1,7 @@
 package backlog_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"sluice/internal/backlog"
 	"sluice/internal/message"
 	"sluice/internal/portfolio"
+	"sluice/internal/queue"
 )
 
 // waiting is a number with so many pending, by class.
@@ -95,4 +97,73 @@ func TestETA(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRatesOfCampaigns: an estimate for a campaign with a rate knows the rate and its ramp, also those of other classes. Others do not wait for it.
+func TestRatesOfCampaigns(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	slow, ramping, free := message.Flow{Client: "a", Campaign: "slow"}, message.Flow{Client: "a", Campaign: "ramping"}, message.Flow{Client: "a", Campaign: "free"}
+	for _, flow := range []message.Flow{slow, ramping, free} {
+		for i := range 61 {
+			f.add(queue.Task{ID: fmt.Sprintf("%s-%s%d", phone, flow.Campaign, i), K: 1, Number: phone, Class: message.Marketing, Flow: flow})
+			if i == 60 && flow == slow { // what waits long because of its rate is not late
+				key := queue.KeysOf(shards.Of(phone), phone, message.Marketing).Task + taskID(phone+"-slow0", 1)
+				f.db.HSet(t.Context(), key, "pending_since", time.Now().Add(-time.Hour).UnixNano())
+			}
+		}
+	}
+	r := backlog.New(f.db, shards, func(string) int { return 80 })
+	read := func() backlog.Number {
+		t.Helper()
+		n, err := r.Read(t.Context(), phone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	in := func(what string, got, want time.Duration) {
+		t.Helper()
+		if got < want-100*time.Millisecond || got > want+100*time.Millisecond {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	if n := read(); n.Waiting[3].Slowed != 0 || n.Waiting[3].Age() < time.Hour-time.Minute || n.ETAAll() > 5*time.Second {
+		t.Errorf("without settings: %+v, all in %v", n.Waiting[3], n.ETAAll())
+	}
+	now := time.Now()
+	r.RateCampaigns(func(f message.Flow) message.CampaignSettings {
+		return map[message.Flow]message.CampaignSettings{
+			slow: {Rate: 0.5}, ramping: {Rate: 2, RampFrom: 1, RampOver: 20 * time.Second, RampAt: now},
+		}[f]
+	})
+	n := read()
+	if w := n.Waiting[3]; w.Slowed != 122 || w.Age() > time.Minute {
+		t.Errorf("with settings: %d slowed, the oldest other one waits for %v", w.Slowed, w.Age())
+	}
+	_, got := n.FlowETA(slow)
+	in("0.5 a second", got, 120*time.Second)
+	_, got = n.FlowETA(ramping) // 30 while it grows, then 30
+	in("a ramp", got, 35*time.Second)
+	in("a new one", n.SendETA(message.Marketing, slow, 9), 140*time.Second)
+	in("all", n.ETAAll(), 122*time.Second)
+	in("the class", n.ETA(message.Marketing), 122*time.Second)
+	if _, got = n.FlowETA(free); got > 5*time.Second {
+		t.Errorf("a campaign without a rate: %v", got)
+	}
+	f.db.Set(t.Context(), queue.FlowRateKey(shards.Of(phone), phone, slow), time.Now().Add(1500*time.Millisecond).UnixMicro(), 0)
+	first, err := r.Position(t.Context(), phone, message.Marketing, slow, phone+"-slow0", 1)
+	if err != nil || !first.Rated || first.Ahead != 0 || first.In < time.Second {
+		t.Errorf("the next one of a campaign with a rate: %+v, %v", first, err)
+	}
+	for id, rated := range map[string]bool{phone + "-slow60": true, phone + "-free60": false} {
+		flow := free
+		if rated {
+			flow = slow
+		}
+		s, err := r.Position(t.Context(), phone, message.Marketing, flow, id, 1)
+		if err != nil || s.Rated != rated || s.Ahead != 60 {
+			t.Errorf("%s: %+v, %v", id, s, err)
+		}
+	}
 }

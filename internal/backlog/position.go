@@ -31,12 +31,14 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, f
 		hasMessage       *redis.BoolCmd
 		leases           *redis.StringSliceCmd
 		at, length       *redis.IntCmd
+		due              *redis.StringCmd
 		scheduled, retry *redis.FloatCmd
 	)
 	err := r.db.Pipe(ctx, func(p redis.Pipeliner) {
 		hasMessage, waits = p.HExists(ctx, keys.Task+task, "msg"), p.HGet(ctx, keys.Task+task, queue.WaitField)
 		leases = p.HVals(ctx, queue.LeasesKey(s, number))
 		length = p.LLen(ctx, list)
+		due = p.Get(ctx, queue.FlowRateKey(s, number, f))
 		at = p.LPos(ctx, list, task, redis.LPosArgs{Rank: -1, MaxLen: countMost})
 		scheduled, retry = p.ZScore(ctx, keys.Scheduled, task), p.ZScore(ctx, keys.Retry, task)
 	})
@@ -85,7 +87,13 @@ func (r *Reader) Position(ctx context.Context, number string, c message.Class, f
 	if err != nil {
 		return message.QueueStatus{}, err
 	}
-	return message.QueueStatus{Task: message.TaskWaiting, Ahead: ahead, Approximate: !found, In: n.behind(c, f, ahead)}, nil
+	status := message.QueueStatus{Task: message.TaskWaiting, Ahead: ahead, Approximate: !found, In: n.behind(c, f, ahead)}
+	if n.rate(f) > 0 {
+		us, _ := due.Int64() // 0: none was sent lately
+		in := max(0, time.Until(time.UnixMicro(us))) + n.rateWait(f, ahead)
+		status.Rated, status.In = in > 0 && in >= status.In, max(in, status.In)
+	}
+	return status, nil
 }
 
 // waiting returns when a task that waits for its recipient may be sent, about: one is sent each 6 s.

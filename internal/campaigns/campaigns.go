@@ -171,9 +171,10 @@ func (s *Store) Done(ctx context.Context, c message.CancelledCampaign) (bool, er
 	return true, nil
 }
 
-// Purge deletes the settings that were last changed 400 days ago, and the campaigns that were cancelled then.
-func (s *Store) Purge(ctx context.Context) error {
-	return errors.Join(s.purgeSettings(ctx), s.purgeCancelled(ctx))
+// Purge deletes the campaigns that were cancelled 400 days ago, and the settings that were last changed then of campaigns that are not known
+// any more, because no message of them changed since.
+func (s *Store) Purge(ctx context.Context, known func(context.Context, message.Flow) (bool, error)) error {
+	return errors.Join(s.purgeSettings(ctx, known), s.purgeCancelled(ctx))
 }
 
 func (s *Store) purgeCancelled(ctx context.Context) error {

@@ -105,7 +105,7 @@ func TestPurge(t *testing.T) {
 	if err := db.HSet(t.Context(), store.Key(0, "campaigns:cancelled"), old.String(), fmt.Sprintf(`{"at":%q}`, at)).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Purge(t.Context()); err != nil {
+	if err := s.Purge(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	for f, want := range map[message.Flow]bool{old: false, spring: true} {

@@ -96,13 +96,17 @@ func (s *Store) Counted(ctx context.Context, settings message.CampaignSettings) 
 	return int(n), end, nil
 }
 
-// purgeSettings deletes the settings that were last changed 400 days ago.
-func (s *Store) purgeSettings(ctx context.Context) error {
+// purgeSettings deletes the settings that were last changed 400 days ago, of campaigns that are not known any more.
+func (s *Store) purgeSettings(ctx context.Context, known func(context.Context, message.Flow) (bool, error)) error {
 	all, err := s.db.HGetAll(ctx, settingsKey()).Result()
 	old := s.now().Add(-settingsLife)
 	for name, text := range all {
 		var settings message.CampaignSettings
-		if json.Unmarshal([]byte(text), &settings) == nil && settings.At.Before(old) && err == nil {
+		if err != nil || json.Unmarshal([]byte(text), &settings) != nil || !settings.At.Before(old) {
+			continue
+		}
+		var is bool
+		if is, err = known(ctx, message.FlowOf(name)); err == nil && !is {
 			err = s.db.Run(ctx, s.change, []string{settingsKey()}, name, text, "").Err()
 		}
 	}

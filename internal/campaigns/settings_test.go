@@ -1,6 +1,7 @@
 package campaigns_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -89,8 +90,11 @@ func TestSettings(t *testing.T) {
 	change(t, s, message.CampaignChange{Reset: true, Rate: new(1.)})
 	later = midday.Add(401 * 24 * time.Hour)
 	at.Store(&later)
-	if err := s.Purge(t.Context()); err != nil || db.HLen(t.Context(), key).Val() != 0 {
-		t.Errorf("after 400 days: %v, %v", db.HGetAll(t.Context(), key).Val(), err)
+	for _, known := range []bool{true, false} {
+		err := s.Purge(t.Context(), func(_ context.Context, f message.Flow) (bool, error) { return known && f == spring, nil })
+		if kept := db.HLen(t.Context(), key).Val() == 1; err != nil || kept != known {
+			t.Errorf("after 400 days, messages known: %t: kept %t, %v", known, kept, err)
+		}
 	}
 }
 

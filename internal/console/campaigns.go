@@ -16,6 +16,8 @@ type campaigns interface {
 	CancelCampaign(ctx context.Context, order message.CancelledCampaign) (time.Time, error)
 	// OpenCampaign is false if the campaign is not cancelled.
 	OpenCampaign(ctx context.Context, order message.CancelledCampaign) (bool, error)
+	// ChangeCampaign changes settings, and returns the settings and what is used of them.
+	ChangeCampaign(ctx context.Context, change message.CampaignChange) (message.CampaignWait, error)
 }
 
 // campaignOrder is the body of an order about a campaign.
@@ -100,5 +102,6 @@ func (c *Console) campaignRoutes() []httpapi.Route {
 			Answers: []httpapi.Answer{{Status: 200, Doc: "Messages of the campaign are accepted.", Type: campaignOpened{}}},
 			Codes:   codes, Handler: c.handle(c.openCampaign),
 		},
+		c.campaignSettingsRoute(params, codes),
 	}
 }

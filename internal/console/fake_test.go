@@ -228,7 +228,16 @@ func (s fakePersonal) Forget(_ context.Context, id string) (bool, error) {
 // fakeCampaigns has cancelled campaigns.
 type fakeCampaigns struct {
 	*fakeStore
-	all map[message.Flow]message.CancelledCampaign
+	all    map[message.Flow]message.CancelledCampaign
+	change message.CampaignChange // the last one
+}
+
+func (f *fakeCampaigns) ChangeCampaign(_ context.Context, c message.CampaignChange) (w message.CampaignWait, err error) {
+	f.change = c
+	if s := c.Apply(message.CampaignSettings{}, time.Unix(1_790_000_000, 0).UTC()); s.Set() {
+		w.Settings, w.Today, w.DayEnds = &s, 7, time.Unix(1_790_000_000, 0).UTC()
+	}
+	return w, f.err
 }
 
 func (f *fakeCampaigns) CancelCampaign(_ context.Context, c message.CancelledCampaign) (time.Time, error) {
@@ -277,7 +286,7 @@ func setup(t *testing.T) *testConsole {
 	keys[len(keys)-1].Client = "acme"
 	d.fleet, d.directory = &fakeFleet{fakeStore: d.store}, &fakeDirectory{fakeStore: d.store}
 	d.targets = &fakeTargets{fakeStore: d.store, all: map[string]message.RelayStatus{}}
-	d.campaigns = &fakeCampaigns{d.store, map[message.Flow]message.CancelledCampaign{}}
+	d.campaigns = &fakeCampaigns{fakeStore: d.store, all: map[message.Flow]message.CancelledCampaign{}}
 	d.c = console.New(console.Options{
 		Fleet: d.fleet, Rates: rateSetter{d.fleet}, Directory: d.directory, Onboarding: d.onboarding, Templates: catalogue(),
 		SyncTemplates: func(_ context.Context, account string) error {

@@ -215,3 +215,30 @@ func TestANewCampaignKeepsItsRate(t *testing.T) {
 		t.Errorf("%d are left, or not in their order, want %d", len(left), len(want))
 	}
 }
+
+// TestCampaignsWithoutSettingsCostNothing: where no campaign of a number has settings, a fetch costs Redis the commands that it costs without
+// settings at all.
+func TestCampaignsWithoutSettingsCostNothing(t *testing.T) {
+	t.Parallel()
+	cost := func(all Campaigns) (commands float64) {
+		f := setupRecords(t)
+		c := f.stopClock()
+		g, n := c.gate("w", 80)
+		g.o.Campaigns = all
+		f.flow(100, message.Flow{Client: "a", Campaign: "x"}, message.Marketing)
+		f.flow(100, message.Flow{Client: "b"}, message.Marketing)
+		_, before := f.scripts()
+		for i := range 10 {
+			c.set(time.Duration(i) * 100 * time.Millisecond)
+			if got := take(t, g, n, 8); len(got) != 8 {
+				t.Fatalf("fetch %d got %d tasks", i, len(got))
+			}
+		}
+		_, after := f.scripts()
+		return after - before
+	}
+	other := &gates{of: map[message.Flow]message.Gate{{Client: "a", Campaign: "elsewhere"}: {Every: time.Second, Capped: true}}}
+	if without, with := cost(nil), cost(other); with != without {
+		t.Errorf("10 fetches cost %.0f commands, and %.0f without settings", with, without)
+	}
+}

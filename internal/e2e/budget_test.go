@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"sluice/client"
 	"sluice/internal/graphsim"
@@ -91,4 +93,25 @@ func TestBudget(t *testing.T) {
 	budget("5.00")
 	w.settled(ids, over)
 	poll.Until(t, "what is spent", func() bool { return spent() == "0.70 of 5.00" })
+	w.operate("PUT", "/v1/campaigns/spring/settings", `{"client":"shop","budget":"0.25","actor":"anna","reason":"test"}`)
+	var spring []string
+	for i := range 3 {
+		m := ask(numbers[0], fmt.Sprint("1555123001", i))
+		m.Campaign, m.SendAt = "spring", time.Now().Add(3*time.Second) // when the workers know the budget
+		a, err := w.api.Send(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spring = append(spring, a.ID)
+	}
+	poll.Until(t, "the budget of the campaign", func() bool {
+		c, err := w.api.Campaign(t.Context(), "shop", "spring")
+		if err != nil || c.Delivered != 2 || c.Settings == nil || c.Settings.Spent == nil || *c.Settings.Spent != "0.20" {
+			return false
+		}
+		return slices.ContainsFunc(spring, func(id string) bool {
+			e, err := w.api.Explain(t.Context(), id)
+			return err == nil && e.Rule == "budget"
+		})
+	})
 }

@@ -106,6 +106,7 @@ type Number struct {
 	Elsewhere  int            `json:"conversations_of_other_apps,omitempty" doc:"People whose messages wait because another app owns the conversation. These messages are in later too."`
 	Active     int            `json:"active" doc:"Messages that workers have fetched."`
 	Held       int            `json:"held_messages" doc:"Messages that holds keep from being sent."`
+	Slowed     int            `json:"slowed_messages,omitempty" doc:"Waiting messages of campaigns with a rate or a cap per day, which may keep them. oldest_seconds does not count them."`
 	ETA        float64        `json:"eta_seconds" doc:"How long until the waiting messages are sent, at the effective rate, and within the messaging limit of the portfolio. While the number is held: after the end of the hold."`
 	Classes    []WaitingClass `json:"classes" doc:"What waits by class, the most urgent first. Classes without messages are left out."`
 	HeldAll    bool           `json:"held" doc:"Whether all messages of the number are held."`
@@ -214,6 +215,7 @@ func join(r backlog.Number, list []message.Hold, byHold []int, held int, lists l
 			n.Portfolio.Waiting += w.Limited
 		}
 		n.Waiting += w.Pending
+		n.Slowed += w.Slowed
 		n.Later += w.Delayed
 		n.Active += w.Active
 		for _, f := range w.Flows {

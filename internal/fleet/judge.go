@@ -86,7 +86,7 @@ func attention(n Number, idle time.Duration, now time.Time) (Attention, string) 
 		}
 	}
 	switch {
-	case sending && n.Waiting > n.Held && n.Active == 0 && idle >= stalled:
+	case sending && n.Waiting > n.Held+n.Slowed && n.Active == 0 && idle >= stalled:
 		return Act, "Messages wait, and no attempt has ended for a minute. Check that workers run."
 	case n.tokenLeft(now) < tokenAct:
 		return Act, tokenWhy(n.Meta.Token, now)
@@ -191,6 +191,8 @@ func speed(n Number, now time.Time) string {
 		return fmt.Sprintf("%s for their time: scheduled messages, retries, or recipients at Meta's pair limit.", count(n.Later, "message waits", "messages wait"))
 	case n.Waiting == 0 && n.Active == 0:
 		return "No message waits."
+	case n.Attempts == 0 && n.Active == 0 && n.Waiting <= n.Held+n.Slowed:
+		return fmt.Sprintf("%s for the rates and the caps per day of their campaigns: sluice campaigns show.", count(n.Slowed, "message waits", "messages wait"))
 	case n.Attempts == 0 && n.Active == 0:
 		return "Messages wait, and no worker has fetched any. Check that workers run and have this number in their configuration."
 	case n.RampUntil.After(now):

@@ -65,6 +65,8 @@ func TestAttentionAndSpeed(t *testing.T) {
 		"old marketing":           {n(func(o *Number) { busy(o); o.Classes[0].Class, o.Classes[0].Oldest = message.Marketing, 12*3600+1 }), 0, Look, "oldest marketing message", "at its rate limit"},
 		"a pause":                 {n(func(o *Number) { busy(o); o.Active, o.Attempts, o.PauseUntil = 0, 0, now.Add(time.Second) }), time.Hour, None, "", "It pauses for 1s"},
 		"no worker":               {n(func(o *Number) { busy(o); o.Active, o.Attempts = 0, 0 }), time.Minute, Act, "Check that workers run", "no worker has fetched any"},
+		"only slow campaigns":     {n(func(o *Number) { busy(o); o.Active, o.Attempts, o.Slowed = 0, 0, 900 }), time.Hour, None, "", "900 messages wait for the rates"},
+		"more than slow ones":     {n(func(o *Number) { busy(o); o.Active, o.Attempts, o.Slowed = 0, 0, 899 }), time.Hour, Act, "Check that workers run", "no worker has fetched any"},
 		"no worker for a moment":  {n(func(o *Number) { busy(o); o.Active, o.Attempts = 0, 0 }), 59 * time.Second, None, "", "no worker has fetched any"},
 		"parked":                  {n(func(o *Number) { o.Parked, o.Dead = 1, 1 }), 0, Look, "1 message waits for an operator", "No message"},
 		"dead letters":            {n(func(o *Number) { o.Dead, o.Awaiting = 2, 1 }), 0, Look, "2 dead letters.", "No message"},

@@ -57,7 +57,7 @@ var (
 	byNumber = []string{"phone_number_id"}
 
 	depthDesc     = prometheus.NewDesc("sluice_queue_depth", "Messages in the queue that wait for a send slot, or for the end of a hold on the number. Scheduled messages, retries, and messages of held templates and tags are not counted.", byClass, nil)
-	ageDesc       = prometheus.NewDesc("sluice_queue_oldest_age_seconds", "How long the oldest message in the queue has waited. 0: the queue is empty.", byClass, nil)
+	ageDesc       = prometheus.NewDesc("sluice_queue_oldest_age_seconds", "How long the oldest message in the queue has waited, without messages of campaigns with a rate or a cap per day. 0: none waits.", byClass, nil)
 	etaDesc       = prometheus.NewDesc("sluice_queue_eta_seconds", "Time until a message that is accepted now is sent: until the messages before it have left, at the effective rate. +Inf: the number is held.", byClass, nil)
 	heldDesc      = prometheus.NewDesc("sluice_number_held_messages", "Messages of the number that a hold keeps from being sent. sluice holds lists the holds.", byNumber, nil)
 	limitDesc     = prometheus.NewDesc("sluice_number_rate_limit_messages_per_second", "Messages per second that the number may send: the configured rate limit, or the one set with sluice rate.", byNumber, nil)

@@ -106,7 +106,7 @@ sluice_queue_depth{class="marketing",phone_number_id="7"} 160
 # TYPE sluice_queue_eta_seconds gauge
 sluice_queue_eta_seconds{class="authentication",phone_number_id="7"} 0
 sluice_queue_eta_seconds{class="marketing",phone_number_id="7"} 2
-# HELP sluice_queue_oldest_age_seconds How long the oldest message in the queue has waited. 0: the queue is empty.
+# HELP sluice_queue_oldest_age_seconds How long the oldest message in the queue has waited, without messages of campaigns with a rate or a cap per day. 0: none waits.
 # TYPE sluice_queue_oldest_age_seconds gauge
 sluice_queue_oldest_age_seconds{class="authentication",phone_number_id="7"} 0
 sluice_queue_oldest_age_seconds{class="marketing",phone_number_id="7"} 60

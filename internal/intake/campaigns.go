@@ -54,6 +54,8 @@ type campaign struct {
 	DoneBy    time.Time          `json:"pending_done_by,omitzero" doc:"When these will have been sent, estimated from the present rates and the backlog. Absent if none waits."`
 	Holds     []httpapi.Hold     `json:"holds,omitempty" doc:"The holds on the campaign, on its templates, on its numbers or on everything."`
 
+	Settings *httpapi.CampaignSettings `json:"settings,omitempty" doc:"How fast the campaign is sent, and how many messages in a day. Absent: no operator has set that."`
+
 	CancelledAt  time.Time `json:"cancelled_at,omitzero" doc:"When the campaign was cancelled: further messages are refused. Absent: it is not cancelled."`
 	CancelReason string    `json:"cancel_reason,omitempty" doc:"Why it was cancelled."`
 }
@@ -278,6 +280,7 @@ func (in *Intake) completeCampaign(ctx context.Context, c *campaign, p message.C
 	if wait.Cancelled != nil {
 		c.CancelledAt, c.CancelReason = wait.Cancelled.At, wait.Cancelled.Reason
 	}
+	c.Settings = httpapi.ShowCampaignSettings(wait, in.now())
 	for _, h := range wait.Holds {
 		if h.Template == "" || templates[h.Template] != nil {
 			c.Holds = append(c.Holds, httpapi.ShowHold(h))

@@ -23,6 +23,8 @@ const (
 	ruleOther     rule = "conversation_of_other_app" // queued: until another app does not own the conversation
 	ruleQuiet     rule = "quiet_hours"               // queued: for the end of the quiet hours of its recipient
 	ruleBudget    rule = "budget"                    // queued: a budget of its client has too little left
+	ruleCap       rule = "campaign_cap"              // queued: its campaign has sent as many messages today as its cap allows
+	ruleRate      rule = "campaign_rate"             // queued: behind other messages of its campaign, which has a rate
 	rulePair      rule = "pair_limit"                // queued: its recipient is at Meta's pair limit
 	ruleQueue     rule = "queue"                     // queued: behind other messages
 	ruleFetched   rule = "fetched"                   // queued: a worker has fetched its task and waits for a slot
@@ -38,12 +40,12 @@ const (
 type explanation struct {
 	ID        string         `json:"id" doc:"Sluice's id of the message."`
 	State     message.State  `json:"state" doc:"The state of the message."`
-	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, after, scheduled, backoff, hold, named_message, portfolio_limit, conversation_of_other_app, quiet_hours, budget, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
+	Rule      rule           `json:"rule" doc:"What the message waits for: number_not_configured, after, scheduled, backoff, hold, named_message, portfolio_limit, conversation_of_other_app, quiet_hours, budget, campaign_cap, campaign_rate, pair_limit, queue, fetched, task_missing, attempt, in_doubt, parked, awaiting_status or final."`
 	Detail    string         `json:"detail" doc:"The rule in words."`
-	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue and portfolio_limit it is an estimate."`
+	Until     time.Time      `json:"until,omitzero" doc:"When the wait ends, if that is known. With queue, campaign_rate, campaign_cap and portfolio_limit it is an estimate."`
 	Then      string         `json:"then,omitempty" doc:"With in_doubt: what happens at the end of the window if no status arrives. retry: send again after a server error. resend: send again, once, after a request without an answer. park: wait for an operator. close: failed, not sent again."`
 	After     *message.After `json:"after,omitempty" doc:"With after: the message that it waits for, and the state."`
-	Ahead     *int           `json:"ahead,omitempty" doc:"With queue: number of messages of the same class, client and campaign before it."`
+	Ahead     *int           `json:"ahead,omitempty" doc:"With queue, campaign_rate and campaign_cap: number of messages of the same class, client and campaign before it."`
 	Holds     []httpapi.Hold `json:"holds,omitempty" doc:"With hold: all holds on the message."`
 	Reason    string         `json:"reason,omitempty" doc:"Why the message is in this state."`
 	Code      int            `json:"code,omitempty" doc:"Meta's last error code."`
@@ -147,9 +149,21 @@ func queued(r message.Record, s message.QueueStatus, now time.Time) explanation 
 	case s.Task == message.TaskMissing:
 		return explanation{Rule: ruleNoTask, Until: r.ExpiresAt.UTC(), Detail: "The task of the message is missing. A worker detects this when it next checks waiting messages, and puts the message back into its queue."}
 	}
+	if s.Capped.After(now) {
+		return explanation{
+			Rule: ruleCap, Ahead: &s.Ahead, Until: s.Capped.UTC().Truncate(time.Second),
+			Detail: "The campaign has sent as many messages today as its cap per day allows. It goes on when the day ends. The deadline of the message does not move.",
+		}
+	}
 	most := ""
 	if s.Approximate {
 		most = "at most "
+	}
+	if s.Rated {
+		return explanation{
+			Rule: ruleRate, Ahead: &s.Ahead, Until: now.Add(s.In).UTC().Truncate(time.Second),
+			Detail: fmt.Sprintf("The campaign has a rate, and the message waits behind %s%d others of it at its number. The deadline of the message does not move.", most, s.Ahead),
+		}
 	}
 	of := "class " + string(r.Class)
 	if r.Flow() != (message.Flow{}) {

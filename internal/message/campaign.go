@@ -32,6 +32,11 @@ type CampaignWait struct {
 	Holds   []Hold        // that apply to some or all of its messages
 
 	Cancelled *CancelledCampaign // nil: it is not cancelled
+
+	Settings *CampaignSettings // nil: none are set
+	Today    int               // messages that the cap of the settings has counted today
+	DayEnds  time.Time         // zero: there is no cap
+	Spent    Amount            // with a budget in the settings: what counts as spent of it
 }
 
 // CancelledCampaign is a campaign whose messages are refused and cancelled.

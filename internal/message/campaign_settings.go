@@ -1,12 +1,13 @@
 package message
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
 )
 
-// CampaignSettings say how fast the messages of a campaign are sent, and how many in a day. The zero value sets no limit.
+// CampaignSettings say how fast the messages of a campaign are sent, how many in a day, and what they may cost. The zero value sets no limit.
 type CampaignSettings struct {
 	Flow `json:"-"`
 
@@ -18,6 +19,8 @@ type CampaignSettings struct {
 	CapPerDay int    `json:"cap_per_day,omitempty"` // messages in a day, over all numbers; 0: no cap
 	TimeZone  string `json:"time_zone,omitempty"`   // of the day; empty: UTC
 
+	Budget Amount `json:"budget,omitzero"` // the most that all messages may cost at Meta; 0: there is none
+
 	At     time.Time `json:"at,omitzero"` // when they were last set, by Redis's clock
 	By     string    `json:"by,omitempty"`
 	Key    string    `json:"key,omitempty"`
@@ -25,7 +28,7 @@ type CampaignSettings struct {
 }
 
 // Set reports whether anything is set.
-func (s CampaignSettings) Set() bool { return s.Rate > 0 || s.CapPerDay > 0 }
+func (s CampaignSettings) Set() bool { return s.Rate > 0 || s.CapPerDay > 0 || s.Budget > 0 }
 
 // RateAt returns how many messages a second a number may send at a time; 0: no limit.
 func (s CampaignSettings) RateAt(t time.Time) float64 {
@@ -43,9 +46,12 @@ func (s CampaignSettings) RampUntil() time.Time {
 	return s.RampAt.Add(s.RampOver)
 }
 
+// Zone returns the name of the time zone in which days begin.
+func (s CampaignSettings) Zone() string { return cmp.Or(s.TimeZone, "UTC") }
+
 // Day returns the day of the cap that a time is in, as 2006-01-02, and when it ends.
 func (s CampaignSettings) Day(t time.Time) (name string, end time.Time) {
-	zone, err := time.LoadLocation(s.TimeZone)
+	zone, err := time.LoadLocation(s.Zone())
 	if err != nil { // a time zone that this machine does not know
 		zone = time.UTC
 	}
@@ -57,6 +63,16 @@ func (s CampaignSettings) Day(t time.Time) (name string, end time.Time) {
 	return t.Format(time.DateOnly), end
 }
 
+// CapWait returns how long the cap keeps the last of so many messages, if it has counted today's messages and the day ends after a time; 0: it
+// may be sent today, or there is no cap.
+func (s CampaignSettings) CapWait(messages, today int, dayEnds time.Duration) time.Duration {
+	left := max(s.CapPerDay-today, 0)
+	if s.CapPerDay == 0 || messages <= left {
+		return 0
+	}
+	return max(dayEnds, 0) + time.Duration((messages-left-1)/s.CapPerDay)*24*time.Hour
+}
+
 // CampaignChange is a change of the settings of a campaign. What it leaves out stays.
 type CampaignChange struct {
 	Flow
@@ -66,6 +82,7 @@ type CampaignChange struct {
 	RampOver  time.Duration // used with Rate only
 	CapPerDay *int          // 0 removes the cap
 	TimeZone  *string
+	Budget    *Amount // 0 removes the budget
 
 	By, Key, Reason string
 }
@@ -86,6 +103,9 @@ func (c CampaignChange) Apply(s CampaignSettings, now time.Time) CampaignSetting
 	}
 	if c.TimeZone != nil {
 		s.TimeZone = *c.TimeZone
+	}
+	if c.Budget != nil {
+		s.Budget = *c.Budget
 	}
 	s.At, s.By, s.Key, s.Reason = now, c.By, c.Key, c.Reason
 	return s
@@ -112,6 +132,13 @@ func (c CampaignChange) Describe() string {
 		what = append(what, "no cap per day")
 	default:
 		what = append(what, fmt.Sprintf("%d messages per day", *c.CapPerDay))
+	}
+	switch {
+	case c.Budget == nil:
+	case *c.Budget == 0:
+		what = append(what, "no budget")
+	default:
+		what = append(what, "budget "+c.Budget.String())
 	}
 	if c.TimeZone != nil {
 		what = append(what, "time zone "+*c.TimeZone)

@@ -75,6 +75,8 @@ type QueueStatus struct {
 	Limited     bool          // with TaskDelayed: it waits for capacity under the messaging limit of its portfolio
 	Elsewhere   bool          // with TaskDelayed: another app owns the conversation; Until is when that ends, if the recipient writes nothing more
 	Person      [8]byte       // with Elsewhere: names the recipient
+	Rated       bool          // with TaskWaiting: the rate of its campaign lets it leave later than the slots of its number
+	Capped      time.Time     // with TaskWaiting: the cap per day of its campaign is reached, and until about when that keeps it; zero: it is not
 	Named       string        // the id of a message that it names and that Meta has not accepted yet; empty: none
 }
 

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -29,6 +30,8 @@ type campaign struct {
 	Pending   int
 	DoneBy    time.Time `json:"pending_done_by"`
 	Holds     []httpapi.Hold
+
+	Settings *httpapi.CampaignSettings
 
 	CancelledAt  time.Time `json:"cancelled_at"`
 	CancelReason string    `json:"cancel_reason"`
@@ -165,7 +168,28 @@ func campaignsPage() page {
 	}
 }
 
+// settingFields are the fields of the form of settings, and whether they are numbers.
+var settingFields = map[string]bool{"rate": true, "ramp_from": true, "ramp_over": false, "cap_per_day": true, "time_zone": false, "budget": false}
+
 func campaignPage() page {
+	set := func(v *view) (done, *problem) {
+		members := map[string]any{"client": v.query("client")}
+		for name, number := range settingFields {
+			text := v.field(name)
+			members[name] = text
+			if !number || text == "" {
+				continue
+			}
+			n, err := strconv.ParseFloat(text, 64)
+			if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+				n = -1 // which the API refuses
+			}
+			members[name] = n
+		}
+		var result struct{}
+		failed := v.console("PUT", "/v1/campaigns/"+url.PathEscape(v.r.PathValue("id"))+"/settings", v.order(members), &result)
+		return done{text: "The settings are stored. All workers follow within two seconds.", to: campaign{Name: v.r.PathValue("id"), Client: v.query("client")}.Page()}, failed
+	}
 	order := func(verb, text string) func(*view) (done, *problem) {
 		return func(v *view) (done, *problem) {
 			var result struct{}
@@ -176,6 +200,7 @@ func campaignPage() page {
 	return page{
 		acts: map[string]func(*view) (done, *problem){
 			"cancel": order("cancel", "Nothing of the campaign is sent from now on. Workers cancel its messages that wait."),
+			"set":    set,
 			"open":   order("open", "Messages of the campaign are accepted."),
 		},
 		name: "campaign", path: "campaigns/{id}", title: "Campaign", live: true,

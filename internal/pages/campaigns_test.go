@@ -128,6 +128,15 @@ func TestCampaignPages(t *testing.T) {
 	}
 	contains(t, b.act(at+"?client=acme", "open", "reason", "price corrected"), "Messages of the campaign are accepted", "Cancel the campaign")
 	contains(t, b.get("/console/audit"), "campaign-cancel", "campaign-open")
+	contains(t, b.act(at+"?client=acme", "set", "rate", "0", "ramp_from", "1", "cap_per_day", "100", "reason", "x"), "ramp_from needs rate and ramp_over", `value="100"`)
+	contains(t, b.act(at+"?client=acme", "set", "rate", "twenty", "reason", "x"), "not 0.001 to 10000")
+	contains(t, b.act(at+"?client=acme", "set", "rate", "20", "ramp_from", "0.5", "ramp_over", "24h", "cap_per_day", "100", "time_zone", "Europe/Berlin", "reason", "warm up"),
+		"The settings are stored", "messages per second at each number now, increasing to 20 until", "At most 100 messages in a day (Europe/Berlin), 0 today", "warm up")
+	lacks(b.get(at), `id="settings"`)
+	contains(t, tenant.get(at+"?client=acme"), "increasing to 20 until")
+	contains(t, b.act(at+"?client=acme", "set", "rate", "3", "reason", "steady"), "At most 3 messages per second at each number.", "At most 100 messages in a day")
+	lacks(b.act(at+"?client=acme", "set", "rate", "0", "cap_per_day", "0", "reason", "free"), `id="settings"`)
+	contains(t, b.get("/console/audit"), "campaign-set")
 	reader := s.signIn("reader").get(at + "?client=acme")
 	lacks(reader, "Send again", "Hold the campaign", "Release the hold")
 

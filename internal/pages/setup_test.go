@@ -133,7 +133,7 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 		},
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
 		Suppressions: suppression.New(s.db, suppression.Options{}),
-		Campaigns:    repository.NewCampaigns(book, reader, held.Store, campaigns.NewStore(s.db, held.Store, audit.New(s.db, shards))),
+		Campaigns:    repository.NewCampaigns(book, reader, held.Store, campaigns.NewStore(s.db, held.Store, audit.New(s.db, shards)), nil),
 		Relay:        relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: httpapi.FixedKeys(covered...),
 		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,
 	}

@@ -38,6 +38,11 @@ func FlowKey(s message.Shard, number string, class int, flow message.Flow) strin
 	return store.Key(s, "flow:"+number+":"+strconv.Itoa(class)+":"+flow.String())
 }
 
+// FlowRateKey is when the next task of a flow is due at a number, whose campaign has a rate: Unix microseconds.
+func FlowRateKey(s message.Shard, number string, flow message.Flow) string {
+	return store.Key(s, "flowrate:"+number+":"+flow.String())
+}
+
 // joinFlow adds a flow to those of a number's class that share its slots.
 func joinFlow(w *store.Writes, s message.Shard, number string, class int, flow message.Flow) {
 	w.SAdd(FlowsKey(s, number), strconv.Itoa(class))

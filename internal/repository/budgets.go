@@ -33,12 +33,12 @@ func (b Budgets) Admit(ctx context.Context, now time.Time, some []dispatch.Candi
 
 // over returns the budget that has too little left for a message; nil: there is none.
 func (wt *Waiting) over(ctx context.Context, r message.Record) (*message.BudgetUse, error) {
-	if !wt.budgets.Concern(r.Flow()) {
+	if !wt.o.Budgets.Concern(r.Flow()) {
 		return nil, nil
 	}
-	stored, err := wt.named.records.Read(ctx, r.ID)
+	stored, err := wt.o.Records.Read(ctx, r.ID)
 	if err != nil || stored.Spent > 0 || stored.Price == 0 {
 		return nil, err
 	}
-	return wt.budgets.Over(ctx, time.Now(), budget.Message{ID: r.ID, Flow: r.Flow(), Cost: stored.Price})
+	return wt.o.Budgets.Over(ctx, time.Now(), budget.Message{ID: r.ID, Flow: r.Flow(), Cost: stored.Price})
 }

@@ -5,23 +5,26 @@ import (
 	"time"
 
 	"sluice/internal/backlog"
+	"sluice/internal/budget"
 	"sluice/internal/campaigns"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 )
 
-// Campaigns reads how far campaigns are, and what their messages wait for, and cancels campaigns. It is safe for concurrent use.
+// Campaigns reads how far campaigns are, and what their messages wait for, changes their settings, and cancels campaigns. It is safe for concurrent use.
 type Campaigns struct {
 	*ledger.Ledger
 	backlog   *backlog.Reader
 	holds     *holds.Store
-	cancelled *campaigns.Store
+	campaigns *campaigns.Store
+	budgets   *budget.Store
 }
 
-// NewCampaigns returns Campaigns that read the counters in the ledger, the backlog, the holds and the cancelled campaigns.
-func NewCampaigns(l *ledger.Ledger, b *backlog.Reader, h *holds.Store, c *campaigns.Store) *Campaigns {
-	return &Campaigns{l, b, h, c}
+// NewCampaigns returns Campaigns that read the counters in the ledger, the backlog, the holds, the settings and the cancelled campaigns, and what
+// was spent.
+func NewCampaigns(l *ledger.Ledger, b *backlog.Reader, h *holds.Store, c *campaigns.Store, spent *budget.Store) *Campaigns {
+	return &Campaigns{l, b, h, c, spent}
 }
 
 // CampaignWait returns what the messages of a campaign that wait at some numbers wait for.
@@ -48,7 +51,14 @@ func (c *Campaigns) CampaignWait(ctx context.Context, f message.Flow, numbers []
 			}
 		}
 	}
-	w.Cancelled, err = c.cancelled.Get(ctx, f)
+	if w.Cancelled, err = c.campaigns.Get(ctx, f); err != nil {
+		return w, err
+	}
+	if w.Settings, err = c.campaigns.Settings(ctx, f); err != nil || w.Settings == nil {
+		return w, err
+	}
+	err = c.used(ctx, &w)
+	w.In = max(w.In, w.Settings.CapWait(w.Pending, w.Today, time.Until(w.DayEnds)))
 	return w, err
 }
 
@@ -61,10 +71,31 @@ func (c *Campaigns) CancelCampaign(ctx context.Context, order message.CancelledC
 	if len(progress[0].Counts) == 0 {
 		return time.Time{}, message.ErrNotFound
 	}
-	return c.cancelled.Cancel(ctx, order)
+	return c.campaigns.Cancel(ctx, order)
 }
 
 // OpenCampaign lets messages of a cancelled campaign be accepted and sent again. It is false if the campaign is not cancelled.
 func (c *Campaigns) OpenCampaign(ctx context.Context, order message.CancelledCampaign) (bool, error) {
-	return c.cancelled.Open(ctx, order)
+	return c.campaigns.Open(ctx, order)
+}
+
+// ChangeCampaign changes settings of a campaign, which may have no messages yet. It returns the campaign's settings and what is used of them.
+func (c *Campaigns) ChangeCampaign(ctx context.Context, change message.CampaignChange) (w message.CampaignWait, err error) {
+	settings, err := c.campaigns.Change(ctx, change)
+	if err != nil || !settings.Set() {
+		return w, err
+	}
+	w.Settings = &settings
+	return w, c.used(ctx, &w)
+}
+
+// used sets what is used of the settings in w.
+func (c *Campaigns) used(ctx context.Context, w *message.CampaignWait) (err error) {
+	if w.Settings.CapPerDay > 0 {
+		w.Today, w.DayEnds, err = c.campaigns.Counted(ctx, *w.Settings)
+	}
+	if w.Settings.Budget > 0 && err == nil {
+		w.Spent, err = c.budgets.Spent(ctx, w.Settings.Flow)
+	}
+	return err
 }

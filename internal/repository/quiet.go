@@ -35,12 +35,12 @@ func quietUntil(rules *quiethours.Rules, r *record.Record, now time.Time) time.T
 
 // quietUntil returns when the quiet hours end that keep a message; zero: none does.
 func (wt *Waiting) quietUntil(ctx context.Context, r message.Record) (time.Time, error) {
-	if !wt.quiet.Concern(quiethours.Message{Client: r.Client, Number: r.From, Campaign: r.Campaign, Class: r.Class}) {
+	if !wt.o.Quiet.Concern(quiethours.Message{Client: r.Client, Number: r.From, Campaign: r.Campaign, Class: r.Class}) {
 		return time.Time{}, nil
 	}
-	stored, err := wt.named.records.Read(ctx, r.ID)
+	stored, err := wt.o.Records.Read(ctx, r.ID)
 	if err != nil {
 		return time.Time{}, err
 	}
-	return quietUntil(wt.quiet, &stored, time.Now()), nil
+	return quietUntil(wt.o.Quiet, &stored, time.Now()), nil
 }

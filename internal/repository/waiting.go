@@ -3,9 +3,11 @@ package repository
 import (
 	"context"
 	"errors"
+	"time"
 
 	"sluice/internal/backlog"
 	"sluice/internal/budget"
+	"sluice/internal/campaigns"
 	"sluice/internal/conversations"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
@@ -15,27 +17,32 @@ import (
 
 // Waiting shows what a queued message waits for, except what its record shows. It is safe for concurrent use.
 type Waiting struct {
-	backlog *backlog.Reader
-	holds   *holds.Store
-	named   Named
-	owners  *conversations.Owners
-	quiet   *quiethours.Rules
-	budgets *budget.Store
+	o     WaitingOptions
+	named Named
 }
 
-// NewWaiting returns a Waiting that reads the backlog, the holds, the records and the owners of conversations, and knows the quiet hours and the budgets.
-func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger, owners *conversations.Owners, quiet *quiethours.Rules, budgets *budget.Store) *Waiting {
-	return &Waiting{b, h, NewNamed(records), owners, quiet, budgets}
+// WaitingOptions configure a Waiting. All are required.
+type WaitingOptions struct {
+	Backlog   *backlog.Reader
+	Holds     *holds.Store
+	Records   *ledger.Ledger
+	Owners    *conversations.Owners
+	Quiet     *quiethours.Rules
+	Campaigns *campaigns.Store
+	Budgets   *budget.Store
 }
+
+// NewWaiting returns a Waiting.
+func NewWaiting(o WaitingOptions) *Waiting { return &Waiting{o, NewNamed(o.Records)} }
 
 // QueueStatus returns the position of a queued message, the holds that apply to it, and the message that it waits for.
 func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.QueueStatus, error) {
-	s, err := wt.backlog.Position(ctx, r.From, r.Class, r.Flow(), r.ID, r.Task)
+	s, err := wt.o.Backlog.Position(ctx, r.From, r.Class, r.Flow(), r.ID, r.Task)
 	if err != nil {
 		return s, err
 	}
 	if s.Elsewhere {
-		until, err := wt.owners.Elsewhere(ctx, []conversations.Conversation{{Number: r.From, Person: s.Person}})
+		until, err := wt.o.Owners.Elsewhere(ctx, []conversations.Conversation{{Number: r.From, Person: s.Person}})
 		if err != nil {
 			return s, err
 		}
@@ -51,7 +58,12 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 			return s, err
 		}
 	}
-	if s.Holds, err = wt.holds.On(ctx, r.Context); err != nil {
+	if s.Task == message.TaskWaiting && r.Campaign != "" {
+		if s.Capped, err = wt.cappedUntil(ctx, r.Flow(), s.Ahead+1); err != nil {
+			return s, err
+		}
+	}
+	if s.Holds, err = wt.o.Holds.On(ctx, r.Context); err != nil {
 		return s, err
 	}
 	s.Named, err = wt.named.waitsFor(ctx, r.ID)
@@ -59,4 +71,17 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 		err = nil
 	}
 	return s, err
+}
+
+// cappedUntil returns until about when the cap per day of a campaign keeps the last of its next messages; zero: the cap is not reached.
+func (wt *Waiting) cappedUntil(ctx context.Context, f message.Flow, messages int) (time.Time, error) {
+	settings, err := wt.o.Campaigns.Settings(ctx, f)
+	if err != nil || settings == nil || settings.CapPerDay == 0 {
+		return time.Time{}, err
+	}
+	today, ends, err := wt.o.Campaigns.Counted(ctx, *settings)
+	if err != nil || today < settings.CapPerDay {
+		return time.Time{}, err
+	}
+	return time.Now().Add(settings.CapWait(messages, today, time.Until(ends))), nil
 }

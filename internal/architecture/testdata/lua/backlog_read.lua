@@ -78,8 +78,9 @@ local FLOWS = 100
 -- KEYS  index of work of the shard
 -- ARGV  for each number: the number, its configured rate
 -- Reply for each number {rate, full rate, rate set at run time (0: none), end of the ramp us, ceiling, pause us, then for
---       each class: pending, paused, delayed, active, done, since when the oldest pending one waits ns, of the delayed those
---       that wait for the messaging limit, and its flows with a name, each a line: how many are pending of it, a tab, its name;
+--       each class: pending, paused, delayed, active, done, since when the oldest pending one without a flow waits ns, of the delayed
+--       those that wait for the messaging limit, and its flows with a name, each a line: how many are pending of it, since when the oldest
+--       of these waits ns, its name, separated by tabs;
 --       last, for how many people messages wait because another app owns the conversation}
 -- FLOWS is set in front of it.
 local t = redis.call('TIME')
@@ -128,7 +129,7 @@ local function read(number, configured)
         local list = list_of(shard, number, c - 1, queue, flow)
         local n = redis.call('LLEN', list)
         if n > 0 then
-          pending, since, lines[#lines + 1] = pending + n, oldest(queue, list, since), n .. '\t' .. flow
+          pending, lines[#lines + 1] = pending + n, n .. '\t' .. us(oldest(queue, list, 0)) .. '\t' .. flow
         end
       end)
     end

@@ -220,12 +220,16 @@ local function limit(f, every)
 end
 -- living fetches the tasks of a flow with a rate. Those that were deleted cost it nothing.
 local function living(f, queue)
-  local ids = {}
-  for _ = 1, MOST do
-    local id = #ids < f.n and redis.call('RPOP', f.list)
-    if not id then break end
-    if redis.call('EXISTS', queue .. 't:' .. id) == 1 then ids[#ids + 1] = id end
-  end
+  local ids, looked = {}, 0
+  repeat
+    local some, keys = redis.call('RPOP', f.list, f.n - #ids) or {}, {}
+    for i, id in ipairs(some) do keys[i] = queue .. 't:' .. id end
+    local all = #some == 0 or redis.call('EXISTS', unpack(keys)) == #some
+    for i, id in ipairs(some) do
+      if all or redis.call('EXISTS', keys[i]) == 1 then ids[#ids + 1] = id end
+    end
+    looked = looked + #some
+  until #some == 0 or #ids == f.n or looked >= MOST
   rates[f.flow] = rates[f.flow] + #ids * f.every
   redis.call('SET', f.rate_key, string.format('%.0f', rates[f.flow]), 'PX', math.ceil((rates[f.flow] - now) / 1000) + 60000)
   return ids
