@@ -61,6 +61,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/reconcile", "message tracing"},
 	{"client", ""},
 	{"internal/importfile", ""},
+	{"internal/importer", "client importfile"},
 	{"internal/canary", "client"},
 	{"internal/events", "message retry store"},
 	{"internal/feed", "message httpapi store events"},
@@ -111,7 +112,7 @@ var packages = []struct{ name, imports string }{
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
 	{"examples/go", "client"},
-	{"cmd/sluice", "version app message record secrets config ops store directory onboarding httpapi client importfile canary events ledger holds portfolio backlog fleet migrate holdpolicy outbox archive report graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "version app message record secrets config ops store directory onboarding httpapi client importfile importer canary events ledger holds portfolio backlog fleet migrate holdpolicy outbox archive report graphsim doctor demo rig bench chaos"},
 }
 
 // public is the package that programs of others import. It imports none of ours, so that it exposes none of their types.
