@@ -50,7 +50,7 @@ func progressOf(p importer.Progress) *shownProgress {
 		left = span(p.Left)
 	}
 	return &shownProgress{p.Read, map[string]string{
-		"accepted": number(p.Accepted), "duplicate": number(p.Duplicate), "refused": number(p.Refused), "speed": rate(p.RowsPerSecond), "left": left,
+		"accepted": number(p.Accepted), "duplicate": number(p.Duplicate), "refused": number(p.Refused), "speed": rate(p.RowsPerSecond), "remaining": left,
 	}}
 }
 

@@ -20,9 +20,9 @@ func local(api http.Handler, key func() httpapi.Key, log *slog.Logger) (c *clien
 		}),
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError),
 	}
-	go srv.Serve(l) // until end
+	go srv.Serve(l)                                                            // until end
 	transport := &http.Transport{DialContext: l.dial, DisableKeepAlives: true} // a request takes minutes
-	const unused = "session" // the API gets the key of the session
+	const unused = "session"                                                   // the API gets the key of the session
 	c = client.New("http://producer", unused, client.WithRetryFor(0), client.WithHTTPClient(&http.Client{Transport: transport}))
 	return c, func() { srv.Close(); transport.CloseIdleConnections() }
 }

@@ -111,7 +111,7 @@
     element('bar').max = Math.max(form.elements.file.files[0].size, 1);
     element('bar').value = 0;
     for (const id of ['accepted', 'duplicate', 'refused']) element(id).textContent = '0';
-    for (const id of ['speed', 'left']) element(id).textContent = '–';
+    for (const id of ['speed', 'remaining']) element(id).textContent = '–';
     write('problem', '');
     show('notes', false);
     show('result', false);
