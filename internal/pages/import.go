@@ -61,6 +61,7 @@ const (
 	errImportStopped importStop = "Stopped. To go on, send the same file again: no row is sent twice."
 	errImportStop    importStop = "The producer stops. Load the page again and choose the file again: no row is sent twice."
 	errImportEnded   importStop = "Your session has ended. Sign in and choose the file again: no row is sent twice."
+	errImportIdle    importStop = "The browser sent nothing for 5 minutes. Choose the file again: no row is sent twice."
 	errImportRights  importStop = "Your API key may not send any more: its scopes were changed while the import was running."
 )
 
@@ -147,6 +148,8 @@ func (one *oneImport) show() {
 
 // check ends the import if its session has ended, has lost its rights, or if the browser does not answer.
 func (one *oneImport) check(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	s, err := one.p.sessions.get(ctx, one.session.Load().id, true)
 	switch {
 	case errors.Is(err, errSignedOut):
@@ -166,7 +169,7 @@ func (one *oneImport) run(ctx context.Context) importEnd {
 	if err != nil {
 		return importEnd{Problem: err.Error()}
 	}
-	file := &upload{ctx: ctx, c: one.c}
+	file := &upload{ctx: ctx, c: one.c, idle: one.p.idle}
 	if one.order.Action == "head" {
 		head, err := importfile.ReadHead(file, options, importHead)
 		if err != nil {

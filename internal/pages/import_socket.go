@@ -20,6 +20,7 @@ const (
 	importOrders = 10 * time.Second // until the first message
 	importWrite  = 30 * time.Second // a browser must take a message within this time
 	importAnswer = 10 * time.Second // and answer a ping
+	importIdle   = 5 * time.Minute  // and send the next chunk: a page that sleeps would keep others from importing
 )
 
 // serverMessage is a message to the browser; one member is set. The lines of results are messages of their own, binary ones.
@@ -170,6 +171,7 @@ func (c *socket) results() io.Writer {
 type upload struct {
 	ctx   context.Context // of the import
 	c     *socket
+	idle  time.Duration // how long a chunk may take
 	chunk []byte
 	ended bool
 }
@@ -184,6 +186,9 @@ func (u *upload) Read(p []byte) (int, error) {
 		case u.chunk = <-u.c.chunks:
 		case <-u.ctx.Done():
 			return 0, context.Cause(u.ctx)
+		case <-time.After(u.idle):
+			u.c.cancel(errImportIdle)
+			return 0, errImportIdle
 		}
 		u.ended = len(u.chunk) == 0
 	}

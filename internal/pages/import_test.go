@@ -242,7 +242,7 @@ func TestImportIsProtected(t *testing.T) {
 	}
 }
 
-// TestImportEnds: an import ends with its session, when the operator stops it, and with the producer, which waits until the browser knows.
+// TestImportEnds: an import ends with its session, when the operator stops it, when the browser sends nothing, and with the producer, which waits until the browser knows.
 // A producer runs four at a time.
 func TestImportEnds(t *testing.T) {
 	t.Parallel()
@@ -266,6 +266,14 @@ func TestImportEnds(t *testing.T) {
 	if m := i.finish(); !strings.HasPrefix(m.End.Problem, "Stopped.") {
 		t.Errorf("stop: %+v", m.End)
 	}
+	sleepy, url := s.serve(s.keys)
+	pages.Idle(sleepy, 10*time.Millisecond)
+	b.url = url
+	i = b.order(t, "send", rows(10))
+	for m := i.next(); m.End == nil || !strings.HasPrefix(m.End.Problem, "The browser sent nothing"); m = i.next() {
+	}
+	i.conn.CloseNow()
+	b.url = s.url
 	var running []*script
 	poll.Until(t, "the others have ended", func() bool {
 		running = append(running, b.order(t, "send", rows(10)))

@@ -32,6 +32,7 @@ type Pages struct {
 	streams  streams
 	imports  chan struct{} // has an element for each running import
 	check    time.Duration // how often the session of a stream, or of an import, is checked
+	idle     time.Duration // how long the browser of an import may send nothing
 	stopped  chan struct{}
 	stop     func()
 }
@@ -39,7 +40,7 @@ type Pages struct {
 // New makes Pages.
 func New(o Options) *Pages {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	p := &Pages{o: o, sessions: sessions{db: o.DB, keys: o.Keys}, streams: streams{most: liveStreams}, imports: make(chan struct{}, importsAtOnce), check: liveCheck, stopped: make(chan struct{})}
+	p := &Pages{o: o, sessions: sessions{db: o.DB, keys: o.Keys}, streams: streams{most: liveStreams}, imports: make(chan struct{}, importsAtOnce), check: liveCheck, idle: importIdle, stopped: make(chan struct{})}
 	p.stop = sync.OnceFunc(p.end)
 	return p
 }

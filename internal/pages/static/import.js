@@ -107,7 +107,7 @@
     const campaign = form.elements.campaign.value.trim();
     let results = [];
     const notes = [];
-    element('running-title').textContent = (send ? 'Sending ' : 'Checking ') + file;
+    element('running-title').textContent = (send ? 'Sending ' : 'Checking, nothing is sent: ') + file;
     element('bar').max = Math.max(form.elements.file.files[0].size, 1);
     element('bar').value = 0;
     for (const id of ['accepted', 'duplicate', 'refused']) element(id).textContent = '0';
@@ -142,8 +142,7 @@
         show('keep', false);
         element('import-check').disabled = element('import-submit').disabled = false;
         if (how.done) element('bar').value = element('bar').max;
-        element('running-title').textContent = (send ? 'Sent ' : 'Checked ') + file;
-        if (!how.done) element('running-title').textContent = 'Not complete: ' + file;
+        element('running-title').textContent = how.done ? (send ? 'Sent: ' : 'Checked, nothing was sent: ') + file : 'Not complete: ' + file;
         write('problem', how.problem || '');
         element('result-title').textContent = send ? 'What became of the rows' : 'Nothing was sent';
         element('report').textContent = how.report || '';
