@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -293,12 +295,24 @@ func TestImportEnds(t *testing.T) {
 	if m := b.order(t, "send", rows(10)).finish(); !strings.Contains(m.End.Problem, "runs 4 imports already") {
 		t.Errorf("the fifth: %+v", m.End)
 	}
-	stopped := make(chan struct{})
-	go func() { s.pages.Stop(); close(stopped) }()
+	var knows atomic.Int32
+	var reading sync.WaitGroup
 	for _, i := range running {
-		if m := i.finish(); !strings.HasPrefix(m.End.Problem, "The producer stops.") {
-			t.Errorf("the producer stops: %+v", m.End)
-		}
+		reading.Go(func() {
+			m := i.next()
+			for m.End == nil {
+				m = i.next()
+			}
+			if !strings.HasPrefix(m.End.Problem, "The producer stops.") {
+				t.Errorf("the producer stops: %+v", m.End)
+			}
+			knows.Add(1)
+			i.conn.CloseNow()
+		})
 	}
-	<-stopped
+	s.pages.Stop()
+	if n := knows.Load(); n != 4 {
+		t.Errorf("%d of 4 browsers know that the producer stops", n)
+	}
+	reading.Wait()
 }
