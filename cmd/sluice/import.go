@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"strings"
 	"time"
 
+	"sluice/internal/importer"
 	"sluice/internal/importfile"
 )
 
@@ -20,26 +19,8 @@ type importCmd struct {
 	Results string `xor:"results" placeholder:"FILE" help:"Write the result of each row to this CSV file. With a file of an earlier run, rows that have a result are skipped."`
 	DryRun  bool   `xor:"results" help:"Check all rows and count what would happen. Nothing is sent."`
 	IDs     bool   `name:"ids" help:"Print each line's number with the id of its message."`
-	Name    string `help:"Name of the import, a part of the keys of rows without key. Set a new name to send the same rows again."`
 
-	Format    string `enum:"ndjson,csv," default:"" help:"ndjson or csv. Default: ndjson if the first character is {, otherwise csv."`
-	Encoding  string `help:"Encoding of the file, for example windows-1252. A byte order mark wins. Default: utf-8."`
-	Delimiter string `help:"CSV: the character between the cells, or tab. Default: the most frequent of comma, semicolon, tab and vertical bar in the first row."`
-
-	From     string   `env:"PHONE_NUMBER_ID" help:"CSV: phone number id of the sender, for rows without from."`
-	To       string   `placeholder:"COLUMN" help:"CSV: the file has columns of its own, and this one has the recipients. Only columns that flags name are read."`
-	Template []string `sep:"none" placeholder:"NAME/LANGUAGE" help:"CSV: template of rows without content. Several, each with a share, as a/en=50 b/en=50, divide the rows."`
-	Param    []string `sep:"none" placeholder:"N=VALUE" help:"CSV: parameter of the template: 1 and so on of the body, button_0, header, header_image, header_video or header_document."`
-	Text     string   `help:"CSV: text of rows without content."`
-	Key      string   `placeholder:"COLUMN" help:"CSV: the column with the idempotency keys."`
-	Ref      string   `placeholder:"COLUMN" help:"CSV: the column with your references."`
-
-	Campaign         string `help:"CSV: campaign of rows without one."`
-	Class            string `help:"CSV: class of rows without one."`
-	Tags             string `help:"CSV: tags of rows without some."`
-	SendAt           string `help:"CSV: send_at of rows without one."`
-	ExpiresAt        string `help:"CSV: expires_at of rows without one."`
-	FallbackTemplate string `placeholder:"NAME/LANGUAGE" help:"CSV: fallback template of rows without one. It gets the parameters of the template."`
+	importer.Mapping `embed:""`
 }
 
 // Help returns the text after the help of the command.
@@ -64,7 +45,7 @@ A row without key gets a key that is made of its content and --name. The second 
 // Run sends the rows, reports on standard error which were refused and why, and prints how many
 // were accepted. While the API is unavailable it waits.
 func (c importCmd) Run(ctx context.Context) error {
-	options, err := c.options()
+	options, err := c.Options()
 	if err != nil {
 		return err
 	}
@@ -82,104 +63,26 @@ func (c importCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	api := once(c.API, c.APIKey)
-	im := newImporter(api.SendLines, &progress{out: os.Stderr, bar: terminal(os.Stderr), every: importProgress, size: size, read: file.BytesRead})
-	check := &dryRun{api: api, kinds: map[string]int{}}
-	if c.DryRun {
-		im.call = check.call
-	}
+	shown := &progress{out: os.Stderr, bar: terminal(os.Stderr)}
+	o := importer.Options{API: once(c.API, c.APIKey), File: file, Size: size, DryRun: c.DryRun, Notes: shown}
 	if c.IDs {
-		im.ids = os.Stdout
+		o.IDs = os.Stdout
 	}
 	if c.Results != "" {
-		if im.results, err = importfile.OpenResults(c.Results); err != nil {
+		if o.Results, err = importfile.OpenResults(c.Results); err != nil {
 			return err
 		}
 	}
-	go im.read(ctx, file)
-	err = im.run(ctx)
-	im.mu.Lock() // after an error rows may still be read
-	defer im.mu.Unlock()
-	if im.results != nil {
-		err = errors.Join(err, im.results.Close())
-	}
-	im.progress.clear()
-	c.report(os.Stdout, im, check)
+	im := importer.New(o)
+	end := shown.follow(im.Progress)
+	err = im.Run(ctx)
+	end()
+	im.Report(os.Stdout, time.Now())
 	switch {
 	case ctx.Err() != nil:
 		fmt.Fprintf(os.Stderr, "Stopped. To go on, run the same command again%s. No message that was accepted is sent again.\n", map[bool]string{true: " with the same input"}[c.File == "-"])
-	case err == nil && im.counts[importfile.Refused] > 0:
+	case err == nil && im.Progress().Refused > 0:
 		err = errors.New("not all rows were accepted")
 	}
 	return err
-}
-
-// report prints what became of the rows.
-func (c importCmd) report(out io.Writer, im *importer, check *dryRun) {
-	if c.DryRun {
-		check.report(out, im, time.Now())
-	} else {
-		fmt.Fprintln(out, im.said())
-	}
-	if im.skipped > 0 {
-		fmt.Fprintf(out, "%d rows had a result in %s before, and were skipped\n", im.skipped, c.Results)
-	}
-	im.reportCodes(out)
-}
-
-// options returns how the file is read.
-func (c importCmd) options() (o importfile.Options, err error) {
-	o = importfile.Options{Format: c.Format, Encoding: c.Encoding, Delimiter: c.Delimiter, Name: c.Name, From: c.From, Mapped: c.To != ""}
-	if o.Templates, err = importfile.ParseTemplates(c.Template); err != nil {
-		return o, err
-	}
-	for _, v := range []importfile.Value{
-		{Flag: "--to", Column: "to", Pattern: column(c.To)},
-		{Flag: "--key", Column: "key", Pattern: column(c.Key)},
-		{Flag: "--ref", Column: "ref", Pattern: column(c.Ref)},
-		{Flag: "--text", Column: "text", Pattern: c.Text},
-		{Flag: "--campaign", Column: "campaign", Pattern: c.Campaign},
-		{Flag: "--class", Column: "class", Pattern: c.Class},
-		{Flag: "--tags", Column: "tags", Pattern: c.Tags},
-		{Flag: "--send-at", Column: "send_at", Pattern: c.SendAt},
-		{Flag: "--expires-at", Column: "expires_at", Pattern: c.ExpiresAt},
-		{Flag: "--fallback-template", Column: "fallback_template", Pattern: c.FallbackTemplate},
-	} {
-		if v.Pattern != "" {
-			o.Values = append(o.Values, v)
-		}
-	}
-	for _, text := range c.Param {
-		name, pattern, ok := strings.Cut(text, "=")
-		column := name
-		if importfile.IsParameter("body_" + name) {
-			column = "body_" + name
-		}
-		if !ok || !importfile.IsParameter(column) {
-			return o, fmt.Errorf("--param %s: write it as 1=VALUE for the body, or with button_0, header, header_image, header_video or header_document in place of 1", text)
-		}
-		o.Values = append(o.Values, importfile.Value{Flag: "--param " + name, Column: column, Pattern: pattern})
-	}
-	return o, nil
-}
-
-// column returns the pattern for a flag that names a column, or is a pattern itself.
-func column(flag string) string {
-	if flag == "" || strings.Contains(flag, "{{") {
-		return flag
-	}
-	return "{{" + flag + "}}"
-}
-
-// importPause is the time between two tries while the API accepts no messages.
-const importPause = 2 * time.Second
-
-// pause waits before the next try.
-func pause(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(importPause):
-		return nil
-	}
 }

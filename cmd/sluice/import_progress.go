@@ -5,9 +5,12 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
+
+	"sluice/internal/importer"
 )
 
 const (
@@ -18,28 +21,24 @@ const (
 )
 
 // progress shows how far an import is: as a bar in the last line of a terminal, or as a line now and then. Other messages are
-// written to it, so that they do not mix with the bar.
+// written to it, so that they do not mix with the bar. It is safe for concurrent use.
 type progress struct {
-	out   io.Writer
-	bar   bool
-	every time.Duration // between two lines where there is no bar; 0: there are none
-	size  int64         // bytes of the file; 0: it is not known
-	read  func() int64  // bytes that were read
+	out io.Writer
+	bar bool
 
-	begun     time.Time // when the first row of this run had its result
-	beganAt   int64     // how much was read then
-	beganRows int
-	said      time.Time // when the progress was shown last
-	drawn     bool      // there is a bar in the last line
+	mu    sync.Mutex
+	drawn bool // there is a bar in the last line
 }
 
 // Write writes a message of whole lines, without the bar.
 func (p *progress) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.clear()
 	return p.out.Write(text)
 }
 
-// clear removes the bar.
+// clear removes the bar. The caller holds mu.
 func (p *progress) clear() {
 	if p.drawn {
 		p.drawn = false
@@ -47,33 +46,45 @@ func (p *progress) clear() {
 	}
 }
 
-// report shows the progress if it is time to: the line of the row with the latest result, how many rows have each result, and
-// the same in words.
-func (p *progress) report(now time.Time, line int, counts map[string]int, words string) {
-	rows := 0
-	for _, n := range counts {
-		rows += n
-	}
-	if p.begun.IsZero() {
-		p.begun, p.said, p.beganRows = now, now, rows
-		if p.read != nil {
-			p.beganAt = p.read()
-		}
-	}
-	every := p.every
+// follow shows the progress of an import until end is called, which removes the bar.
+func (p *progress) follow(now func() importer.Progress) (end func()) {
+	every := importProgress
 	if p.bar {
 		every = importRedraw
 	}
-	if every == 0 || now.Sub(p.said) < every {
+	stop := make(chan struct{})
+	var following sync.WaitGroup
+	following.Go(func() {
+		for tick := time.NewTicker(every); ; {
+			select {
+			case <-tick.C:
+				p.show(now())
+			case <-stop:
+				return
+			}
+		}
+	})
+	return func() {
+		close(stop)
+		following.Wait()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.clear()
+	}
+}
+
+// show shows a progress. There is none before the first row has a result.
+func (p *progress) show(now importer.Progress) {
+	if now.Line == 0 {
 		return
 	}
-	p.said = now
-	pace := p.pace(now, rows)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if !p.bar {
-		fmt.Fprintf(p.out, "line %d: %s so far%s\n", line, words, pace)
+		fmt.Fprintf(p.out, "line %d: %s so far%s\n", now.Line, now, pace(now))
 		return
 	}
-	text := p.picture() + strings.TrimPrefix(pace, ",") + ", " + words
+	text := picture(now) + strings.TrimPrefix(pace(now), ",") + ", " + now.String()
 	if width := columns(p.out); len(text) >= width {
 		text = text[:max(width-1, 0)]
 	}
@@ -82,29 +93,24 @@ func (p *progress) report(now time.Time, line int, counts map[string]int, words 
 }
 
 // pace says how much of the file is done, how fast, and when it will be done.
-func (p *progress) pace(now time.Time, rows int) (text string) {
-	elapsed := now.Sub(p.begun)
-	if elapsed <= 0 {
-		return ""
+func pace(p importer.Progress) (text string) {
+	if p.Size > 0 {
+		text = fmt.Sprintf(", %d %%", 100*p.Read/p.Size)
 	}
-	if p.size > 0 {
-		text = fmt.Sprintf(", %d %%", 100*p.read()/p.size)
-	}
-	text += fmt.Sprintf(", %.0f rows/s", float64(rows-p.beganRows)/elapsed.Seconds())
-	if p.size > 0 && p.read() > p.beganAt {
-		left := time.Duration(float64(elapsed) * float64(p.size-p.read()) / float64(p.read()-p.beganAt))
-		text += fmt.Sprintf(", %s left", left.Round(time.Second))
+	text += fmt.Sprintf(", %.0f rows/s", p.RowsPerSecond)
+	if p.Left > 0 {
+		text += fmt.Sprintf(", %s left", p.Left.Round(time.Second))
 	}
 	return text
 }
 
 // picture returns the bar itself; empty if the size of the file is not known.
-func (p *progress) picture() string {
-	if p.size == 0 {
+func picture(p importer.Progress) string {
+	if p.Size == 0 {
 		return ""
 	}
 	const width = 20
-	full := int(min(width*p.read()/p.size, width))
+	full := int(min(width*p.Read/p.Size, width))
 	return "[" + strings.Repeat("#", full) + strings.Repeat("-", width-full) + "]"
 }
 

@@ -62,6 +62,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/reconcile", "message tracing"},
 	{"client", ""},
 	{"internal/importfile", ""},
+	{"internal/importer", "message client importfile"},
 	{"internal/canary", "client"},
 	{"internal/events", "message retry store"},
 	{"internal/feed", "message httpapi store events"},
@@ -93,7 +94,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/archive", "message retry store events cloudapi postgres"},
 	{"internal/console", "message secrets config directory onboarding httpapi fleet people portfolio archive report"},
 	{"internal/holdpolicy", "message send cloudapi"},
-	{"internal/pages", "message httpapi store fleet holdpolicy report"},
+	{"internal/pages", "message httpapi store fleet holdpolicy report client importfile importer"},
 	{"internal/relay", "version message retry secrets store events cloudapi"},
 	{"internal/outbox", "message retry postgres"},
 	{"internal/tokenwatch", "message observed cloudapi"},
@@ -113,7 +114,7 @@ var packages = []struct{ name, imports string }{
 	{"cmd/worker", "app"},
 	{"cmd/webhook", "app"},
 	{"examples/go", "client"},
-	{"cmd/sluice", "version app message record secrets prices config ops store directory onboarding httpapi client importfile canary events ledger holds portfolio backlog fleet migrate holdpolicy outbox archive report graphsim doctor demo rig bench chaos"},
+	{"cmd/sluice", "version app message record secrets prices config ops store directory onboarding httpapi client importfile importer canary events ledger holds portfolio backlog fleet migrate holdpolicy outbox archive report graphsim doctor demo rig bench chaos"},
 }
 
 // public is the package that programs of others import. It imports none of ours, so that it exposes none of their types.

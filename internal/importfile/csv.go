@@ -16,13 +16,12 @@ import (
 
 // csvFile reads the rows of a CSV file.
 type csvFile struct {
-	in    *csv.Reader
-	limit *limited
-	check func(string) error
-	keys  *keys
-	plan  *plan
-	from  string // the sender of rows without one
-	line  int    // where the row that was read last begins
+	source
+	in   *csv.Reader
+	keys *keys
+	plan *plan
+	from string // the sender of rows without one
+	line int    // where the row that was read last begins
 }
 
 // body is a body of POST /v1/messages.
@@ -39,21 +38,27 @@ type body struct {
 	Fallback  map[string]any `json:"fallback_template,omitempty"`
 }
 
-// newCSV reads the first row, the names of the columns.
-func newCSV(text *bufio.Reader, limit *limited, check func(string) error, keys *keys, o Options) (*csvFile, error) {
-	f := &csvFile{in: csv.NewReader(text), limit: limit, check: check, keys: keys, from: o.From}
+// openCSV reads the first row, the names of the columns.
+func openCSV(s source, o Options) (f *csvFile, names []string, err error) {
+	f = &csvFile{source: s, in: csv.NewReader(s.text), from: o.From}
 	f.in.ReuseRecord = true
-	var err error
-	if f.in.Comma, err = delimiter(text, o.Delimiter); err != nil {
-		return nil, err
+	if f.in.Comma, err = delimiter(s.text, o.Delimiter); err != nil {
+		return nil, nil, err
 	}
-	names, err := f.read()
+	names, err = f.read()
 	if errors.Is(err, io.EOF) {
-		return nil, errors.New("the file is empty: its first row must name the columns")
+		return nil, nil, errors.New("the file is empty: its first row must name the columns")
 	}
+	return f, names, err
+}
+
+// newCSV reads the first row, and what its columns mean.
+func newCSV(s source, keys *keys, o Options) (*csvFile, error) {
+	f, names, err := openCSV(s, o)
 	if err != nil {
 		return nil, err
 	}
+	f.keys = keys
 	f.plan, err = newPlan(names, o)
 	return f, err
 }

@@ -6,9 +6,11 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"unicode/utf8"
@@ -66,29 +68,89 @@ type File struct {
 	rows  interface{ next() (Row, error) }
 }
 
+// source is the text of a file.
+type source struct {
+	text   *bufio.Reader
+	limit  *limited
+	check  func(string) error // reports whether some of it was valid in its encoding
+	format string             // CSV or NDJSON
+}
+
+// open reads the beginning of a file.
+func open(in io.Reader, o Options) (s source, err error) {
+	text, check, err := decode(in, o.Encoding)
+	if err != nil {
+		return s, err
+	}
+	limit := &limited{in: text}
+	s = source{bufio.NewReaderSize(limit, readSize), limit, check, o.Format}
+	limit.allow()
+	switch {
+	case s.format != "":
+	case first(s.text) == '{':
+		s.format = NDJSON
+	default:
+		s.format = CSV
+	}
+	return s, nil
+}
+
 // Open reads the beginning of a file, which may be compressed with gzip.
 func Open(in io.Reader, o Options) (*File, error) {
 	f := &File{bytes: &counter{in: in}}
-	text, check, err := decode(f.bytes, o.Encoding)
+	s, err := open(f.bytes, o)
 	if err != nil {
 		return nil, err
 	}
-	limit := &limited{in: text}
-	text = bufio.NewReaderSize(limit, readSize)
-	limit.allow()
 	keys := &keys{name: o.Name}
-	if o.Format == "" && first(text) == '{' {
-		o.Format = NDJSON
-	}
-	if o.Format != NDJSON {
-		f.rows, err = newCSV(text, limit, check, keys, o)
+	if s.format == CSV {
+		f.rows, err = newCSV(s, keys, o)
 		return f, err
 	}
 	if o.Mapped || len(o.Values) > 0 || len(o.Templates) > 0 {
 		return nil, errors.New("the file is NDJSON: each line is a complete message, and columns cannot be mapped. Leave out --to and the flags about columns")
 	}
-	f.rows = &lines{in: text, limit: limit, check: check, keys: keys}
+	f.rows = &lines{source: s, keys: keys}
 	return f, nil
+}
+
+// Head is the beginning of a file.
+type Head struct {
+	Format  string     // CSV or NDJSON
+	Columns []string   // the cells of the first row of a CSV file
+	Rows    [][]string // the cells of the next rows. NDJSON: each row has one, its line
+}
+
+// ReadHead reads up to some rows of a file, without a look at what its columns mean. Of o it uses Format, Encoding and Delimiter.
+func ReadHead(in io.Reader, o Options, rows int) (h Head, err error) {
+	s, err := open(in, o)
+	if err != nil {
+		return h, err
+	}
+	h.Format = s.format
+	ndjson := &lines{source: s}
+	next := func() ([]string, error) {
+		line, err := ndjson.line()
+		return []string{string(line)}, err
+	}
+	if h.Format == CSV {
+		f, names, err := openCSV(s, o)
+		if err != nil {
+			return h, err
+		}
+		h.Columns, next = slices.Clone(names), f.read
+	}
+	for len(h.Rows) < rows {
+		cells, err := next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil && !errors.Is(err, csv.ErrFieldCount) {
+			return h, err
+		}
+		h.Rows = append(h.Rows, slices.Clone(cells))
+	}
+	return h, nil
 }
 
 // Next returns the next row, io.EOF after the last one, or a RowError, with the line of the row. It blocks while the file is a pipe

@@ -11,22 +11,29 @@ import (
 
 // lines reads the lines of NDJSON.
 type lines struct {
-	in    *bufio.Reader
-	limit *limited
-	check func(string) error
-	keys  *keys
-	n     int // of the line that was read last
+	source
+	keys *keys
+	n    int // of the line that was read last
 }
 
 func (f *lines) next() (Row, error) {
+	text, err := f.line()
+	if err != nil {
+		return Row{Line: f.n}, err
+	}
+	return f.row(text)
+}
+
+// line returns the next line that is not empty.
+func (f *lines) line() ([]byte, error) {
 	for {
 		f.n++
 		text, err := f.read()
 		if text = bytes.TrimSpace(text); err != nil && (err != io.EOF || len(text) == 0) {
-			return Row{Line: f.n}, err
+			return nil, err
 		}
 		if len(text) > 0 {
-			return f.row(text)
+			return text, nil
 		}
 	}
 }
@@ -35,7 +42,7 @@ func (f *lines) next() (Row, error) {
 func (f *lines) read() (text []byte, err error) {
 	for {
 		f.limit.allow()
-		part, err := f.in.ReadSlice('\n')
+		part, err := f.text.ReadSlice('\n')
 		if len(text) <= maxRow {
 			text = append(text, part...)
 		}

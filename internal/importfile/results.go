@@ -38,7 +38,7 @@ var resultColumns = []string{"line", "key", "id", "result", "code", "mistake"}
 
 // Results is a file with the results of the rows, a CSV with one line for each. It is not safe for concurrent use, except Has.
 type Results struct {
-	file   *os.File
+	file   *os.File // nil: of NewResults
 	csv    *csv.Writer
 	before set // of the rows with a result when the file was opened
 }
@@ -63,6 +63,21 @@ func OpenResults(name string) (*Results, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return r, nil
+}
+
+// NewResults writes results to out, which has none yet. Add and Flush block while out does.
+func NewResults(out io.Writer) *Results {
+	r := &Results{csv: csv.NewWriter(bufio.NewWriterSize(out, readSize))}
+	r.csv.Write(resultColumns) // an error comes again with Flush
+	return r
+}
+
+// Name returns the name of the file; empty: there is none.
+func (r *Results) Name() string {
+	if r.file == nil {
+		return ""
+	}
+	return r.file.Name()
 }
 
 // read reads the results of earlier runs, and goes to the end of the file.
@@ -154,7 +169,13 @@ func (r *Results) Flush() error {
 }
 
 // Close writes all results, and closes the file.
-func (r *Results) Close() error { return errors.Join(r.Flush(), r.file.Close()) }
+func (r *Results) Close() error {
+	err := r.Flush()
+	if r.file != nil {
+		err = errors.Join(err, r.file.Close())
+	}
+	return err
+}
 
 // oneLine makes one line of a text, so that each result is one line of the file.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -1,4 +1,4 @@
-package main
+package importer
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,7 +77,7 @@ func TestImportGoesOn(t *testing.T) {
 	srv := httptest.NewServer(api)
 	t.Cleanup(srv.Close)
 	name := filepath.Join(t.TempDir(), "results.csv")
-	run := func(stopAt int) *importer {
+	run := func(stopAt int) Progress {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		results, err := importfile.OpenResults(name)
@@ -84,32 +85,26 @@ func TestImportGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		im := newImporter(func(ctx context.Context, lines io.Reader, f func(client.LineResult) error) error {
-			return once(srv.URL, "k").SendLines(ctx, lines, func(v client.LineResult) error {
+		im := New(Options{API: once(srv.URL), File: fileOf(t, text.String(), importfile.Options{From: "9"}), Results: results})
+		im.call = func(ctx context.Context, lines io.Reader, f func(client.LineResult) error) error {
+			return once(srv.URL).SendLines(ctx, lines, func(v client.LineResult) error {
 				if n++; n == stopAt {
 					stop()
 				}
 				return f(v)
 			})
-		}, &progress{out: &strings.Builder{}})
-		im.results, im.pause = results, func(context.Context) error { return nil }
-		go im.read(ctx, fileOf(t, text.String(), importfile.Options{From: "9"}))
-		err = im.run(ctx)
-		im.mu.Lock()
-		defer im.mu.Unlock()
-		if (err != nil) != (stopAt > 0) {
+		}
+		im.pause = func(context.Context) error { return nil }
+		if err = im.Run(ctx); (err != nil) != (stopAt > 0) {
 			t.Fatalf("stopped at %d: %v", stopAt, err)
 		}
-		if err := results.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return im
+		return im.Progress()
 	}
 	run(1000)
 	run(800)
 	last := run(0)
-	if last.skipped < 1800 || last.skipped >= rows {
-		t.Errorf("the last run skipped %d rows", last.skipped)
+	if last.Skipped < 1800 || last.Skipped >= rows {
+		t.Errorf("the last run skipped %d rows", last.Skipped)
 	}
 	file, err := os.Open(name)
 	if err != nil {
@@ -154,24 +149,21 @@ func TestImportStoresResultsMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	in, out := io.Pipe()
-	im := newImporter(once(srv.URL, "k").SendLines, &progress{out: io.Discard})
-	im.results = results
+	ended := make(chan error)
 	go func() {
 		file, err := importfile.Open(in, importfile.Options{From: "9"})
 		if err != nil {
 			panic(err)
 		}
-		im.read(t.Context(), file)
+		ended <- New(Options{API: once(srv.URL), File: file, Results: results}).Run(t.Context())
 	}()
-	ended := make(chan error)
-	go func() { ended <- im.run(t.Context()) }()
 	io.WriteString(out, "to,text,key\n+1,hi,k-1\n")
 	poll.Until(t, "the result is stored", func() bool {
 		text, _ := os.ReadFile(name)
 		return strings.Contains(string(text), "\n2,k-1,id-k-1,accepted,,\n")
 	})
 	out.Close()
-	if err := errors.Join(<-ended, results.Close()); err != nil {
+	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
 }
@@ -182,7 +174,8 @@ func TestImportSendsNoMoreThanItMust(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rows, size = 40, maxUnanswered / 16
 		sent, answer := 0, make(chan struct{})
-		im := newImporter(func(_ context.Context, lines io.Reader, f func(client.LineResult) error) error {
+		im := New(Options{API: once("http://127.0.0.1:1"), File: fileOf(t, "{}", importfile.Options{})})
+		im.call = func(_ context.Context, lines io.Reader, f func(client.LineResult) error) error {
 			var reading sync.WaitGroup
 			reading.Go(func() {
 				in := bufio.NewScanner(lines)
@@ -197,7 +190,7 @@ func TestImportSendsNoMoreThanItMust(t *testing.T) {
 			}
 			reading.Wait()
 			return nil
-		}, &progress{out: io.Discard})
+		}
 		go func() {
 			defer close(im.rows)
 			for n := range rows {
@@ -219,8 +212,8 @@ func TestImportSendsNoMoreThanItMust(t *testing.T) {
 			answer <- struct{}{}
 			synctest.Wait() // an API answers only what it has read
 		}
-		if err := <-ended; err != nil || im.counts[importfile.Accepted] != rows {
-			t.Errorf("%v, %d rows were accepted", err, im.counts[importfile.Accepted])
+		if err := <-ended; err != nil || im.progress.Accepted != rows {
+			t.Errorf("%v, %d rows were accepted", err, im.progress.Accepted)
 		}
 	})
 }
@@ -230,7 +223,8 @@ func TestImportThroughProxy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var requests []int
-		im := newImporter(func(_ context.Context, lines io.Reader, f func(client.LineResult) error) error {
+		im := New(Options{API: once("http://127.0.0.1:1"), File: fileOf(t, "{}", importfile.Options{})})
+		im.call = func(_ context.Context, lines io.Reader, f func(client.LineResult) error) error {
 			text, err := io.ReadAll(lines)
 			n := strings.Count(string(text), "\n")
 			requests = append(requests, n)
@@ -238,42 +232,15 @@ func TestImportThroughProxy(t *testing.T) {
 				err = errors.Join(err, f(client.LineResult{Line: i + 1, Status: http.StatusAccepted}))
 			}
 			return err
-		}, &progress{out: io.Discard})
+		}
 		for n := range 40 {
 			im.rows <- importfile.Row{Line: n + 1, Key: "1", Body: make([]byte, maxUnanswered/16)}
 		}
 		close(im.rows)
-		if err := im.run(t.Context()); err != nil || fmt.Sprint(requests) != "[16 16 8]" || im.counts[importfile.Accepted] != 40 {
-			t.Errorf("%v, requests of %d rows, %d accepted", err, requests, im.counts[importfile.Accepted])
+		if err := im.run(t.Context()); err != nil || fmt.Sprint(requests) != "[16 16 8]" || im.progress.Accepted != 40 {
+			t.Errorf("%v, requests of %d rows, %d accepted", err, requests, im.progress.Accepted)
 		}
 	})
-}
-
-// TestImportFlags: the flags about columns, and what is wrong with them.
-func TestImportFlags(t *testing.T) {
-	t.Parallel()
-	c := importCmd{To: "phone", Ref: "{{order}}-1", Param: []string{"1={{name}}", "button_0=a=b", "header_image=https://x"}, Template: []string{"a/en=1", "b/en=2"}, Campaign: "spring"}
-	o, err := c.options()
-	want := importfile.Options{
-		Mapped: true, Templates: []importfile.Template{{Pattern: "a/en", Share: 1}, {Pattern: "b/en", Share: 2}},
-		Values: []importfile.Value{
-			{Flag: "--to", Column: "to", Pattern: "{{phone}}"},
-			{Flag: "--ref", Column: "ref", Pattern: "{{order}}-1"},
-			{Flag: "--campaign", Column: "campaign", Pattern: "spring"},
-			{Flag: "--param 1", Column: "body_1", Pattern: "{{name}}"},
-			{Flag: "--param button_0", Column: "button_0", Pattern: "a=b"},
-			{Flag: "--param header_image", Column: "header_image", Pattern: "https://x"},
-		},
-	}
-	if err != nil || !reflect.DeepEqual(o, want) {
-		t.Errorf("%v, %+v", err, o)
-	}
-	for _, param := range []string{"1", "name={{name}}", "0=x", "button_10=x"} {
-		c := importCmd{Param: []string{param}}
-		if _, err := c.options(); err == nil || !strings.Contains(err.Error(), "--param "+param+": write it as 1=VALUE") {
-			t.Errorf("%s: %v", param, err)
-		}
-	}
 }
 
 // TestDryRun: rows are checked and not sent. The report counts recipients, messages by class and template, and codes.
@@ -295,28 +262,81 @@ func TestDryRun(t *testing.T) {
 			if body.Key == "wrong" {
 				fmt.Fprintf(w, `{"line":%d,"status":422,"problem":{"status":422,"code":"template_not_found","detail":"No."}}`+"\n", n)
 			} else {
-				fmt.Fprintf(w, `{"line":%d,"status":200,"class":"marketing","template":"a/en","duplicate":%t,"payload":%s,"sent_about":"2030-01-01T00:00:0%dZ"}`+"\n", n, body.Key == "again", body.Message, 9-n)
+				fmt.Fprintf(w, `{"line":%d,"status":200,"class":"marketing","template":"a/en","duplicate":%t,"payload":%s,"sent_about":"2030-01-01T00:00:0%dZ","estimated_cost":{"amount":"0.11","currency":"EUR","guess":%t}}`+"\n", n, body.Key == "again", body.Message, 9-n, n == 2)
 			}
 		}
 	}))
 	t.Cleanup(srv.Close)
-	check := &dryRun{api: once(srv.URL, "k"), kinds: map[string]int{}}
-	im := newImporter(check.call, &progress{out: &strings.Builder{}})
-	go im.read(t.Context(), fileOf(t, "to,template,key\n+1,a/en,1\n+2,a/en,2\n+1,a/en,3\n+3,a/en,again\n+4,a/en,wrong\n+5,,5\n", importfile.Options{From: "9"}))
-	if err := im.run(t.Context()); err != nil {
+	var mistakes strings.Builder
+	file := fileOf(t, "to,template,key\n+1,a/en,1\n+2,a/en,2\n+1,a/en,3\n+3,a/en,again\n+4,a/en,wrong\n+5,,5\n", importfile.Options{From: "9"})
+	im := New(Options{API: once(srv.URL), File: file, DryRun: true, Results: importfile.NewResults(&mistakes)})
+	if err := im.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	check.report(&out, im, time.Date(2029, 12, 31, 22, 0, 0, 0, time.UTC))
-	im.reportCodes(&out)
+	im.Report(&out, time.Date(2029, 12, 31, 22, 0, 0, 0, time.UTC))
 	const want = `Nothing was sent. 3 rows would be accepted, 1 were accepted before, 2 would be refused
 to 2 different recipients
 the last one would be sent about 2030-01-01T00:00:08Z, in 2h0m8s, at the present rates
+at a cost of about 0.33 EUR at Meta, 1 messages to countries without a price at the highest price of their category
 marketing, template a/en: 3
 refused with row_invalid: 1, first lines 7
 refused with template_not_found: 1, first lines 6
 `
 	if out.String() != want {
 		t.Errorf("%s\nwant\n%s", &out, want)
+	}
+	const refused = `line,key,id,result,code,mistake
+7,5,,refused,row_invalid,"the row has no content: fill one of the cells text, template and message"
+6,wrong,,refused,template_not_found,422 template_not_found: No.
+`
+	if got := sorted(mistakes.String()); got != sorted(refused) {
+		t.Errorf("%s\nwant\n%s", got, refused)
+	}
+}
+
+// sorted sorts the lines of a text.
+func sorted(text string) string {
+	return strings.Join(slices.Sorted(strings.Lines(text)), "")
+}
+
+// TestMaxRows: a file with too many rows ends the import, which has sent those before.
+func TestMaxRows(t *testing.T) {
+	t.Parallel()
+	api := &batchAPI{seen: map[string]int{}}
+	srv := httptest.NewServer(api)
+	t.Cleanup(srv.Close)
+	im := New(Options{API: once(srv.URL), MaxRows: 3, File: fileOf(t, "to,text,key\n+1,a,1\n+1,,2\n+1,c,3\n+1,d,4\n", importfile.Options{From: "9"})})
+	if err := im.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "line 5: the file has more than 3 rows") || len(api.seen) != 2 || im.Progress().Refused != 1 {
+		t.Errorf("%v, %d messages, %s", err, len(api.seen), im.Progress())
+	}
+	im = New(Options{API: once(srv.URL), MaxRows: 4, File: fileOf(t, "to,text,key\n+1,a,1\n+1,,2\n+1,c,3\n+1,d,4\n", importfile.Options{From: "9"})})
+	if err := im.Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestProgress: the speed and the time left are of what was read since the first result: skipping the rows of an earlier run says nothing
+// about them.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	begun := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := pace{begun: begun, read: 100, rows: 1}
+	for name, c := range map[string]struct {
+		pace      pace
+		p         Progress
+		perSecond float64
+		left      time.Duration
+	}{
+		"a file":      {at, Progress{Accepted: 600, Refused: 41, Read: 500, Size: 1000}, 10, 80 * time.Second},
+		"a pipe":      {at, Progress{Accepted: 600, Refused: 41, Read: 500}, 10, 0},
+		"no result":   {pace{}, Progress{Read: 500, Size: 1000}, 0, 0},
+		"all is read": {at, Progress{Accepted: 641, Read: 1000, Size: 1000}, 10, 0},
+	} {
+		p := c.p
+		c.pace.of(&p, begun.Add(64*time.Second))
+		if p.RowsPerSecond != c.perSecond || p.Left != c.left {
+			t.Errorf("%s: %v rows/s, %s left", name, p.RowsPerSecond, p.Left)
+		}
 	}
 }
