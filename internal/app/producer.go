@@ -21,6 +21,7 @@ import (
 	"sluice/internal/holds"
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
+	"sluice/internal/media"
 	"sluice/internal/message"
 	"sluice/internal/observed"
 	"sluice/internal/ops"
@@ -115,6 +116,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Quotas:     quota.New(p.DB, p.directory.Quotas),
 		Budgets:    spent(budgets),
 		Estimate:   estimate(p.prices, catalogue),
+		Uploads:    media.New(p.DB, message.Shards(c.Shards)),
 		Usage:      book.Usage,
 		Clients:    p.directory.Clients,
 		Campaigns:  ofCampaigns,

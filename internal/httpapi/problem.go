@@ -139,6 +139,7 @@ var answers = map[string]answer{
 	"from_missing":              {0, "from is missing.", "Set from to Meta's phone number id of the sender."},
 	"from_invalid":              {0, "from is not a phone number id: up to 32 digits.", "Give Meta's phone number id, not the phone number."},
 	"recipient_is_sender":       {0, "The recipient is the sender. Meta does not accept that.", "Set to to another phone number."},
+	"media_not_uploaded":        {404, "No file with this hash was uploaded from the number in the last 22 days.", "Upload it, for example with sluice media upload. Each number needs an upload of its own."},
 	"message_of_other_number":   {0, "The message names another message by Sluice's id, and that message is of another number. Meta knows messages only at the number that sent them.", "Name a message of the same number, or send this one from the other number."},
 	"message_missing":           {0, "message is missing.", "Set message to Meta's message object."},
 	"class_unknown":             {0, "class must be authentication, service, utility or marketing.", "Set class to one of them, or leave it out."},

@@ -90,7 +90,11 @@ func templateOf(column string, cells map[string]string) (map[string]any, error) 
 	var components []any
 	for _, h := range headers {
 		if value := cells[h.column]; value != "" {
-			parameter := map[string]any{"type": h.kind, h.kind: map[string]string{"link": value}}
+			member := "link"
+			if strings.HasPrefix(value, "sha256:") { // a file that was uploaded before
+				member = "id"
+			}
+			parameter := map[string]any{"type": h.kind, h.kind: map[string]string{member: value}}
 			if h.kind == "text" {
 				parameter = textParameter(value)
 			}

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -36,13 +37,23 @@ func (in *Intake) graphUpload(w http.ResponseWriter, r *http.Request) {
 	}
 	giveTime(w)
 	r.Body = http.MaxBytesReader(w, r.Body, maxMedia)
+	body, sum := hashed(r)
+	r.Body = body
 	copied := &answerCopy{ResponseWriter: w}
 	in.forward(copied, r, number, passMediaTime)
-	var uploaded struct {
-		ID string `json:"id"`
+	hash := sum()
+	var at uploaded
+	if json.Unmarshal(copied.start.Bytes(), &at) != nil || !message.IsNumberID(at.ID) {
+		return
 	}
-	if json.Unmarshal(copied.start.Bytes(), &uploaded) == nil && message.IsNumberID(uploaded.ID) {
-		in.media.add(uploaded.ID, number)
+	in.media.add(at.ID, number)
+	if hash == "" || in.o.Uploads == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
+	defer cancel()
+	if err := in.o.Uploads.Add(ctx, number, hash, at.ID); err != nil {
+		in.o.Log.Warn("cannot remember uploaded media, messages cannot name it by its hash", "phone_number_id", number, "err", err)
 	}
 }
 

@@ -132,6 +132,7 @@ type Options struct {
 	SharedWith func(number string) []string                                             // returns the other clients that may send from a number; nil: none may
 	Quotas     quotas                                                                   // nil: clients have no quotas
 	Budgets    func(ctx context.Context, clients []string) ([]message.BudgetUse, error) // returns what is spent of the budgets of some clients; nil: they have none
+	Uploads    uploads                                                                  // required to upload media
 	Estimate   func(m *message.Message, at time.Time) *message.Cost                     // returns what a message costs that is sent at a time; nil: it is not known. It does not block. Nil: no price is known
 	Usage      usage                                                                    // nil: nothing is counted
 	Clients    func() []string                                                          // the clients of the directory; nil: there are none

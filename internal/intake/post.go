@@ -190,7 +190,7 @@ func (in *Intake) check(e *envelope, m *message.Message, key httpapi.Key, now ti
 	e.finish(m)
 	in.earlier(e, m)
 	m.Account = cmp.Or(m.Content.Account, key.Account, in.o.Account(m.From))
-	problems := in.chooseTemplate(e, m)
+	problems := append(in.useUploads(m), in.chooseTemplate(e, m)...)
 	if m.Campaign != "" && in.o.Cancelled != nil && in.o.Cancelled(message.Flow{Client: m.Client, Campaign: m.Campaign}) {
 		problems = append(problems, problem("campaign", "campaign_cancelled"))
 	}

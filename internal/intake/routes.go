@@ -125,7 +125,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Handler: in.cancel,
 		},
 		in.usageRoute(), in.quotasRoute(),
-	}, slices.Concat(in.campaignRoutes(), in.suppressionRoutes(), in.suppressionFileRoutes(), in.o.More, httpapi.About(in.Document))...)
+	}, slices.Concat(in.campaignRoutes(), in.suppressionRoutes(), in.suppressionFileRoutes(), in.mediaRoutes(), in.o.More, httpapi.About(in.Document))...)
 }
 
 // Document describes the API.
@@ -196,5 +196,5 @@ var messageCodes = []string{
 	"phone_number_id_not_found", "recipient_is_sender", "message_of_other_number", "field_unknown", "type_mismatch", "from_missing", "from_invalid", "message_missing", "class_unknown",
 	"idempotency_key_invalid", "idempotency_key_mismatch", "idempotency_key_reused", "ref_invalid", "tags_too_many", "campaign_cancelled",
 	"tag_invalid", "time_invalid", "send_at_too_far", "send_at_after_expires_at", "expires_at_invalid", "expires_at_too_far",
-	"after_invalid", "after_state_unknown", "after_other_number", "after_itself", "after_not_found", "after_too_many", "send_at_with_after", "duration_invalid", "fallback_not_allowed",
+	"after_invalid", "after_state_unknown", "after_other_number", "after_itself", "after_not_found", "after_too_many", "send_at_with_after", "duration_invalid", "fallback_not_allowed", "media_not_uploaded",
 }

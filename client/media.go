@@ -1,0 +1,63 @@
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"path/filepath"
+	"strings"
+)
+
+// Upload uploads a file to Meta from a number, unless it was uploaded from it in the last 22 days, and returns the media id with which messages
+// of the number can name it for that time: "sha256:" and the hash of the content. mime is its media type, like "image/png". It reads the
+// file twice. An upload is not repeated after a failure: call it again.
+func (c *Client) Upload(ctx context.Context, number, name, mime string, file io.ReadSeeker) (id string, err error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		return "", fmt.Errorf("read the file: %w", err)
+	}
+	hash, from := hex.EncodeToString(h.Sum(nil)), "?"+url.Values{"phone_number_id": {number}}.Encode()
+	id = "sha256:" + hash
+	err = c.do(ctx, request{method: http.MethodGet, path: "/v1/media/" + hash + from}, nil)
+	if p, is := errors.AsType[*Problem](err); !is || p.Code != "media_not_uploaded" {
+		return id, err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return "", fmt.Errorf("read the file: %w", err)
+	}
+	body, to := io.Pipe()
+	form := multipart.NewWriter(to)
+	go func() { to.CloseWithError(writeForm(form, name, mime, file)) }()
+	defer body.Close()
+	resp, err := c.roundTrip(ctx, http.MethodPost, "/v1/media"+from, form.FormDataContentType(), body)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err == nil && resp.StatusCode >= 300 {
+		err = problemOf(resp, answer)
+	}
+	return id, err
+}
+
+// writeForm writes Meta's form of an upload.
+func writeForm(form *multipart.Writer, name, mime string, file io.Reader) error {
+	err := errors.Join(form.WriteField("messaging_product", "whatsapp"), form.WriteField("type", mime))
+	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", "", "\n", "").Replace(filepath.Base(name))
+	part, failed := form.CreatePart(textproto.MIMEHeader{
+		"Content-Disposition": {`form-data; name="file"; filename="` + quoted + `"`}, "Content-Type": {mime},
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	_, err = io.Copy(part, file)
+	return errors.Join(err, form.Close())
+}
