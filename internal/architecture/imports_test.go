@@ -92,7 +92,7 @@ var packages = []struct{ name, imports string }{
 	{"internal/archive", "message retry store events cloudapi postgres"},
 	{"internal/console", "message secrets config directory onboarding httpapi fleet people portfolio archive report"},
 	{"internal/holdpolicy", "message send cloudapi"},
-	{"internal/pages", "message httpapi store fleet holdpolicy report"},
+	{"internal/pages", "message httpapi store fleet holdpolicy report client importfile importer"},
 	{"internal/relay", "version message retry secrets store events cloudapi"},
 	{"internal/outbox", "message retry postgres"},
 	{"internal/tokenwatch", "message observed cloudapi"},

@@ -17,6 +17,18 @@ type problem struct {
 	Errors []mistake
 }
 
+// words returns what was wrong, in one line.
+func (p *problem) words() string {
+	text := p.Title + "."
+	if p.Detail != "" {
+		text += " " + p.Detail
+	}
+	for _, m := range p.Errors {
+		text += " " + m.Path + ": " + m.Detail + " " + m.Fix
+	}
+	return text
+}
+
 // mistake is one mistake in a request.
 type mistake struct {
 	Path   string `json:"path"`

@@ -17,5 +17,7 @@
 //     the API and returns what happened in words, or what the page shows at once (done.show: the result of a search or of a dry
 //     run). A problem is shown on the page, which keeps what was typed.
 //
+// The page Import is the one whose script acts: it sends a file over a WebSocket, see serveImport.
+//
 // Templates get a frame. html/template escapes all values; never use template.HTML for a value that comes from outside.
 package pages

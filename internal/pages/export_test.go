@@ -5,6 +5,9 @@ import "time"
 // Check sets how often the session of a stream is checked.
 func Check(p *Pages, every time.Duration) { p.check = every }
 
+// Idle sets how long the browser of an import may send nothing.
+func Idle(p *Pages, limit time.Duration) { p.idle = limit }
+
 // Streams sets how many live pages there may be.
 func Streams(p *Pages, most int) { p.streams.most = most }
 

@@ -15,8 +15,9 @@ type page struct {
 	name  string // of its template, templates/<name>.html
 	path  string // below /console/, a pattern of http.ServeMux: "holds", "numbers/{id}"
 	title string
-	nav   bool // it is in the navigation
-	live  bool // its template defines "live", which the browser gets again every two seconds
+	nav   bool                   // it is in the navigation
+	may   func(httpapi.Key) bool // which API keys have it there; nil: all
+	live  bool                   // its template defines "live", which the browser gets again every two seconds
 	// read returns the data of the template, or why there is none.
 	read func(v *view) (any, *problem)
 	// acts are what the page's forms do, by the value of their field act. They return what happened in words.
@@ -122,7 +123,7 @@ func (p *Pages) page(pg page) http.HandlerFunc {
 			f.Live = root + "live" + strings.TrimPrefix(r.URL.RequestURI(), strings.TrimSuffix(root, "/"))
 		}
 		for _, other := range all() {
-			if other.nav {
+			if other.nav && (other.may == nil || other.may(s.key)) {
 				f.Nav = append(f.Nav, link{root + other.path, other.title, other.name == pg.name})
 			}
 		}

@@ -30,7 +30,9 @@ type Pages struct {
 	sessions sessions
 	tries    tries
 	streams  streams
-	check    time.Duration // how often the session of a stream is checked
+	imports  chan struct{} // has an element for each running import
+	check    time.Duration // how often the session of a stream, or of an import, is checked
+	idle     time.Duration // how long the browser of an import may send nothing
 	stopped  chan struct{}
 	stop     func()
 }
@@ -38,13 +40,28 @@ type Pages struct {
 // New makes Pages.
 func New(o Options) *Pages {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	p := &Pages{o: o, sessions: sessions{db: o.DB, keys: o.Keys}, streams: streams{most: liveStreams}, check: liveCheck, stopped: make(chan struct{})}
-	p.stop = sync.OnceFunc(func() { close(p.stopped) })
+	p := &Pages{o: o, sessions: sessions{db: o.DB, keys: o.Keys}, streams: streams{most: liveStreams}, imports: make(chan struct{}, importsAtOnce), check: liveCheck, idle: importIdle, stopped: make(chan struct{})}
+	p.stop = sync.OnceFunc(p.end)
 	return p
 }
 
-// Stop ends the streams of live pages.
+// Stop ends the streams of live pages and the imports. It waits until the browsers of imports know, for some seconds at most.
 func (p *Pages) Stop() { p.stop() }
+
+// stopWithin is how long Stop waits for imports.
+const stopWithin = 5 * time.Second
+
+func (p *Pages) end() {
+	close(p.stopped)
+	limit := time.After(stopWithin)
+	for range cap(p.imports) { // until no import has one
+		select {
+		case p.imports <- struct{}{}:
+		case <-limit:
+			return
+		}
+	}
+}
 
 // all returns every page, in the order of the navigation.
 func all() []page {
@@ -59,6 +76,7 @@ func all() []page {
 		deadLettersPage(),
 		failedPage(),
 		sendPage(),
+		importPage(),
 		holdsPage(),
 		templatesPage(),
 		relayPage(),
@@ -94,9 +112,19 @@ func (p *Pages) Handler() http.Handler {
 		p.refuse(w, http.StatusNotFound, "Page not found", "There is no page at this address. Go to the first page of the console.")
 	})
 	crossOrigin := http.NewCrossOriginProtection()
-	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	deny := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, http.StatusForbidden, "Request refused", "The request came from a page of another site, so nothing was done. Open the console and try again there.")
-	}))
+	})
+	crossOrigin.SetDenyHandler(deny)
+	mux.HandleFunc("GET "+root+"import/socket", func(w http.ResponseWriter, r *http.Request) {
+		act := r.WithContext(r.Context())
+		act.Method = http.MethodPost // it acts, though a WebSocket begins with GET
+		if crossOrigin.Check(act) != nil {
+			deny(w, r)
+			return
+		}
+		p.serveImport(w, r)
+	})
 	own := secured(crossOrigin.Handler(mux))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

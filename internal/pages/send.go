@@ -51,10 +51,7 @@ func sendPage() page {
 		read: func(v *view) (any, *problem) {
 			f := sendForm{
 				Examples: examples, Example: examples[0].Name, Key: "console-" + strings.ToLower(rand.Text()),
-				CanSend: v.session.key.Has(httpapi.ScopeSend) && v.session.key.Has(httpapi.ScopeAdmin), Simulator: v.p.o.Simulator,
-			}
-			if numbers := v.session.key.Numbers; len(numbers) == 1 && !v.session.key.CoversAll() {
-				f.Number = numbers[0]
+				Number: v.onlyNumber(), CanSend: maySend(v.session.key), Simulator: v.p.o.Simulator,
 			}
 			i := max(0, slices.IndexFunc(examples, func(e example) bool { return e.Name == v.query("example") }))
 			f.Example = examples[i].Name
@@ -67,6 +64,17 @@ func sendPage() page {
 		},
 		acts: map[string]func(*view) (done, *problem){"check": checkMessage, "send": sendMessage},
 	}
+}
+
+// maySend reports whether the pages send messages with an API key: it is an act of an operator, so the right to send alone is not enough.
+func maySend(k httpapi.Key) bool { return k.Has(httpapi.ScopeSend) && k.Has(httpapi.ScopeAdmin) }
+
+// onlyNumber returns the only number that the API key of the session covers; empty: it covers several.
+func (v *view) onlyNumber() string {
+	if key := v.session.key; len(key.Numbers) == 1 && !key.CoversAll() {
+		return key.Numbers[0]
+	}
+	return ""
 }
 
 // ordered returns the request that the form describes.
