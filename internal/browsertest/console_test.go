@@ -39,6 +39,7 @@ func TestConsole(t *testing.T) {
 	t.Run("dead letters", func(t *testing.T) { testDeadLetters(t, w) })
 	t.Run("failed", func(t *testing.T) { testFailed(t, w) })
 	t.Run("campaigns", func(t *testing.T) { testCampaigns(t, w) })
+	t.Run("import", func(t *testing.T) { testImport(t, w) })
 	t.Run("relay", func(t *testing.T) { testRelay(t, w) })
 	t.Run("directory", func(t *testing.T) { testDirectory(t, w) })
 	t.Run("client", func(t *testing.T) { testClient(t, w) })
