@@ -51,6 +51,7 @@ func testImport(t *testing.T, w *world) {
 	b.press("import-check")
 	b.shows("#report", fmt.Sprintf("Nothing was sent. %d rows would be accepted, 0 were accepted before, 1 would be refused", n+1))
 	b.shows("#note", fmt.Sprintf("line %d: --to: the cell telefon is empty", n+3))
+	b.do("show the top", chromedp.Evaluate[chromedp.Void](`scrollTo(0, 0)`))
 	b.looks("import")
 	before := w.accepted(t)
 

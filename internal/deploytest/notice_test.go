@@ -27,6 +27,7 @@ var licences = []struct{ name, phrase string }{
 	{"BSD", "Redistribution and use in source and binary forms, with or without modification, are permitted"},
 	{"0BSD", "Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted."},
 	{"ISC", "Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted, provided"},
+	{"ISC", "Permission to use, copy, modify, and distribute this software for any purpose with or without fee is hereby granted, provided"},
 	{"MPL-2.0", "Mozilla Public License Version 2.0"},
 	{"BSL-1.0", "Boost Software License - Version 1.0"},
 	{"Unlicense", "This is free and unencumbered software released into the public domain."},
