@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,6 +55,9 @@ func otherSettings(n directory.Number) string {
 	add("shared_with", strings.Join(n.SharedWith, ","), "")
 	add("suppress", strings.Join(n.Suppress, ","), "")
 	add("quiet_hours", describeQuietHours(n.Quiet), "")
+	if n.AutoReply != nil {
+		add("auto_reply", "yes", "")
+	}
 	add("unknown_types", n.UnknownTypes, "pass")
 	add("other_app_conversations", n.OtherApp, "refuse")
 	add("messaging_account_id", n.Account, "")
@@ -109,6 +113,8 @@ type numberFlags struct {
 	Suppress        []string   `help:"A class that people who opted out do not get from the number: marketing, or marketing and utility. Give it several times for several; an empty one means those of the client." placeholder:"CLASS"`
 	Quiet           quietHours `name:"quiet-hours" sep:"none" help:"When messages of the number are not sent, by the clock of the recipient, like '21:00-08:00', or '00:00-00:00 days=sun classes=marketing,utility campaigns=spring time_zone=Europe/Berlin'. Give it several times for several. It replaces all that were set; an empty one removes them." placeholder:"FROM-TO"`
 	SharedWith      []string   `help:"Name of another client that may send from the number. Give it several times for several. It replaces those that were set; an empty one removes them." placeholder:"NAME"`
+	AutoReply       *string    `help:"File with the automatic replies of the number: YAML or JSON in the form of auto_reply in the configuration file. Empty: none." placeholder:"PATH"`
+	HookSecretFile  secretArg  `name:"auto-reply-hook-secret-file" help:"File with the secret that signs the requests to the auto-reply hook, or - for standard input. Sluice stores it encrypted." placeholder:"FILE"`
 	AccessTokenFile secretArg  `help:"File with the access token, or - for standard input. Sluice stores the token encrypted." placeholder:"FILE"`
 	TokenFile       *string    `help:"Path of a file with the access token that each worker reads. Use it in place of --access-token-file." placeholder:"PATH"`
 }
@@ -118,11 +124,18 @@ func (f numberFlags) members() (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	hookSecret, err := f.HookSecretFile.read()
+	if err != nil {
+		return nil, err
+	}
 	all := given(map[string]any{
-		"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "suppress": f.Suppress, "token_file": f.TokenFile, "access_token": secretOf(token),
+		"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "suppress": f.Suppress, "token_file": f.TokenFile, "access_token": secretOf(token), "auto_reply_hook_secret": secretOf(hookSecret),
 		"other_app_conversations": f.OtherApp, "messaging_account_id": f.Account, "marketing_messages": f.Marketing, "graph_version": f.GraphVersion,
 	})
 	if err := f.Quiet.set(all); err != nil {
+		return nil, err
+	}
+	if err := setAutoReply(all, f.AutoReply); err != nil {
 		return nil, err
 	}
 	if f.Sharing != nil {
@@ -141,6 +154,26 @@ func (f numberFlags) members() (map[string]any, error) {
 		}
 	}
 	return all, nil
+}
+
+// setAutoReply adds the automatic replies in a file, if the flag was given.
+func setAutoReply(members map[string]any, path *string) error {
+	if path == nil {
+		return nil
+	}
+	if members["auto_reply"] = nil; *path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(*path)
+	if err != nil {
+		return fmt.Errorf("--auto-reply: %w", err)
+	}
+	one, err := config.ParseAutoReply(*path, text)
+	if err != nil {
+		return fmt.Errorf("--auto-reply: %w", err)
+	}
+	members["auto_reply"] = one
+	return nil
 }
 
 // optional reads true, false, or nothing.

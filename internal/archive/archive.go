@@ -54,6 +54,9 @@ const (
 	maxIdle = 500 * time.Millisecond
 	// callTimeout is the time limit of a step.
 	callTimeout = 30 * time.Second
+	// deadAfter is how long a worker may leave an entry without an acknowledgement before another worker reclaims it. It is longer
+	// than a step.
+	deadAfter = 2 * callTimeout
 	// tidyEvery is how often partitions are made and dropped.
 	tidyEvery = time.Hour
 	// claimEvery is how often the entries of dead workers are reclaimed.
@@ -62,14 +65,15 @@ const (
 
 // Archive writes events to a database. Any number of workers can run one: they share the entries.
 type Archive struct {
+	db      *store.DB
 	o       Options
 	config  *pgx.ConnConfig
-	group   *group
+	group   *events.Group
 	metrics *metrics
 
 	conn   *pgx.Conn       // nil: not connected
 	days   map[string]bool // partitions that exist
-	held   []entry         // entries that are read and not acknowledged
+	held   []events.GroupEntry // entries that are read and not acknowledged
 	tidied time.Time
 
 	claimed    time.Time     // when entries of dead workers were looked for
@@ -82,7 +86,12 @@ func New(db *store.DB, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Archive{o: o, config: config, group: newGroup(db, o.Shards, o.Worker), metrics: newMetrics(o.Registerer), claimEvery: claimEvery}, nil
+	return &Archive{db: db, o: o, config: config, group: newGroup(db, o, deadAfter), metrics: newMetrics(o.Registerer), claimEvery: claimEvery}, nil
+}
+
+// newGroup returns the consumer group of the archive in all event streams.
+func newGroup(db *store.DB, o Options, deadAfter time.Duration) *events.Group {
+	return events.NewGroup(db, events.GroupOptions{Name: Group, Consumer: o.Worker, Shards: o.Shards, DeadAfter: deadAfter})
 }
 
 // Run archives events until ctx ends. It blocks, logs and repeats what fails, and returns nil. What it has read and not
@@ -91,7 +100,7 @@ func (a *Archive) Run(ctx context.Context) error {
 	defer func() {
 		postgres.Close(a.conn)
 		if len(a.held) == 0 {
-			a.group.leave()
+			a.group.Leave()
 		}
 	}()
 	failures := 0
@@ -143,7 +152,7 @@ func (a *Archive) step(ctx context.Context) (int, error) {
 		a.days = nil
 		return 0, a.failed(causeDatabase, explain(err))
 	}
-	if err := a.group.acknowledge(ctx, a.held); err != nil {
+	if err := a.group.Acknowledge(ctx, a.held); err != nil {
 		return 0, a.failed(causeStorage, err)
 	}
 	a.metrics.up.Set(1)
@@ -159,7 +168,7 @@ func (a *Archive) step(ctx context.Context) (int, error) {
 // read reads the next entries, and from time to time those of dead workers.
 func (a *Archive) read(ctx context.Context) (err error) {
 	if time.Since(a.claimed) > a.claimEvery {
-		found, lost, err := a.group.claim(ctx)
+		found, lost, err := a.group.Claim(ctx)
 		if err != nil {
 			return err
 		}
@@ -169,7 +178,7 @@ func (a *Archive) read(ctx context.Context) (err error) {
 		}
 		a.claimed = time.Now()
 	}
-	a.held, err = a.group.read(ctx)
+	a.held, err = a.group.Read(ctx)
 	return err
 }
 
@@ -193,14 +202,14 @@ func (a *Archive) failed(cause string, err error) error {
 }
 
 // rows returns the rows of entries.
-func (a *Archive) rows(ctx context.Context, entries []entry) (*rows, error) {
+func (a *Archive) rows(ctx context.Context, entries []events.GroupEntry) (*rows, error) {
 	all := &rows{}
 	accepted := map[message.Shard][]string{}
 	for _, e := range entries {
 		decoded, err := events.Decode(e.XMessage)
 		if err != nil {
 			all.unreadable++
-			a.o.Log.Error("cannot read event to archive", "stream", e.stream, "entry", e.ID, "err", err)
+			a.o.Log.Error("cannot read event to archive", "stream", e.Stream, "entry", e.ID, "err", err)
 		}
 		for line, ev := range decoded {
 			switch {
@@ -208,7 +217,7 @@ func (a *Archive) rows(ctx context.Context, entries []entry) (*rows, error) {
 				all.gaps++
 			case ev.Message != nil && (ev.State != nil || ev.Final != nil):
 				if isAcceptance(ev) {
-					accepted[e.shard] = append(accepted[e.shard], ev.Message.ID)
+					accepted[e.Shard] = append(accepted[e.Shard], ev.Message.ID)
 				}
 				all.message(e, line, ev)
 			case ev.Report != nil:

@@ -3,4 +3,6 @@ package archive
 import "time"
 
 // ReclaimAfter makes an archive reclaim the entries of dead workers after d, and look for them as often.
-func (a *Archive) ReclaimAfter(d time.Duration) { a.group.dead, a.claimEvery = d, d }
+func (a *Archive) ReclaimAfter(d time.Duration) {
+	a.group, a.claimEvery = newGroup(a.db, a.o, d), d
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/events"
 	"sluice/internal/message"
 )
 
@@ -31,7 +32,7 @@ func (r *rows) len() int { return len(r.at) }
 
 // row is one row before it is divided into columns.
 type row struct {
-	entry
+	events.GroupEntry
 	line                                    int
 	kind, number, id, state, result, reason string
 	attempt, code                           int
@@ -47,9 +48,9 @@ func isAcceptance(e message.Event) bool {
 }
 
 // message adds a message event or a final event.
-func (r *rows) message(e entry, line int, ev message.Event) {
+func (r *rows) message(e events.GroupEntry, line int, ev message.Event) {
 	m := ev.Message
-	v := row{entry: e, line: line, kind: ev.Type, number: m.From, id: m.ID}
+	v := row{GroupEntry: e, line: line, kind: ev.Type, number: m.From, id: m.ID}
 	if f := ev.Final; f != nil {
 		v.state, v.result, v.reason, v.code = string(f.State), string(f.Result), f.Reason, f.Code
 	} else {
@@ -66,9 +67,9 @@ func (r *rows) message(e entry, line int, ev message.Event) {
 }
 
 // status adds a status. id is Sluice's id of the message, and recipient and metaID are hashes.
-func (r *rows) status(e entry, line int, ev message.Event, id string, p cloudapi.Priced, recipient, metaID string) {
+func (r *rows) status(e events.GroupEntry, line int, ev message.Event, id string, p cloudapi.Priced, recipient, metaID string) {
 	r.add(row{
-		entry: e, line: line, kind: message.EventStatus, number: ev.Report.Number, id: id, state: ev.Report.Status, code: ev.Report.Code,
+		GroupEntry: e, line: line, kind: message.EventStatus, number: ev.Report.Number, id: id, state: ev.Report.Status, code: ev.Report.Code,
 		recipient: recipient, region: regionOf(p.Recipient), account: ev.WABA, metaID: metaID, priced: p,
 	})
 }
@@ -95,7 +96,7 @@ func (r *rows) add(v row) {
 		text, _ := json.Marshal(cleaned) // strings: cannot fail
 		tags = string(text)
 	}
-	r.at, r.seq, r.stream, r.line = append(r.at, time.UnixMilli(at)), append(r.seq, n), append(r.stream, v.entry.number), append(r.line, int16(v.line))
+	r.at, r.seq, r.stream, r.line = append(r.at, time.UnixMilli(at)), append(r.seq, n), append(r.stream, streamNumber(v.GroupEntry)), append(r.line, int16(v.line))
 	r.kind, r.number, r.id = append(r.kind, v.kind), append(r.number, clean(v.number)), append(r.id, clean(v.id))
 	r.state, r.result, r.reason = append(r.state, clean(v.state)), append(r.result, v.result), append(r.reason, clean(v.reason))
 	r.attempt, r.code = append(r.attempt, int32(v.attempt)), append(r.code, int64(v.code))
@@ -109,6 +110,15 @@ func (r *rows) add(v row) {
 
 // clean replaces the character that PostgreSQL does not store.
 func clean(text string) string { return strings.ReplaceAll(text, "\x00", "?") }
+
+// streamNumber returns the number of an event stream in the archive: 2 x shard, plus 1 for what Meta reported.
+func streamNumber(e events.GroupEntry) int16 {
+	n := int16(2 * e.Shard)
+	if e.Meta {
+		n++
+	}
+	return n
+}
 
 // number returns a hash of 8 bytes as a number; 0: there is none.
 func number(hash string) int64 {

@@ -74,6 +74,8 @@ type Number struct {
 	Suppress []string     // the classes that people who opted out do not get; nil: those of the client
 	Quiet    []QuietHours // in which messages of the number are not sent, besides those of the client
 
+	AutoReply *AutoReply // nil: the number has no automatic replies
+
 	TokenFile string // file with the access token; empty: none
 
 	Marketing string        // which product_policy messages of marketing templates have: MarketingOff, also when empty, MarketingFallback or MarketingStrict
@@ -174,6 +176,7 @@ type Producer struct {
 
 	Outbox   Outbox
 	Canaries []Canary // at most one for each number
+	Hooks    Relay    // how automatic replies call hooks
 	Archive  Archive
 }
 
@@ -263,7 +266,7 @@ const (
 	RoleArchive   = "archive"   // writes events to the archive, if there is one
 )
 
-// Relay is how a worker relays events.
+// Relay is how a worker relays events, and how a producer calls the hooks of automatic replies.
 type Relay struct {
 	PrivateHosts []string // lower-case names of hosts that may have private addresses
 }

@@ -56,11 +56,28 @@ func ParseEntries(name string, text []byte, classes map[string]Class) (Entries, 
 	return e, mistakes
 }
 
-// secretFile reads the name of a file with a secret of an app. A stored app has the secrets themselves.
+// ParseAutoReply reads a YAML or JSON text with automatic replies, in the form of the member auto_reply of a number, without files. name is the
+// name of the text, for errors.
+func ParseAutoReply(name string, text []byte) (*AutoReply, error) {
+	l := &loader{getenv: os.Getenv}
+	d := &document{loader: l, name: name, stored: true}
+	var root yaml.Node
+	if err := yaml.Unmarshal(text, &root); err != nil {
+		return nil, Mistake{name, err}
+	}
+	if len(root.Content) == 0 {
+		return nil, Mistake{name, errors.New("is empty")}
+	}
+	var of number
+	d.autoReply(&of)("", root.Content[0])
+	return of.AutoReply, l.err()
+}
+
+// secretFile reads the name of a file with a secret of an app or a hook. A stored entry has the secrets themselves.
 func (d *document) secretFile(dst *string) func(string, *yaml.Node) {
 	if d.stored {
 		return func(path string, n *yaml.Node) {
-			d.wrong(path, n, errors.New("a stored app has no files: remove the key, and set the secret itself"))
+			d.wrong(path, n, errors.New("a stored entry has no files: remove the key, and set the secret itself"))
 		}
 	}
 	return d.scalar(d.resolved(text(dst)))

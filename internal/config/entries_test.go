@@ -20,7 +20,7 @@ func TestParseEntries(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		`numbers: [{phone_number_id: "7", token_file: token}]`: "x:1: numbers[0].token_file: is not an absolute path: give the path that all workers can read, or set the access token itself",
-		`apps: [{name: main, secret_file: /secret}]`:           "x:1: apps[0].secret_file: a stored app has no files: remove the key, and set the secret itself",
+		`apps: [{name: main, secret_file: /secret}]`:           "x:1: apps[0].secret_file: a stored entry has no files: remove the key, and set the secret itself",
 		`canary: []`:                                     "x:1: canary: unknown key; valid keys: api_keys, apps, clients, numbers",
 		`clients: [{name: a, weight: 1001}]`:             `x:1: clients[0].weight: "1001" is not a whole number from 1 to 1000`,
 		`clients: [{name: a, campaign_weights: {b: 0}}]`: `x:1: clients[0].campaign_weights.b: "0" is not a whole number from 1 to 1000`,

@@ -20,9 +20,10 @@ func LoadProducer(args []string, getenv func(string) string) (Producer, error) {
 	l := load("producer", args, getenv)
 	l.need(len(l.keys) > 0, "api_keys", "none is configured, so no caller could send: list them in the file, or set SLUICE_API_KEY")
 	l.checkWindows()
+	l.openHooks()
 	return Producer{
 		Common: l.common(), Listen: l.listenAPI, Console: l.listenConsole, APIKeys: l.keys, Tokens: l.tokensThere(), PayloadKey: l.optionalKey("payload_key_file", l.payloadKeyFile), SecretsKey: l.secretsKey(), SecondSecrets: l.secondSecrets(),
-		RecipientIndex: l.recipientIndex, Outbox: l.openOutbox(), Canaries: l.openCanaries(), Archive: l.openArchive(),
+		RecipientIndex: l.recipientIndex, Outbox: l.openOutbox(), Canaries: l.openCanaries(), Archive: l.openArchive(), Hooks: l.relay,
 	}, l.err()
 }
 
@@ -146,7 +147,8 @@ type values struct {
 // number is a Number with its token.
 type number struct {
 	Number
-	token Secret // from the environment; wins over the file
+	token      Secret // from the environment; wins over the file
+	hookSecret string // file with the secret of the auto-reply hook; empty: none
 }
 
 // app is an App with the sources of its secrets.

@@ -92,6 +92,10 @@ func (d *document) ofNumber(one *number) []member {
 			doc: "When messages of the number are not sent, by the clock of the recipient: `[{from: \"21:00\", to: \"08:00\"}]`. Those of the client apply too. See [quiet-hours.md](quiet-hours.md).",
 		},
 		{
+			key: "auto_reply", read: d.autoReply(one),
+			doc: "What Sluice answers to people who write to the number: fixed texts to words, what a hook of yours says, and texts for new people and for closing time. See [auto-reply.md](auto-reply.md).",
+		},
+		{
 			key: "template_classes", read: d.list(d.templateClass(one)),
 			doc: "Default class of template messages, by the name of the template: a list of `{name: otp_*, class: authentication}`. `*` matches any characters. The first match counts. Without a match the class is the category of the template at Meta: [message-life.md](message-life.md#default-class) says how Sluice reads it.",
 		},

@@ -95,8 +95,8 @@ func (v *values) settings(program string) []setting {
 			more: "The index has a hash of each recipient, made with the key of `secrets_key_file`. Without that key there is no index. It needs about 60 bytes for each message in Redis. Messages that were accepted without it, or with another key, are not found by their recipient. Workers use the same hashes to remember which phone numbers and user ids are [one person](people.md). See [security.md](security.md#the-index-of-recipients).",
 		},
 		{
-			key: "relay.allowed_private_hosts", use: "worker", help: "hosts of relay targets that may have private addresses", set: hosts(&v.relay.PrivateHosts),
-			more: "Host names or IP addresses as they are in the URLs of targets, separated by commas. The relay connects to other hosts only at public addresses and with TLS. It may connect to these at any address, and without TLS.",
+			key: "relay.allowed_private_hosts", use: "producer worker", help: "hosts of relay targets and auto-reply hooks that may have private addresses", set: hosts(&v.relay.PrivateHosts),
+			more: "Host names or IP addresses as they are in the URLs of targets and hooks, separated by commas. Sluice connects to other hosts only at public addresses and with TLS. It may connect to these at any address, and without TLS.",
 		},
 		{
 			key: "roles", def: RoleSend + "," + RoleReconcile + "," + RoleRelay + "," + RoleArchive, use: "worker", help: "what this worker does: some of send, reconcile, relay and archive", set: someOf(&v.roles, RoleSend, RoleReconcile, RoleRelay, RoleArchive),

@@ -55,11 +55,12 @@ type account struct {
 type numberRequest struct {
 	directory.Number
 	AccessToken config.Secret `json:"access_token,omitempty" doc:"The access token. It cannot be read again. Without it a stored access token stays. With it token_file is not read."`
+	HookSecret  config.Secret `json:"auto_reply_hook_secret,omitempty" doc:"The secret that signs the requests to the auto-reply hook. It cannot be read again. Without it a stored one stays."`
 	order
 }
 
 func (r *numberRequest) asked() (directory.Entry, directory.Secrets, int64, order) {
-	return r.Number, given(directory.SecretAccessToken, r.AccessToken), r.Revision, r.order
+	return r.Number, given(directory.SecretAccessToken, r.AccessToken, directory.SecretReplyHook, r.HookSecret), r.Revision, r.order
 }
 
 // appRequest is the body of POST /v1/apps.

@@ -320,6 +320,15 @@ func (d *Directory) QuietHours(client, number string) (all [2][]config.QuietHour
 	return all
 }
 
+// AutoReply returns the automatic replies of a number; nil: it has none. The caller must not change them. Of a number that did not change
+// it returns the same pointer again.
+func (d *Directory) AutoReply(number string) *config.AutoReply {
+	if n := d.now.Load().numbers[number]; n != nil {
+		return n.AutoReply
+	}
+	return nil
+}
+
 // FrequencyCaps returns the frequency caps of a client. The caller must not change the list.
 func (d *Directory) FrequencyCaps(client string) []config.FrequencyCap {
 	return d.now.Load().clients[client].Caps

@@ -76,6 +76,9 @@ func (x index) refer(e Entry) (mistakes []config.Mistake) {
 				wrong("shared_with", "the number belongs to client %s: remove it from the list", name)
 			}
 		}
+		if r := e.AutoReply; r != nil && !x.has(KindKey, r.APIKey) {
+			wrong("auto_reply.api_key", "API key %s does not exist: add the API key first", r.APIKey)
+		}
 	case APIKey:
 		client(e.Client)
 		for _, id := range e.Numbers {
@@ -211,7 +214,7 @@ func indexOf(c config.Entries) index {
 }
 
 func numberOf(c config.Number) Number {
-	n := Number{PhoneNumberID: c.ID, Display: c.Display, TokenFile: c.TokenFile, RateLimit: c.Rate, UnknownTypes: c.Unknown, OtherApp: c.Other, Account: c.MessagingAccount, Client: c.Client, SharedWith: c.Shared, Suppress: c.Suppress, Quiet: c.Quiet, Marketing: c.Marketing, Sharing: c.Sharing, GraphVersion: c.Versions.Version}
+	n := Number{PhoneNumberID: c.ID, Display: c.Display, TokenFile: c.TokenFile, RateLimit: c.Rate, UnknownTypes: c.Unknown, OtherApp: c.Other, Account: c.MessagingAccount, Client: c.Client, SharedWith: c.Shared, Suppress: c.Suppress, Quiet: c.Quiet, AutoReply: c.AutoReply, Marketing: c.Marketing, Sharing: c.Sharing, GraphVersion: c.Versions.Version}
 	if c.Versions.Canary != "" {
 		n.GraphCanary = &GraphCanary{c.Versions.Canary, c.Versions.Share}
 	}

@@ -12,7 +12,7 @@ import (
 
 // secretsOf has the names of the secrets of each kind.
 var secretsOf = map[Kind][]string{
-	KindNumber: {SecretAccessToken},
+	KindNumber: {SecretAccessToken, SecretReplyHook},
 	KindApp:    {SecretApp, SecretPreviousApp, SecretVerifyToken},
 }
 

@@ -137,6 +137,7 @@ func (next *snapshot) order(f File) {
 func (f File) number(n config.Number, one stored, secrets map[string]opened) *number {
 	token := secrets[SecretAccessToken]
 	out := &number{Number: n, revision: one.revision, token: string(token.secret), tokenErr: token.err, tokens: f.Tokens}
+	out.AutoReply = f.autoReply(n, secrets)
 	if e, ok := one.entry.(Number); ok {
 		out.leaving, out.leavingTo = e.Leaving, e.LeavingTo
 	}
@@ -144,6 +145,26 @@ func (f File) number(n config.Number, one stored, secrets map[string]opened) *nu
 		out.tokens = config.TokenOf(n.ID, n.TokenFile, f.Tokens)
 	}
 	return out
+}
+
+// autoReply returns the automatic replies of a stored number. Without a secret of its own, its hook has that of the file. A hook whose secret
+// cannot be decrypted is not used: its requests would not be signed.
+func (f File) autoReply(n config.Number, secrets map[string]opened) *config.AutoReply {
+	if n.AutoReply == nil || n.AutoReply.Hook == nil {
+		return n.AutoReply
+	}
+	all, hook := *n.AutoReply, *n.AutoReply.Hook
+	all.Hook = &hook
+	secret, stored := secrets[SecretReplyHook]
+	switch i := slices.IndexFunc(f.Numbers, func(of config.Number) bool { return of.ID == n.ID }); {
+	case secret.err != nil:
+		all.Hook = nil
+	case stored:
+		hook.Secret = secret.secret
+	case i >= 0 && f.Numbers[i].AutoReply != nil && f.Numbers[i].AutoReply.Hook != nil:
+		hook.Secret = f.Numbers[i].AutoReply.Hook.Secret
+	}
+	return &all
 }
 
 // app returns a stored app. A secret that is not stored is that of the file.

@@ -38,6 +38,7 @@ type Entry interface {
 // The names of secrets: of a number, and of an app.
 const (
 	SecretAccessToken = "access_token"
+	SecretReplyHook   = "auto_reply_hook_secret"
 	SecretApp         = "secret"
 	SecretPreviousApp = "previous_secret"
 	SecretVerifyToken = "verify_token"
@@ -88,6 +89,7 @@ type Number struct {
 	SharedWith      []string            `json:"shared_with,omitempty" doc:"Names of other clients that may send from the number."`
 	Suppress        []string            `json:"suppress,omitempty" doc:"Classes that people who opted out do not get from the number: marketing, or marketing and utility. Absent: those of the client."`
 	Quiet           []config.QuietHours `json:"quiet_hours,omitempty" doc:"When messages of the number are not sent, by the clock of the recipient. Those of the client apply too."`
+	AutoReply       *config.AutoReply   `json:"auto_reply,omitempty" doc:"What Sluice answers to people who write to the number."`
 	Leaving         string              `json:"leaving,omitempty" doc:"drain, cancel or move: the number is being removed and accepts no new messages. Only a removal sets it."`
 	LeavingTo       string              `json:"leaving_to,omitempty" doc:"With move: phone number id of the number that takes the messages."`
 	Left            int                 `json:"messages_left,omitempty" doc:"While the number is being removed: about how many of its messages still need it."`

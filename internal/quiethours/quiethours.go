@@ -72,6 +72,17 @@ func (r *Rules) Until(m Message, now time.Time) time.Time {
 	return r.end(windows, places, m.Number, now)
 }
 
+// End returns when a window with a time zone ends in which a time is; zero: the time is in no such window.
+func End(w config.QuietHours, at time.Time) time.Time {
+	if !quiet([]config.QuietHours{w}, nil, at) {
+		return time.Time{}
+	}
+	if end := next([]config.QuietHours{w}, nil, at.Truncate(time.Minute)); !end.IsZero() {
+		return end
+	}
+	return at.Add(horizon)
+}
+
 // end returns the next full minute that is not quiet. It remembers its answers for a minute: a campaign asks for each of its messages.
 func (r *Rules) end(windows []config.QuietHours, places []*time.Location, number string, from time.Time) time.Time {
 	minute := from.Truncate(time.Minute)

@@ -119,6 +119,20 @@ func (w Words) meaning(texts []string) (stop, known bool) {
 	return false, known
 }
 
+// Stop reports whether one of some texts of a message is a stop word as a whole.
+func (w Words) Stop(texts []string) bool {
+	stop, _ := w.meaning(texts)
+	return stop
+}
+
+// Word returns the word that a text is as a whole, in the form in which words are compared; empty: it is too long to be one.
+func Word(text string) string {
+	if len(text) > longestWord {
+		return ""
+	}
+	return plain(text)
+}
+
 // longestWord bounds the bytes of a text that may be a word.
 const longestWord = 200
 
