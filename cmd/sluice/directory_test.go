@@ -18,6 +18,10 @@ func TestDirectoryCommands(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("the-secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	replies := filepath.Join(t.TempDir(), "auto-reply.yaml")
+	if err := os.WriteFile(replies, []byte("api_key: bot\nrules: [{words: [price], text: 10 EUR}]\nhook: {url: https://bot.example.com/}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	why := []string{"--reason", "new", "--actor", "anna"}
 	const who = `"reason":"new"`
 	entry := `{"phone_number_id":"` + number + `","client":"acme","rate_limit":80,"source":"stored","revision":9007199254740993}`
@@ -57,6 +61,12 @@ func TestDirectoryCommands(t *testing.T) {
 			append([]string{"numbers", "set", number, "--marketing-messages", "strict", "--message-activity-sharing", "false", "--graph-version", "", "--graph-version-canary", "v27.0=5"}, why...),
 			[]string{`{"numbers":[{"phone_number_id":"` + number + `"}]}`, stored},
 			[]string{"GET /v1/numbers?phone_number_id=" + number + " ", `POST /v1/numbers {"actor":"anna","graph_version":null,"graph_version_canary":{"version":"v27.0","share":5},"marketing_messages":"strict","message_activity_sharing":false,"phone_number_id":"` + number + `",` + who + `}`},
+			nil,
+		},
+		"set automatic replies": {
+			append([]string{"numbers", "set", number, "--auto-reply", replies, "--auto-reply-hook-secret-file", secret}, why...),
+			[]string{`{"numbers":[{"phone_number_id":"` + number + `"}]}`, stored},
+			[]string{"GET /v1/numbers?phone_number_id=" + number + " ", `POST /v1/numbers {"actor":"anna","auto_reply":{"api_key":"bot","rules":[{"words":["price"],"text":"10 EUR"}],"hook":{"url":"https://bot.example.com/"}},"auto_reply_hook_secret":"the-secret","phone_number_id":"` + number + `",` + who + `}`},
 			nil,
 		},
 		"set quiet hours and frequency caps": {

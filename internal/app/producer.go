@@ -151,6 +151,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		p.Close()
 		return nil, err
 	}
+	p.autoReplies(c, requests, persons)
 	p.Work(func(ctx context.Context) error {
 		<-ctx.Done()
 		requests.Stop()

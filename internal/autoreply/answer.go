@@ -34,7 +34,7 @@ const (
 
 // reply is the answer to a message: no object is none.
 type reply struct {
-	by      string // what answered: a label of the metric
+	by      string // what answered: a label of the metric; empty: loop protection, which is counted already
 	objects []json.RawMessage
 	name    string // of the message that is answered
 }
@@ -69,7 +69,9 @@ func (r *Replier) answer(ctx context.Context, it *item) error {
 		}
 	}
 	if len(it.reply.objects) == 0 {
-		r.metrics.replies[it.reply.by].Inc()
+		if it.reply.by != "" {
+			r.metrics.replies[it.reply.by].Inc()
+		}
 		return nil
 	}
 	admitted, err := r.admitted(ctx, it, person, 1)
@@ -107,7 +109,7 @@ func (r *Replier) decide(ctx context.Context, it *item, person string) (*reply, 
 		return nil, err
 	} else if !may {
 		r.missed(it.number, missedLoop, nil)
-		return &reply{by: byNone}, nil
+		return &reply{}, nil
 	}
 	for _, text := range it.in.Texts {
 		if answer := s.texts[suppression.Word(text)]; answer != "" {

@@ -85,6 +85,7 @@ type Replier struct {
 	mu   sync.Mutex
 	open map[string]bool     // entries that are being handled, by stream and id
 	done []events.GroupEntry // entries to acknowledge
+	left bool                // an entry was given up for now, so this consumer must stay in the group
 	said map[string]time.Time
 }
 
@@ -143,7 +144,7 @@ func (r *Replier) stop(cancel func()) {
 	r.hooks.close()
 	ctx, end := context.WithTimeout(context.Background(), time.Second)
 	defer end()
-	if r.acknowledge(ctx) == nil && len(r.open) == 0 && len(r.starts) > 0 {
+	if r.acknowledge(ctx) == nil && !r.left && len(r.starts) > 0 {
 		r.group.Leave()
 	}
 }

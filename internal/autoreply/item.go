@@ -44,7 +44,9 @@ func (r *Replier) take(ctx, working context.Context, e events.GroupEntry) {
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if delete(r.open, key); !failed.Load() {
+		if delete(r.open, key); failed.Load() {
+			r.left = true
+		} else {
 			r.done = append(r.done, e)
 		}
 	}

@@ -2,12 +2,8 @@ package autoreply
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,22 +14,19 @@ import (
 	"sluice/internal/suppression"
 )
 
-// start is the settings of a number, and since when they apply.
+// start is the settings of a number, and since when it has automatic replies.
 type start struct {
 	*config.AutoReply
 	texts map[string]string // by the words of the rules
-	sum   string            // distinguishes the settings from others
 	since int64             // in Unix milliseconds by the clock of Redis; 0: not known yet
 }
 
-// sinceKey is a hash: by number, which settings apply, and since when. It survives restarts, so that messages of a downtime are answered, and
-// those from before the settings are not.
+// sinceKey is a hash: by number, since when it has automatic replies. It survives restarts, so that messages of a downtime are answered, and those
+// from before are not. A change of the settings does not change it.
 func sinceKey(s message.Shard) string { return store.Key(s, "replies:since") }
 
 func newStart(s *config.AutoReply) start {
-	text, _ := json.Marshal(s) // cannot fail for strings
-	sum := sha256.Sum256(text)
-	one := start{AutoReply: s, texts: map[string]string{}, sum: hex.EncodeToString(sum[:8])}
+	one := start{AutoReply: s, texts: map[string]string{}}
 	for _, rule := range s.Rules {
 		for _, word := range rule.Words {
 			if w := suppression.Word(word); one.texts[w] == "" {
@@ -50,7 +43,7 @@ func (r *Replier) refresh(ctx context.Context) error {
 	if r.starts != nil && time.Since(r.refreshed) < refreshEvery {
 		return nil
 	}
-	next, changed := map[string]start{}, r.starts == nil
+	next := map[string]start{}
 	for _, number := range r.o.Numbers() {
 		s := r.o.Settings(number)
 		if s == nil {
@@ -58,7 +51,9 @@ func (r *Replier) refresh(ctx context.Context) error {
 		}
 		was, known := r.starts[number]
 		if !known || was.AutoReply != s {
-			was, changed = newStart(s), true
+			since := was.since
+			was = newStart(s)
+			was.since = since
 		}
 		next[number] = was
 	}
@@ -68,7 +63,7 @@ func (r *Replier) refresh(ctx context.Context) error {
 		}
 		r.warned, next = true, map[string]start{}
 	}
-	if changed || len(next) != len(r.starts) {
+	if r.starts == nil || !sameKeys(next, r.starts) {
 		if err := r.keepStarts(ctx, next); err != nil {
 			return err
 		}
@@ -82,7 +77,16 @@ func (r *Replier) refresh(ctx context.Context) error {
 	return nil
 }
 
-// keepStarts reads since when the settings of numbers apply, stores it for new settings, and deletes what is stored of other numbers.
+func sameKeys(a, b map[string]start) bool {
+	for number := range a {
+		if _, is := b[number]; !is {
+			return false
+		}
+	}
+	return len(a) == len(b)
+}
+
+// keepStarts reads since when numbers have automatic replies, stores it for new ones, and deletes it of those that have none any more.
 func (r *Replier) keepStarts(ctx context.Context, next map[string]start) error {
 	shards := r.o.Shards.All()
 	known := make([]*redis.MapStringStringCmd, len(shards))
@@ -106,11 +110,10 @@ func (r *Replier) keepStarts(ctx context.Context, next map[string]start) error {
 		}
 		for number, one := range next {
 			s := r.o.Shards.Of(number)
-			sum, since, _ := strings.Cut(known[s].Val()[number], " ")
-			at, err := strconv.ParseInt(since, 10, 64)
-			if sum != one.sum || err != nil {
+			at, err := strconv.ParseInt(known[s].Val()[number], 10, 64)
+			if err != nil {
 				at = now
-				p.HSet(ctx, sinceKey(s), number, one.sum+" "+strconv.FormatInt(at, 10))
+				p.HSet(ctx, sinceKey(s), number, at)
 			}
 			one.since = at
 			next[number] = one

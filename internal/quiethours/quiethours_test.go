@@ -35,6 +35,25 @@ func at(t *testing.T, zone, local string) time.Time {
 
 var night = []config.QuietHours{{From: "21:00", To: "08:00"}}
 
+// TestEnd: a window with a time zone ends by the clock there, also on the next day and on the day on which the clock changes.
+func TestEnd(t *testing.T) {
+	t.Parallel()
+	evening := config.QuietHours{From: "18:00", To: "09:00", Days: []string{"fri", "sat"}, Zone: "Europe/Berlin"}
+	for local, want := range map[string]string{
+		"2026-11-27 17:59:59": "", "2026-11-27 18:00:00": "2026-11-28 09:00:00", "2026-11-28 08:59:59": "2026-11-28 09:00:00", "2026-11-28 09:00:00": "",
+		"2026-11-28 23:00:00": "2026-11-29 09:00:00", "2026-11-29 20:00:00": "", "2026-11-26 20:00:00": "",
+		"2026-10-24 18:00:00": "2026-10-25 09:00:00", // an hour longer
+	} {
+		got := quiethours.End(evening, at(t, "Europe/Berlin", local))
+		if want == "" && !got.IsZero() || want != "" && !got.Equal(at(t, "Europe/Berlin", want)) {
+			t.Errorf("at %s: it ends at %v, want %q", local, got, want)
+		}
+	}
+	if got, now := quiethours.End(config.QuietHours{From: "00:00", To: "00:00", Zone: "UTC"}, time.Now()), time.Now(); !got.After(now) {
+		t.Errorf("a window without an end ends at %v", got)
+	}
+}
+
 func TestUntil(t *testing.T) {
 	t.Parallel()
 	sunday := []config.QuietHours{{From: "00:00", To: "00:00", Days: []string{"sun"}}}
