@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/autoreply"
 	"sluice/internal/backlog"
 	"sluice/internal/budget"
 	"sluice/internal/campaigns"
@@ -99,6 +100,7 @@ func TestScripts(t *testing.T) {
 	portfolio.New(db, portfolio.Window)
 	quota.New(db, nil)
 	suppression.New(db, suppression.Options{})
+	autoreply.New(db, autoreply.Options{Shards: shards})
 	frequency.New(db, nil, nil)
 	budget.New(db, budget.Options{})
 	campaigns.NewStore(db, nil, nil)

@@ -71,8 +71,8 @@ type Archive struct {
 	group   *events.Group
 	metrics *metrics
 
-	conn   *pgx.Conn       // nil: not connected
-	days   map[string]bool // partitions that exist
+	conn   *pgx.Conn           // nil: not connected
+	days   map[string]bool     // partitions that exist
 	held   []events.GroupEntry // entries that are read and not acknowledged
 	tidied time.Time
 

@@ -169,7 +169,9 @@ func (w *world) says(to, person, kind, members string, ago time.Duration) {
 	}
 }
 
-func (w *world) writes(person, text string) { w.says(number, person, "text", fmt.Sprintf(`,"text":{"body":%q}`, text), 0) }
+func (w *world) writes(person, text string) {
+	w.says(number, person, "text", fmt.Sprintf(`,"text":{"body":%q}`, text), 0)
+}
 
 // handled waits until all messages are acknowledged.
 func (w *world) handled() {
@@ -226,7 +228,9 @@ func hook(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, text
 			t.Error("the signature is wrong")
 		}
 		e, err := message.DecodeEvent(body)
-		var meta struct{ Message struct{ Text struct{ Body string } } }
+		var meta struct {
+			Message struct{ Text struct{ Body string } }
+		}
 		if json.Unmarshal(e.Meta, &meta); err != nil || e.Type != "inbound" || e.Number == "" {
 			t.Errorf("the hook got %s: %v", body, err)
 		}

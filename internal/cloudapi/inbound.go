@@ -18,7 +18,7 @@ type Inbound struct {
 
 // answerable are the types of messages that a person writes. The others report something: a reaction, a change of the phone number, a
 // message that was deleted or that Meta cannot deliver.
-// https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages
+// https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/reference/messages
 var answerable = []string{"text", "button", "interactive", "image", "video", "audio", "voice", "document", "sticker", "location", "contacts", "order"}
 
 // InboundOf returns the message of an event. It is false for events of other types, for messages that report something, and for those of

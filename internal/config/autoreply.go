@@ -57,7 +57,6 @@ type AwayText struct {
 }
 
 // The limits of automatic replies: Meta's of a text, and how many rules a number has, and words a rule.
-// https://developers.facebook.com/documentation/business-messaging/whatsapp/messages/text-messages
 const (
 	replyMost     = 4096
 	rulesMost     = 200
