@@ -144,6 +144,8 @@ func form(t reflect.Type) string {
 		return "boolean"
 	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
 		return "integer"
+	case t.Kind() == reflect.Float64:
+		return "number"
 	}
 	return t.String()
 }
