@@ -75,6 +75,7 @@ type ErrorDetail struct {
 type WaitsFor struct {
 	ID    string `json:"id"` // Sluice's id of the other message
 	State State  `json:"state"`
+	Not   bool   `json:"not,omitempty"` // it is sent if that message does not reach the state in time
 }
 
 // Step is one change of the state of a message.

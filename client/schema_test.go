@@ -63,7 +63,7 @@ var objects = map[string]reflect.Type{
 
 // without are the objects without a type: methods return their one member, or nothing, Meta documents its own form, and a search
 // has fewer members than its request, because List has the others.
-var without = []string{"SearchRequest", "StateList", "UsageList", "CampaignList", "QuotaList", "NamedCursors", "Acknowledgement", "Cancelled", "CampaignOrder", "CampaignCancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage", "SuppressionRequest", "SuppressionChange", "SuppressionLine"}
+var without = []string{"SearchRequest", "StateList", "UsageList", "CampaignList", "QuotaList", "NamedCursors", "Acknowledgement", "Cancelled", "CampaignOrder", "CampaignCancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage", "SuppressionRequest", "SuppressionChange", "SuppressionLine", "Uploaded"}
 
 // property is a member of an object in a JSON schema.
 type property struct {
@@ -146,6 +146,8 @@ func form(t reflect.Type) string {
 		return "boolean"
 	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
 		return "integer"
+	case t.Kind() == reflect.Float64:
+		return "number"
 	}
 	return t.String()
 }
@@ -267,6 +269,8 @@ func TestEveryPathHasAMethod(t *testing.T) {
 		"get /v1/campaigns":                    "Campaigns",
 		"get /v1/campaigns/{campaign}":         "Campaign",
 		"post /v1/campaigns/{campaign}/cancel": "CancelCampaign",
+		"post /v1/media":                       "Upload",
+		"get /v1/media/{sha256}":               "Upload",
 		"get /v1/usage":                        "Usage",
 		"get /v1/quotas":                       "Quotas",
 		"get /v1/messages/{id}/explain":        "Explain",

@@ -63,6 +63,17 @@ func TestOrders(t *testing.T) {
 				`"undelivered_by_cause":[{"state":"failed","count":3,"error":{"code":131026,"title":"Undeliverable","advice":"Ask."}}],"templates":[{"template":"a/en","messages":2},{"template":"b/en","messages":6}]}`,
 			[]string{"5 (62.5 %)", "5, sent by about 2026-01-31T15:04:05Z", "price", "131026", "Undeliverable", "a/en"},
 		},
+		"settings of a campaign": {
+			[]string{"campaigns", "set", "a/b", "--client", "acme", "--rate", "0.5", "--ramp-from", "0.1", "--ramp-over", "24h", "--cap-per-day", "5000", "--time-zone", "Europe/Berlin", "--reason", "warm up", "--actor", "anna"},
+			`PUT /v1/campaigns/a%2Fb/settings {"actor":"anna","cap_per_day":5000,"client":"acme","ramp_from":0.1,"ramp_over":"24h0m0s","rate":0.5,"reason":"warm up","time_zone":"Europe/Berlin"}`,
+			`{"campaign":"a/b","settings":{"rate":0.5,"rate_now":0.1,"ramp_until":"2026-02-01T15:04:05Z","cap_per_day":5000,"time_zone":"Europe/Berlin","sent_today":5000,"cap_reached_until":"2026-02-01T15:04:05Z","actor":"anna","reason":"warm up","set_at":"2026-01-31T15:04:05Z"}}`,
+			[]string{"0.1 messages per second at each number, increasing to 0.5 until", "5000 messages in a day (Europe/Berlin), 5000 today: the campaign goes on at 2026-02-01", "by anna: warm up"},
+		},
+		"no settings of a campaign": {
+			[]string{"campaigns", "set", "spring", "--reset", "--rate", "0", "--reason", "done", "--actor", "anna"},
+			`PUT /v1/campaigns/spring/settings {"actor":"anna","rate":0,"reason":"done","reset":true}`, `{"campaign":"spring"}`,
+			[]string{"The campaign has no settings."},
+		},
 		"list by ids": {[]string{"list", id, "x", "--json"}, "GET /v1/messages?ids=" + id + "%2Cx ", `{"messages":[{"id":"` + id + `"}]}`, []string{`{"id":"` + id + `"}`}},
 		"send after another message": {
 			[]string{"send", "--from", number, "--to", "+1555", "--text", "Hello", "--key", "k", "--after-key", "first", "--after-state", "read", "--after-within", "2h"},

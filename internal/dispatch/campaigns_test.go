@@ -242,3 +242,18 @@ func TestCampaignsWithoutSettingsCostNothing(t *testing.T) {
 		t.Errorf("10 fetches cost %.0f commands, and %.0f without settings", with, without)
 	}
 }
+
+// TestRatesInMiniredis: the Redis of make demo keeps the rate of a campaign too.
+func TestRatesInMiniredis(t *testing.T) {
+	t.Parallel()
+	f := setupMini(t)
+	f.candidates = f.ask
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	slow := message.Flow{Client: "a", Campaign: "slow"}
+	g.o.Campaigns = &gates{of: map[message.Flow]message.Gate{slow: {Every: time.Second}}}
+	f.flow(3, slow, message.Marketing)
+	if _, end := fetchAll(t, c, g, n, 0, 3); end < 1900*time.Millisecond {
+		t.Errorf("a campaign with a rate of 1 sent 3 in %v", end)
+	}
+}
