@@ -100,6 +100,9 @@ type Explanation struct {
 	Holds  []Hold    `json:"holds,omitempty"`  // with the rule hold: all holds on the message
 	Reason string    `json:"reason,omitempty"` // why the message is in this state
 
+	CustomerServiceWindow string    `json:"customer_service_window,omitempty"` // of a queued free-form message: open, closed or unknown; empty: the number does not track it
+	WindowClosesAt        time.Time `json:"window_closes_at,omitzero"`         // when an open window closes, if the recipient writes nothing more
+
 	Code      int       `json:"code,omitempty"` // Meta's last error code
 	Error     MetaError `json:"error,omitzero"` // what the code means
 	ExpiresAt time.Time `json:"expires_at,omitzero"`

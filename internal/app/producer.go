@@ -31,6 +31,7 @@ import (
 	"sluice/internal/relay"
 	"sluice/internal/repository"
 	"sluice/internal/secrets"
+	"sluice/internal/servicewindow"
 	"sluice/internal/signature"
 	"sluice/internal/suppression"
 	"sluice/internal/templates"
@@ -88,7 +89,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	canaryToken, ownKeys := canaryKey(c.Canaries)
 	keys := p.keys()
-	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Log: log}))
+	stream := events.New(p.DB, message.Shards(c.Shards), events.Options{Log: log})
+	tail, windows := events.NewTail(stream), newWindows(p, message.Shards(c.Shards), persons, stream)
 	reads := feed.New(feed.Options{
 		Tail: tail, Names: feed.NewNames(p.DB), MessagesOf: messagesOf(book), Accounts: events.NewAccounts(accounts.All), Keys: keys,
 		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
@@ -101,7 +103,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Acceptor:   admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:     book,
 		Finder:     book,
-		Waiting:    repository.NewWaiting(reader, holds, book, owners, p.quietHours(c.TimeZones)),
+		Waiting:    repository.NewWaiting(reader, holds, book, owners, p.quietHours(c.TimeZones), windows),
 		Canceller:  book,
 		Numbers:    p.directory.Known,
 		Accepts:    accepts(p.directory),
@@ -126,6 +128,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits, persons),
 		Elsewhere: elsewhere(owners, p.directory), Account: p.directory.MessagingAccount,
 
+		OutsideWindow: outsideWindow(windows), WindowClosed: servicewindow.Counter(p.Registry, servicewindow.StageAccept),
 		Suppressions: optOuts, Suppressed: suppression.Counter(p.Registry, suppression.StageAccept),
 
 		Passes:     cloudapi.Passes,

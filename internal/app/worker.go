@@ -38,6 +38,7 @@ import (
 	"sluice/internal/secrets"
 	"sluice/internal/send"
 	"sluice/internal/sendtrace"
+	"sluice/internal/servicewindow"
 	"sluice/internal/signature"
 	"sluice/internal/store"
 	"sluice/internal/suppression"
@@ -103,6 +104,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	w.observed = observed.New(p.DB, shards)
 	w.cancelled = campaigns.NewStore(p.DB, w.holds, audit.New(p.DB, shards))
 	w.owners = newOwners(ctx, p, shards, persons)
+	w.windows = newWindows(p, shards, persons, w.stream)
 	w.catalogue = newCatalogue(ctx, p.DB, log)
 	w.optOuts = newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons, w.catalogue)
 	if w.limits, err = newLimits(ctx, p); err != nil {
@@ -176,6 +178,7 @@ type worker struct {
 	limits     *portfolio.Ledger
 	owners     *conversations.Owners
 	optOuts    *suppression.Store
+	windows    *servicewindow.Windows
 	catalogue  *templates.Catalogue
 	coexisting sync.Map // phone number ids of which a webhook said so
 
@@ -225,6 +228,9 @@ func (w *worker) send(ctx context.Context) error {
 			if err := w.ownConversation(a, object); err != nil {
 				return q, err
 			}
+			if err := w.inWindow(a, object); err != nil {
+				return q, err
+			}
 			if object, err = w.translated(a.Message.From, object); err != nil {
 				return q, err
 			}
@@ -240,8 +246,8 @@ func (w *worker) send(ctx context.Context) error {
 		TemplateSent:     sent.Note,
 		Siblings:         w.policy.Siblings,
 		Holds:            w.holds.List,
-		LostWrites:       w.policy.LostWrites,
-		Restored:         w.policy.Restored,
+		LostWrites:       w.lostWrites,
+		Restored:         w.restored,
 		Shards:           w.shards,
 		Parts:            w.book.Parts(),
 		Wrote:            traced.Wrote,
@@ -252,10 +258,10 @@ func (w *worker) send(ctx context.Context) error {
 	messages := repository.New(w.book, tasks)
 	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
 	candidates := repository.NewCandidates(repository.CandidateOptions{
-		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners, OptOuts: w.optOuts, Quiet: w.quietHours(c.Common.TimeZones), Caps: w.frequencyCaps(),
+		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners, OptOuts: w.optOuts, Quiet: w.quietHours(c.Common.TimeZones), Caps: w.frequencyCaps(), Windows: w.windows,
 		Waits: func(number string) bool { return w.directory.OtherApp(number) == directory.OtherAppWait }, Log: log, Registerer: w.Registry,
 	})
-	suppressed := repository.Suppressed{Messages: messages, Count: w.countCancelled(), Log: log}
+	suppressed := repository.Suppressed{Messages: messages, Count: w.countEnded(), Log: log}
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Cancel: suppressed.Cancel, Weigh: w.directory.Weigh, Limit: w.limits, Transactions: w.book.Transactions(), Log: log,
@@ -307,10 +313,10 @@ func (w *worker) reconcile() {
 		Now:    func(ctx context.Context) time.Time { return w.DB.Clock(ctx, ledger.RecordPrefix(0)) },
 		Update: w.updates(w.templates()), Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
 		Identities: cloudapi.Identities, People: w.people.Learn, OwnerReport: cloudapi.OwnerReport, Owners: w.owners.Note,
-		Preferences: cloudapi.Preferences, Prefer: w.optOuts.Note,
+		Preferences: cloudapi.Preferences, Prefer: w.optOuts.Note, WindowReports: cloudapi.WindowReports, Windows: w.windows.Note,
 		Tracer: w.tracer, Log: w.Log, Registerer: w.Registry,
 	})
-	w.Background(r.Run)
+	w.Background(r.Run, w.windows.Run)
 }
 
 // handler returns a handler that gives the tasks of the queue to the sender.

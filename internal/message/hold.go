@@ -75,7 +75,19 @@ type QueueStatus struct {
 	Elsewhere   bool          // with TaskDelayed: another app owns the conversation; Until is when that ends, if the recipient writes nothing more
 	Person      [8]byte       // with Elsewhere: names the recipient
 	Named       string        // the id of a message that it names and that Meta has not accepted yet; empty: none
+	Window      Window        // the customer service window of the recipient of a free-form message; empty: the number does not track it
+	WindowEnds  time.Time     // with WindowOpen: when it closes, if the recipient writes nothing more
 }
+
+// Window is what Sluice knows of the customer service window of a person with a number.
+type Window string
+
+// The states of a window.
+const (
+	WindowOpen    Window = "open"
+	WindowClosed  Window = "closed"
+	WindowUnknown Window = "unknown" // Sluice may not have seen what opened it
+)
 
 // TaskState says where the task of a queued message is.
 type TaskState string

@@ -38,7 +38,7 @@ func (s *site) callers(keys httpapi.Keys, reader *backlog.Reader, book *ledger.L
 	return intake.New(intake.Options{
 		Acceptor: admission.NewAcceptor(s.db, book, queue.NewClient(s.db, shards), shards, signature.New("")),
 		Reader:   book, Finder: book, Canceller: book,
-		Waiting:   repository.NewWaiting(reader, held, book, nil, quiethours.New(func(string, string) (none [2][]config.QuietHours) { return none }, nil, nil)),
+		Waiting:   repository.NewWaiting(reader, held, book, nil, quiethours.New(func(string, string) (none [2][]config.QuietHours) { return none }, nil, nil), nil),
 		Campaigns: repository.NewCampaigns(book, reader, held, campaigns.NewStore(s.db, held, audit.New(s.db, shards))),
 		Keys:      keys, All: func() []string { return []string{ours, theirs} },
 		Numbers: func(number string) bool { return number == ours || number == theirs },

@@ -10,6 +10,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/quiethours"
+	"sluice/internal/servicewindow"
 )
 
 // Waiting shows what a queued message waits for, except what its record shows. It is safe for concurrent use.
@@ -19,11 +20,13 @@ type Waiting struct {
 	named   Named
 	owners  *conversations.Owners
 	quiet   *quiethours.Rules
+	windows *servicewindow.Windows
 }
 
-// NewWaiting returns a Waiting that reads the backlog, the holds, the records and the owners of conversations, and knows the quiet hours.
-func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger, owners *conversations.Owners, quiet *quiethours.Rules) *Waiting {
-	return &Waiting{b, h, NewNamed(records), owners, quiet}
+// NewWaiting returns a Waiting that reads the backlog, the holds, the records, the owners of conversations and the customer service windows, and
+// knows the quiet hours.
+func NewWaiting(b *backlog.Reader, h *holds.Store, records *ledger.Ledger, owners *conversations.Owners, quiet *quiethours.Rules, windows *servicewindow.Windows) *Waiting {
+	return &Waiting{b, h, NewNamed(records), owners, quiet, windows}
 }
 
 // QueueStatus returns the position of a queued message, the holds that apply to it, and the message that it waits for.
@@ -43,6 +46,9 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 		if s.Quiet, err = wt.quietUntil(ctx, r); err != nil {
 			return s, err
 		}
+	}
+	if s.Window, s.WindowEnds, err = wt.window(ctx, r); err != nil {
+		return s, err
 	}
 	if s.Holds, err = wt.holds.On(ctx, r.Context); err != nil {
 		return s, err

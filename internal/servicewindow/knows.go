@@ -73,7 +73,9 @@ func (w *Windows) learn(ctx context.Context, number string) (bool, error) {
 }
 
 // sound reports whether webhooks are received now.
-func sound(c message.Channel, now time.Time) bool { return c.Programs > 0 && now.Sub(c.Open) <= proofLag }
+func sound(c message.Channel, now time.Time) bool {
+	return c.Programs > 0 && now.Sub(c.Open) <= proofLag
+}
 
 // milli reads a field with a time; zero: there is none.
 func milli(field any) time.Time {

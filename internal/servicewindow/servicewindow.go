@@ -80,8 +80,10 @@ func New(db *store.DB, o Options) *Windows {
 }
 
 // Tracked reports whether the windows of a number are tracked. Without a secrets key and an index of recipients none are: then
-// Sluice could not know that a phone number and a user id are one person. It needs no round trip.
-func (w *Windows) Tracked(number string) bool { return w.o.People.On() && w.o.Tracked(number) }
+// Sluice could not know that a phone number and a user id are one person. A nil Windows tracks none. It needs no round trip.
+func (w *Windows) Tracked(number string) bool {
+	return w != nil && w.o.People.On() && w.o.Tracked(number)
+}
 
 // Query asks for the window of a recipient with a number.
 type Query struct {
