@@ -158,7 +158,7 @@ type Options struct {
 	OutsideWindow func(ctx context.Context, all []*message.Message) ([]bool, error)
 	WindowClosed  func(replaced bool)   // counts these messages; required with OutsideWindow
 	Suppressions  suppressions          // nil: there are none
-	Suppressed   func(c message.Class) // counts refused messages; required with Suppressions
+	Suppressed    func(c message.Class) // counts refused messages; required with Suppressions
 	// Account returns the messaging account of messages of a number that name none; empty, or nil: Meta chooses.
 	Account    func(number string) string
 	Explain    func(code int) (title, advice string) // explains Meta's error codes; nil: records have the code only

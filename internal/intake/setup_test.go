@@ -147,7 +147,9 @@ type bench struct {
 	sendETA   func(ahead int) time.Duration                                                    // nil: it is not known
 	// until when another app owns the conversation with a recipient
 	elsewhere map[string]time.Time
-	account   string // messaging account of numbers
+	outside   map[string]bool // recipients whose customer service windows are closed
+	closed    []bool          // the messages that were found outside: whether each was replaced
+	account   string          // messaging account of numbers
 
 	suppressions *fakeSuppressions
 	// Tokens of keys: for everything, for ours, without the scope to send, without scopes, revoked, expired, for ours with a messaging account.
@@ -228,6 +230,18 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 				until[i] = b.elsewhere[m.Content.Recipient()]
 			}
 			return until, nil
+		},
+		OutsideWindow: func(_ context.Context, all []*message.Message) ([]bool, error) {
+			found := make([]bool, len(all))
+			for i, m := range all {
+				found[i] = b.outside[m.Content.Recipient()]
+			}
+			return found, b.store.err
+		},
+		WindowClosed: func(replaced bool) {
+			b.store.mu.Lock()
+			defer b.store.mu.Unlock()
+			b.closed = append(b.closed, replaced)
 		},
 		Suppressions: b.suppressions, Suppressed: func(c message.Class) { b.suppressions.seen = append(b.suppressions.seen, string(c)) },
 		Account: func(string) string { return b.account },
