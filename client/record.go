@@ -22,7 +22,7 @@ type Info struct {
 	To            string   `json:"to,omitempty"`                   // the recipient, masked
 	Template      string   `json:"template,omitempty"`             // as name/language
 	Fallback      string   `json:"fallback_template,omitempty"`    // as name/language, as long as Sluice may still use it
-	FallbackFor   string   `json:"fallback_for,omitempty"`         // the template of your request, if the message has the fallback template in its place
+	FallbackFor   string   `json:"fallback_for,omitempty"`         // the template of your request, or the type of your free-form message, if the message has the fallback template in its place
 	MovedFrom     string   `json:"moved_from,omitempty"`           // the id of the message of another number whose place this one has taken
 	Ref           string   `json:"ref,omitempty"`                  // your own reference
 	Tags          []string `json:"tags,omitempty"`                 // your own labels
