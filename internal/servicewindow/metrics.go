@@ -1,6 +1,9 @@
 package servicewindow
 
 import (
+	"context"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -25,5 +28,31 @@ func Counter(reg prometheus.Registerer, stage string) func(replaced bool) {
 		} else {
 			refused.Inc()
 		}
+	}
+}
+
+var knownDesc = prometheus.NewDesc("sluice_customer_service_windows_known",
+	"1: Sluice knows the customer service windows of the number, so free-form messages outside them are refused or replaced. 0: Meta decides, see customer-service-window.md. Absent: the number does not track them.",
+	[]string{"phone_number_id"}, nil)
+
+// collectWithin is the time limit of a scrape.
+const collectWithin = 2 * time.Second
+
+// Describe implements prometheus.Collector.
+func (w *Windows) Describe(out chan<- *prometheus.Desc) { out <- knownDesc }
+
+// Collect implements prometheus.Collector.
+func (w *Windows) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), collectWithin)
+	defer cancel()
+	for _, number := range w.o.Numbers() {
+		if !w.Tracked(number) {
+			continue
+		}
+		known := 0.
+		if w.knows(ctx, number) {
+			known = 1
+		}
+		out <- prometheus.MustNewConstMetric(knownDesc, prometheus.GaugeValue, known, number)
 	}
 }

@@ -92,7 +92,8 @@ type Query struct {
 }
 
 // Note stores that people wrote to numbers or called them, in any order and repeated: the latest counts. It is one round trip, and
-// another one if names of people must be looked up, or none if no number tracks windows.
+// another one if names of people must be looked up, or none if no number tracks windows. A full Redis stores nothing: then the numbers are
+// not tracked from now on, until Run begins anew.
 func (w *Windows) Note(ctx context.Context, all []message.WindowReport) error {
 	var asked []Query
 	var at []time.Time
@@ -139,6 +140,17 @@ func (w *Windows) Note(ctx context.Context, all []message.WindowReport) error {
 			p.PExpire(ctx, m.key, keep)
 		}
 	})
+	if redis.IsOOMError(err) { // what else Meta reported must not wait
+		w.log.Warn("Redis is full, customer service windows are unknown for a day: Meta decides whether free-form messages may be sent")
+		var numbers []string
+		for _, q := range asked {
+			numbers = append(numbers, q.Number)
+		}
+		err = w.db.HDel(ctx, sinceKey, numbers...).Err()
+		w.mu.Lock()
+		clear(w.known)
+		w.mu.Unlock()
+	}
 	if err != nil {
 		return fmt.Errorf("store customer service windows: %w", err)
 	}

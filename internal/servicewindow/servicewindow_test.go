@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"sluice/internal/message"
@@ -297,6 +298,33 @@ func TestSince(t *testing.T) {
 	f.BrokenFor(repeats * 2)
 	if tidy(); !anew() {
 		t.Error("a long outage")
+	}
+}
+
+// TestFullRedis: a full Redis does not keep what Meta reports from being applied, and no window is closed from then on.
+func TestFullRedis(t *testing.T) {
+	t.Parallel()
+	f := setup(t, true)
+	known := func() float64 {
+		t.Helper()
+		f.again()
+		reg := prometheus.NewRegistry()
+		reg.MustRegister(f.Windows)
+		all, err := reg.Gather()
+		if err != nil || len(all) != 1 || len(all[0].Metric) != 1 {
+			t.Fatalf("%v, %v", all, err)
+		}
+		return all[0].Metric[0].GetGauge().GetValue()
+	}
+	if known() != 1 {
+		t.Error("the gauge does not say that the windows are known")
+	}
+	if err := f.db.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	f.note(f.wrote(number, phone, "", time.Hour))
+	if f.closed(number, "+"+phone) || known() != 0 {
+		t.Error("a window that could not be stored is closed")
 	}
 }
 
