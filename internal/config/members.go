@@ -49,7 +49,7 @@ func (d *document) ofNumber(one *number) []member {
 		},
 		{
 			key: "customer_service_window", def: "`off`", read: d.scalar(oneOf(&one.Window, WindowOff, WindowRefuse)),
-			doc: "What Sluice does with a free-form message to a person whose [customer service window](customer-service-window.md) is closed. `off`: send it to Meta, which refuses it with 131047. `refuse`: send its `fallback_template` in its place, or refuse it with the code `customer_service_window_closed`. It needs a secrets key and the index of recipients.",
+			doc: "What Sluice does with a free-form message to a person whose [customer service window](customer-service-window.md) is closed. `off`: send it to Meta, which refuses it with 131047. `refuse`: send its `fallback_template` in its place, or refuse it with the code `service_window_closed`. It needs a secrets key and the index of recipients.",
 		},
 		{
 			key: "messaging_account_id", read: d.scalar(accountID(&one.MessagingAccount)),

@@ -40,7 +40,7 @@ func TestCustomerServiceWindow(t *testing.T) {
 	refused := func(to string) bool {
 		_, err := w.api.Send(t.Context(), text(to))
 		p, is := errors.AsType[*client.Problem](err)
-		if err != nil && (!is || p.Status != http.StatusUnprocessableEntity || p.Code != "customer_service_window_closed" || p.Errors[0].Path != "message.to") {
+		if err != nil && (!is || p.Status != http.StatusUnprocessableEntity || p.Code != "service_window_closed" || p.Errors[0].Path != "message.to") {
 			t.Fatal(err)
 		}
 		return is
@@ -93,7 +93,7 @@ func TestCustomerServiceWindow(t *testing.T) {
 		case sent[1], replaced:
 			want.Type, want.Template, want.FallbackFor = "template", "order/en", "text"
 		case closed:
-			want.State, want.Reason = client.StateRejected, "customer_service_window_closed"
+			want.State, want.Reason = client.StateRejected, "service_window_closed"
 		}
 		if r.State != want.State || r.Type != want.Type || r.Template != want.Template || r.FallbackFor != want.FallbackFor || r.Reason != want.Reason || id == closed && r.Attempt != 0 || r.Code != 0 {
 			t.Errorf("%+v, want %+v", r, want)

@@ -59,37 +59,37 @@ var graphCodes = map[string]struct {
 	status, code, subcode int
 	message               string
 }{
-	"token_missing":                  {401, 104, 0, "An access token is required to request this resource."},
-	"unauthenticated":                {401, 190, 0, "Invalid OAuth access token - Cannot parse access token"},
-	"api_key_revoked":                {401, 190, 467, "Error validating access token: The session has been invalidated."}, // Meta's subcode of an invalid token
-	"api_key_expired":                {401, 190, 463, "Error validating access token: Session has expired."},              // of one that expired
-	"scope_missing":                  {403, 10, 0, ""},
-	"account_not_covered":            {403, 10, 0, ""},
-	"phone_number_id_not_found":      {400, 100, 33, ""},
-	"not_found":                      {400, 100, 33, ""},
-	"path_not_forwarded":             {400, 100, 33, ""},
-	"put_without_status":             {400, 100, 33, ""},
-	"message_of_sluice":              {400, 100, 33, ""},
-	"object_not_found":               {400, 100, 33, ""},
-	"object_not_changed":             {400, 100, 33, ""},
-	"account_not_found":              {400, 100, 33, ""},
-	"message_not_sent":               {400, 131009, 0, ""},
-	"message_of_other_number":        {400, 131009, 0, ""},
-	"messaging_product_missing":      {400, 100, 0, "(#100) The parameter messaging_product is required."},
-	"deadline_unreachable":           {429, 130429, 0, ""},
-	"portfolio_limit_reached":        {429, 130429, 0, ""},
-	"conversation_of_other_app":      {400, 100, 0, ""}, // Meta has not published its own
-	"customer_service_window_closed": {400, 131047, 0, ""},
-	"recipient_suppressed":           {400, 131050, 0, ""},
-	"store_unavailable":              {503, 2, 0, ""},
-	"meta_unavailable":               {503, 2, 0, ""},
-	"quota_exceeded":                 {429, 80007, 0, ""},
-	"overloaded":                     {503, 2, 0, ""},
-	"forwarding_not_configured":      {503, 2, 0, ""},
-	"recipient_is_sender":            {400, 131021, 0, ""},
-	"template_unknown":               {404, 132001, 0, ""},
-	"template_language_unknown":      {404, 132001, 0, ""},
-	"template_not_approved":          {404, 132001, 0, ""},
+	"token_missing":             {401, 104, 0, "An access token is required to request this resource."},
+	"unauthenticated":           {401, 190, 0, "Invalid OAuth access token - Cannot parse access token"},
+	"api_key_revoked":           {401, 190, 467, "Error validating access token: The session has been invalidated."}, // Meta's subcode of an invalid token
+	"api_key_expired":           {401, 190, 463, "Error validating access token: Session has expired."},              // of one that expired
+	"scope_missing":             {403, 10, 0, ""},
+	"account_not_covered":       {403, 10, 0, ""},
+	"phone_number_id_not_found": {400, 100, 33, ""},
+	"not_found":                 {400, 100, 33, ""},
+	"path_not_forwarded":        {400, 100, 33, ""},
+	"put_without_status":        {400, 100, 33, ""},
+	"message_of_sluice":         {400, 100, 33, ""},
+	"object_not_found":          {400, 100, 33, ""},
+	"object_not_changed":        {400, 100, 33, ""},
+	"account_not_found":         {400, 100, 33, ""},
+	"message_not_sent":          {400, 131009, 0, ""},
+	"message_of_other_number":   {400, 131009, 0, ""},
+	"messaging_product_missing": {400, 100, 0, "(#100) The parameter messaging_product is required."},
+	"deadline_unreachable":      {429, 130429, 0, ""},
+	"portfolio_limit_reached":   {429, 130429, 0, ""},
+	"conversation_of_other_app": {400, 100, 0, ""}, // Meta has not published its own
+	"service_window_closed":     {400, 131047, 0, ""},
+	"recipient_suppressed":      {400, 131050, 0, ""},
+	"store_unavailable":         {503, 2, 0, ""},
+	"meta_unavailable":          {503, 2, 0, ""},
+	"quota_exceeded":            {429, 80007, 0, ""},
+	"overloaded":                {503, 2, 0, ""},
+	"forwarding_not_configured": {503, 2, 0, ""},
+	"recipient_is_sender":       {400, 131021, 0, ""},
+	"template_unknown":          {404, 132001, 0, ""},
+	"template_language_unknown": {404, 132001, 0, ""},
+	"template_not_approved":     {404, 132001, 0, ""},
 }
 
 // graphRefuse answers with a refusal in the form of Meta's errors.

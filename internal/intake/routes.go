@@ -24,7 +24,7 @@ func (in *Intake) routes() []httpapi.Route {
 				{Status: 202, Doc: "Accepted: the message is stored and will be sent. With `wait`, `state` can show that Meta has already refused it.", Type: acceptedMessage{}},
 				{Status: 200, Doc: "Accepted before, with the same key.", Type: acceptedMessage{}},
 			},
-			Codes:   append(append([]string{}, bodyCodes...), append(messageCodes, "wait_invalid", "deadline_unreachable", "portfolio_limit_reached", "conversation_of_other_app", "customer_service_window_closed", "recipient_suppressed", "quota_exceeded", "overloaded", "store_unavailable")...),
+			Codes:   append(append([]string{}, bodyCodes...), append(messageCodes, "wait_invalid", "deadline_unreachable", "portfolio_limit_reached", "conversation_of_other_app", "service_window_closed", "recipient_suppressed", "quota_exceeded", "overloaded", "store_unavailable")...),
 			Handler: in.o.Tracer.Handler(http.MethodPost, "/v1/messages", true, in.post),
 		},
 		{
@@ -81,7 +81,7 @@ func (in *Intake) routes() []httpapi.Route {
 			Params:  []httpapi.Param{paramKey},
 			Body:    &httpapi.Body{Type: messageRequest{}, Example: exampleMessage},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The message would be accepted.", Type: checkedMessage{}}},
-			Codes:   append(append([]string{}, bodyCodes...), append(slices.DeleteFunc(slices.Clone(messageCodes), storedOnly), "deadline_unreachable", "portfolio_limit_reached", "conversation_of_other_app", "customer_service_window_closed", "recipient_suppressed", "store_unavailable")...),
+			Codes:   append(append([]string{}, bodyCodes...), append(slices.DeleteFunc(slices.Clone(messageCodes), storedOnly), "deadline_unreachable", "portfolio_limit_reached", "conversation_of_other_app", "service_window_closed", "recipient_suppressed", "store_unavailable")...),
 			Handler: in.checkOnly,
 		},
 		{

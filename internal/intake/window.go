@@ -55,5 +55,5 @@ func (in *Intake) replace(m *message.Message) bool {
 // no messages now.
 func (in *Intake) refuseOutside(m *message.Message) refusal {
 	in.o.WindowClosed(false)
-	return append(refusal{problem(recipientPath(m), "customer_service_window_closed")}, m.Fallback.Problems...)
+	return append(refusal{problem(recipientPath(m), "service_window_closed")}, m.Fallback.Problems...)
 }

@@ -22,7 +22,7 @@ func TestOutsideWindow(t *testing.T) {
 	fallback := func(name string) string {
 		return envelope(`,"fallback_template":{"name":"` + name + `","language":{"code":"en"}}`)
 	}
-	const refused, used = `"code":"customer_service_window_closed"`, `"code":"fallback_used"`
+	const refused, used = `"code":"service_window_closed"`, `"code":"fallback_used"`
 	for name, c := range map[string]struct {
 		body   string
 		status int
@@ -76,7 +76,7 @@ func TestOutsideWindow(t *testing.T) {
 	batch.Close()
 	for i, want := range []int{422, 202, 202, 200} {
 		a, _ := batch.next()
-		if a.Status != want || want == 200 && a.ID != first.ID || want == 422 && a.Problem.Code != "customer_service_window_closed" || (i == 2) != (len(a.Warnings) == 1) {
+		if a.Status != want || want == 200 && a.ID != first.ID || want == 422 && a.Problem.Code != "service_window_closed" || (i == 2) != (len(a.Warnings) == 1) {
 			t.Errorf("line %d: %+v", i+1, a)
 		}
 	}
