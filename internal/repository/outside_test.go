@@ -8,6 +8,7 @@ import (
 	"sluice/internal/dispatch"
 	"sluice/internal/message"
 	"sluice/internal/people"
+	"sluice/internal/poll"
 	"sluice/internal/record"
 	"sluice/internal/redistest"
 	"sluice/internal/secrets"
@@ -27,14 +28,23 @@ func TestOutside(t *testing.T) {
 	now := time.Now()
 	windows := servicewindow.New(db, servicewindow.Options{
 		Shards: 2, People: people.New(db, people.Options{Hash: secrets.Hasher("a key", "recipient index"), Shards: 2, Owners: noAccounts{}}),
-		Tracked: func(n string) bool { return n == number },
+		Numbers: func() []string { return []string{number, eager} }, Tracked: func(n string) bool { return n == number },
 		Channel: func(context.Context, string) (message.Channel, error) {
 			return message.Channel{Programs: 1, Open: now, LastStatus: now}, nil
 		},
 		Repeats:   func(string) time.Duration { return time.Minute },
 		Watermark: func(context.Context, message.Shard) (time.Time, error) { return now, nil },
 	})
-	if err := db.HSet(t.Context(), "sluice:windows:since", number, now.Add(-25*time.Hour).UnixMilli()).Err(); err != nil {
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- windows.Run(ctx) }()
+	const since = "sluice:windows:since"
+	poll.Until(t, "the number is tracked", func() bool {
+		fields := db.HKeys(t.Context(), since).Val()
+		return len(fields) == 1 && db.HSet(t.Context(), since, fields[0], now.Add(-25*time.Hour).UnixMilli()).Err() == nil
+	})
+	stop()
+	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
 	if err := windows.Note(t.Context(), []message.WindowReport{{Number: number, Phone: open, At: now}}); err != nil {

@@ -2,14 +2,24 @@ package servicewindow
 
 import (
 	"context"
+	"encoding/hex"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
 	"sluice/internal/message"
 )
 
-// sinceKey is a hash of the numbers whose windows are tracked: since when without a gap, in Unix milliseconds.
+// sinceKey is a hash of the numbers whose windows are tracked: since when without a gap, in Unix milliseconds. See field.
 const sinceKey = "sluice:windows:since"
+
+// field names a number in it, with what identifies the secrets key: windows that were stored with another key are not found. While
+// programs have different keys, each drops the fields of the others, so the time begins when all have the same.
+func (w *Windows) field(number string) string {
+	id := w.o.People.Identity("customer service windows").Hash
+	return number + ":" + hex.EncodeToString(id[:4])
+}
 
 const (
 	// settled is how much longer than Length a number must be tracked: workers learn a change of the setting within some seconds.
@@ -56,7 +66,7 @@ func (w *Windows) knows(ctx context.Context, number string) bool {
 }
 
 func (w *Windows) learn(ctx context.Context, number string) (bool, error) {
-	text, err := w.db.HMGet(ctx, sinceKey, number).Result()
+	text, err := w.db.HMGet(ctx, sinceKey, w.field(number)).Result()
 	if err != nil {
 		return false, err
 	}
@@ -111,25 +121,21 @@ func (w *Windows) tidy(ctx context.Context) error {
 	}
 	now := w.db.Clock(ctx, sinceKey)
 	ms := now.UnixMilli()
-	var left []string
-	for number := range stored {
-		if !w.Tracked(number) {
-			left = append(left, number)
-		}
-	}
 	var tracked []string
 	for _, number := range w.o.Numbers() {
 		if !w.Tracked(number) {
 			continue
 		}
 		tracked = append(tracked, number)
-		if stored[number] == "" {
-			if err := w.db.HSetNX(ctx, sinceKey, number, ms).Err(); err != nil {
+		if field := w.field(number); stored[field] == "" {
+			if err := w.db.HSetNX(ctx, sinceKey, field, ms).Err(); err != nil {
 				return err
 			}
+		} else {
+			delete(stored, field)
 		}
 	}
-	if len(left) > 0 {
+	if left := slices.Collect(maps.Keys(stored)); len(left) > 0 {
 		if err := w.db.HDel(ctx, sinceKey, left...).Err(); err != nil {
 			return err
 		}
@@ -158,7 +164,7 @@ func (w *Windows) tidy(ctx context.Context) error {
 func (w *Windows) begin(ctx context.Context, numbers []string, ms int64) error {
 	var fields []any
 	for _, number := range numbers {
-		fields = append(fields, number, ms)
+		fields = append(fields, w.field(number), ms)
 	}
 	if len(fields) == 0 {
 		return nil

@@ -142,11 +142,11 @@ func (w *Windows) Note(ctx context.Context, all []message.WindowReport) error {
 	})
 	if redis.IsOOMError(err) { // what else Meta reported must not wait
 		w.log.Warn("Redis is full, customer service windows are unknown for a day: Meta decides whether free-form messages may be sent")
-		var numbers []string
+		var fields []string
 		for _, q := range asked {
-			numbers = append(numbers, q.Number)
+			fields = append(fields, w.field(q.Number))
 		}
-		err = w.db.HDel(ctx, sinceKey, numbers...).Err()
+		err = w.db.HDel(ctx, sinceKey, fields...).Err()
 		w.mu.Lock()
 		clear(w.known)
 		w.mu.Unlock()

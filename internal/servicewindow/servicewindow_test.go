@@ -85,11 +85,19 @@ func setup(t testing.TB, keyed bool) *fixture {
 	f.db, f.people = db, people.New(db, o)
 	f.channel = message.Channel{Reported: true, Programs: 1, Open: f.now, LastStatus: f.now.Add(-time.Hour), Gap: f.now.Add(-time.Hour)}
 	f.mark, f.applied = f.now, func() bool { return true }
-	if err := db.HSet(t.Context(), since, number, f.now.Add(-25*time.Hour).UnixMilli()).Err(); err != nil {
-		t.Fatal(err)
-	}
 	f.again()
+	if keyed {
+		f.since(25 * time.Hour)
+	}
 	return f
+}
+
+// since lets the number be tracked for as long.
+func (f *fixture) since(d time.Duration) {
+	f.t.Helper()
+	if err := f.db.HSet(f.t.Context(), since, f.Field(number), f.now.Add(-d).UnixMilli()).Err(); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // again makes windows that remember nothing.
@@ -190,7 +198,7 @@ func TestUnknownWindows(t *testing.T) {
 	channel := f.channel
 	for name, change := range map[string]func(){
 		"not tracked yet":                       func() { f.db.Del(t.Context(), since) },
-		"tracked for less than a day":           func() { f.db.HSet(t.Context(), since, number, f.now.Add(-24*time.Hour).UnixMilli()) },
+		"tracked for less than a day":           func() { f.since(24 * time.Hour) },
 		"no webhook program":                    func() { f.channel.Programs = 0 },
 		"it is not proven that none was missed": func() { f.channel.Open = f.now.Add(-2 * time.Minute) },
 		"a webhook was refused":                 func() { f.channel.Gap = f.now.Add(-repeats + time.Minute) },
@@ -204,7 +212,7 @@ func TestUnknownWindows(t *testing.T) {
 			t.Errorf("%s: closed", name)
 		}
 		f.channel, f.mark = channel, f.now
-		f.db.HSet(t.Context(), since, number, f.now.Add(-25*time.Hour).UnixMilli())
+		f.since(25 * time.Hour)
 		if f.again(); !f.closed(number, phone) {
 			t.Errorf("%s: still unknown", name)
 		}
@@ -253,13 +261,13 @@ func TestSince(t *testing.T) {
 	t.Parallel()
 	f := setup(t, true)
 	f.db.Del(t.Context(), since)
-	f.db.HSet(t.Context(), since, off, 1)
+	f.db.HSet(t.Context(), since, f.Field(off), 1, number+":another key", 1)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- f.Run(ctx) }()
 	poll.Until(t, "the numbers are noted", func() bool {
 		all := f.db.HGetAll(t.Context(), since).Val()
-		at, _ := strconv.ParseInt(all[number], 10, 64)
+		at, _ := strconv.ParseInt(all[f.Field(number)], 10, 64)
 		return len(all) == 1 && at >= f.now.Add(-time.Second).UnixMilli()
 	})
 	stop()
@@ -267,9 +275,9 @@ func TestSince(t *testing.T) {
 		t.Error(err)
 	}
 	reset := func() {
-		f.db.HSet(t.Context(), since, number, 1)
+		f.db.HSet(t.Context(), since, f.Field(number), 1)
 	}
-	anew := func() bool { return f.db.HGet(t.Context(), since, number).Val() != "1" }
+	anew := func() bool { return f.db.HGet(t.Context(), since, f.Field(number)).Val() != "1" }
 	reset()
 	if err := f.Lost(t.Context(), message.Shards(2).Of(number)); err != nil || !anew() {
 		t.Errorf("lost writes: %v", err)
