@@ -18,7 +18,7 @@ type importCmd struct {
 	File   string `arg:"" help:"CSV: a message in each row. NDJSON: a body of POST /v1/messages on each line. Each also compressed with gzip. - for standard input."`
 
 	Results string `xor:"results" placeholder:"FILE" help:"Write the result of each row to this CSV file. With a file of an earlier run, rows that have a result are skipped."`
-	DryRun  bool   `xor:"results" help:"Check all rows and count what would happen. Nothing is sent."`
+	DryRun  bool   `xor:"results" help:"Check all rows and the links to media, and count what would happen. Nothing is sent."`
 	IDs     bool   `name:"ids" help:"Print each line's number with the id of its message."`
 	Name    string `help:"Name of the import, a part of the keys of rows without key. Set a new name to send the same rows again."`
 
@@ -98,6 +98,9 @@ func (c importCmd) Run(ctx context.Context) error {
 	}
 	go im.read(ctx, file)
 	err = im.run(ctx)
+	if c.DryRun && err == nil {
+		err = check.media.run(ctx, api)
+	}
 	im.mu.Lock() // after an error rows may still be read
 	defer im.mu.Unlock()
 	if im.results != nil {
@@ -110,6 +113,8 @@ func (c importCmd) Run(ctx context.Context) error {
 		fmt.Fprintf(os.Stderr, "Stopped. To go on, run the same command again%s. No message that was accepted is sent again.\n", map[bool]string{true: " with the same input"}[c.File == "-"])
 	case err == nil && im.counts[importfile.Refused] > 0:
 		err = errors.New("not all rows were accepted")
+	case err == nil && check.media.wrong > 0:
+		err = errors.New("Meta cannot use all media")
 	}
 	return err
 }

@@ -20,6 +20,7 @@ type dryRun struct {
 	recipients importfile.Distinct
 	kinds      map[string]int // messages by class and template
 	last       time.Time      // when the last one would be sent; zero: it is not known
+	media      mediaCheck
 }
 
 // call checks lines. Its results are those of sending them.
@@ -40,6 +41,7 @@ func (d *dryRun) count(m client.Checked) {
 	var to struct{ To, Recipient string }
 	json.Unmarshal(m.Payload, &to)
 	d.recipients.Add(cmp.Or(to.To, to.Recipient))
+	d.media.add(m.Payload)
 	if m.SentAbout.After(d.last) {
 		d.last = m.SentAbout
 	}
@@ -64,4 +66,5 @@ func (d *dryRun) report(out io.Writer, im *importer, now time.Time) {
 	for _, kind := range kinds {
 		fmt.Fprintf(out, "%s: %d\n", kind, d.kinds[kind])
 	}
+	d.media.report(out)
 }

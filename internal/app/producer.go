@@ -21,6 +21,7 @@ import (
 	"sluice/internal/holds"
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
+	"sluice/internal/mediacheck"
 	"sluice/internal/message"
 	"sluice/internal/observed"
 	"sluice/internal/ops"
@@ -128,6 +129,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits, persons),
 		Elsewhere: elsewhere(owners, p.directory), Account: p.directory.MessagingAccount,
 
+		Media:         mediacheck.New(mediacheck.Options{}),
 		OutsideWindow: outsideWindow(windows), WindowClosed: servicewindow.Counter(p.Registry, servicewindow.StageAccept),
 		Suppressions: optOuts, Suppressed: suppression.Counter(p.Registry, suppression.StageAccept),
 

@@ -157,6 +157,7 @@ type Options struct {
 	// numbers that refuse such messages. Nil: none has.
 	OutsideWindow func(ctx context.Context, all []*message.Message) ([]bool, error)
 	WindowClosed  func(replaced bool)   // counts these messages; required with OutsideWindow
+	Media         mediaChecker          // required to check media
 	Suppressions  suppressions          // nil: there are none
 	Suppressed    func(c message.Class) // counts refused messages; required with Suppressions
 	// Account returns the messaging account of messages of a number that name none; empty, or nil: Meta chooses.

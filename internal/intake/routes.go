@@ -85,6 +85,18 @@ func (in *Intake) routes() []httpapi.Route {
 			Handler: in.checkOnly,
 		},
 		{
+			Method: http.MethodPost, Path: "/v1/media/check", Name: "checkMedia", Group: "Messages",
+			Summary: "Check a link to a file before messages have it.",
+			Doc: "Sluice requests the file as Meta will, and compares type and size with [Meta's limits](https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#supported-media-types) for the kind. " +
+				"The answer comes within 15 seconds. Hosts with private addresses are refused, also after a redirect. A link that breaks a rule of messages is refused with the code of [the rule](messages.md). " +
+				"That the check succeeds is no promise: Meta fetches the file again for each message, and looks into it.",
+			Scope:   httpapi.ScopeSend,
+			Body:    &httpapi.Body{Type: mediaRequest{}, Example: `{"type":"image","link":"https://www.example.com/shoes.jpg"}`},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "Meta can probably use the file.", Type: message.MediaFile{}}},
+			Codes:   append(httpapi.BodyCodes(), "media_kind_unknown", "media_unreachable", "media_type_wrong", "media_too_large", "media_check_busy"),
+			Handler: in.checkMedia,
+		},
+		{
 			Method: http.MethodPost, Path: "/v1/messages/batch/check", Name: "checkBatch", Group: "Messages",
 			Summary: "Check many messages without sending them, one JSON object per line.",
 			Doc: "Each line gets the answer of `POST /v1/messages/check`, in the order of the lines, with the line number. Nothing is stored, and no line is compared with the other lines. " +

@@ -128,6 +128,20 @@ func (f fakeUsed) Used(_ context.Context, clients []string) (all []message.Quota
 	return all, f.store.err
 }
 
+// fakeMedia has what is wrong with links: a code, or busy.
+type fakeMedia map[string]string
+
+func (f fakeMedia) Check(_ context.Context, kind, link string) (message.MediaFile, []message.Problem, error) {
+	switch code := f[link]; code {
+	case "":
+		return message.MediaFile{Type: kind + "/x", Bytes: 7}, nil, nil
+	case "busy":
+		return message.MediaFile{}, nil, message.ErrBusy
+	default:
+		return message.MediaFile{}, []message.Problem{{Path: "link", Code: code, Detail: "It is wrong."}}, nil
+	}
+}
+
 // bench is an Intake behind a real HTTP server.
 type bench struct {
 	*httptest.Server
@@ -150,6 +164,7 @@ type bench struct {
 	outside   map[string]bool // recipients whose customer service windows are closed
 	closed    []bool          // the messages that were found outside: whether each was replaced
 	account   string          // messaging account of numbers
+	media     fakeMedia
 
 	suppressions *fakeSuppressions
 	// Tokens of keys: for everything, for ours, without the scope to send, without scopes, revoked, expired, for ours with a messaging account.
@@ -174,6 +189,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		meta:     &meta{},
 		accounts: fakeAccounts{},
 		known:    &fakeTemplates{},
+		media:    fakeMedia{"https://a/404": "media_unreachable", "https://a/zip": "media_type_wrong", "https://a/big": "media_too_large", "https://a/busy": "busy"},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(), billed: httpapi.NewToken(), acmes: httpapi.NewToken(),
@@ -231,6 +247,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return until, nil
 		},
+		Media: b.media,
 		OutsideWindow: func(_ context.Context, all []*message.Message) ([]bool, error) {
 			found := make([]bool, len(all))
 			for i, m := range all {

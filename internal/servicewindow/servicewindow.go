@@ -141,12 +141,14 @@ func (w *Windows) Note(ctx context.Context, all []message.WindowReport) error {
 		}
 	})
 	if redis.IsOOMError(err) { // what else Meta reported must not wait
-		w.log.Warn("Redis is full, customer service windows are unknown for a day: Meta decides whether free-form messages may be sent")
 		var fields []string
 		for _, q := range asked {
 			fields = append(fields, w.field(q.Number))
 		}
-		err = w.db.HDel(ctx, sinceKey, fields...).Err()
+		var n int64
+		if n, err = w.db.HDel(ctx, sinceKey, fields...).Result(); n > 0 {
+			w.log.Warn("Redis is full, customer service windows are unknown for a day: Meta decides whether free-form messages may be sent")
+		}
 		w.mu.Lock()
 		clear(w.known)
 		w.mu.Unlock()
