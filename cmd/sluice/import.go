@@ -114,7 +114,7 @@ func (c importCmd) Run(ctx context.Context) error {
 	case err == nil && im.counts[importfile.Refused] > 0:
 		err = errors.New("not all rows were accepted")
 	case err == nil && check.media.wrong > 0:
-		err = errors.New("Meta cannot use all media")
+		err = errors.New("not all media can be used")
 	}
 	return err
 }
