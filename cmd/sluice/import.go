@@ -39,7 +39,7 @@ type importCmd struct {
 	Tags             string `help:"CSV: tags of rows without some."`
 	SendAt           string `help:"CSV: send_at of rows without one."`
 	ExpiresAt        string `help:"CSV: expires_at of rows without one."`
-	FallbackTemplate string `placeholder:"NAME/LANGUAGE" help:"CSV: fallback template of rows without one. It gets the parameters of the template."`
+	FallbackTemplate string `placeholder:"NAME/LANGUAGE" help:"CSV: fallback template of rows without one. It gets the parameters of the row."`
 }
 
 // Help returns the text after the help of the command.
@@ -52,7 +52,7 @@ to: the recipient, with its plus. from: the phone number id of the sender.
 
 text: the text of a text message; or template: a template as name/language, such as order_update/en_US, with its parameters in the columns body_1, body_2 and so on, button_0 to button_9, and header, header_image, header_video or header_document; or message: Meta's message object as JSON. A row has one of the three.
 
-fallback_template: for a row with template, another template as name/language, which gets the same parameters.
+fallback_template: for a row with template, another template as name/language, which gets the same parameters. For a row with text or message, the template that is sent when the customer service window of the recipient is closed, with the parameters of the row.
 
 key, ref, class, tags, campaign, send_at, expires_at: as in POST /v1/messages. Several tags are separated by |.
 
