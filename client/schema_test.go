@@ -22,6 +22,7 @@ var objects = map[string]reflect.Type{
 	"AfterRequest":     reflect.TypeFor[After](),
 	"AcceptedMessage":  reflect.TypeFor[Accepted](),
 	"CheckedMessage":   reflect.TypeFor[Checked](),
+	"MediaFile":        reflect.TypeFor[MediaFile](),
 	"LineResult":       reflect.TypeFor[LineResult](),
 	"CheckedLine":      reflect.TypeFor[CheckedLine](),
 	"Failure":          reflect.TypeFor[Problem](),
@@ -63,7 +64,7 @@ var objects = map[string]reflect.Type{
 
 // without are the objects without a type: methods return their one member, or nothing, Meta documents its own form, and a search
 // has fewer members than its request, because List has the others.
-var without = []string{"SearchRequest", "StateList", "UsageList", "CampaignList", "QuotaList", "NamedCursors", "Acknowledgement", "Cancelled", "CampaignOrder", "CampaignCancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage", "SuppressionRequest", "SuppressionChange", "SuppressionLine", "Uploaded"}
+var without = []string{"SearchRequest", "StateList", "UsageList", "CampaignList", "QuotaList", "NamedCursors", "Acknowledgement", "Cancelled", "CampaignOrder", "CampaignCancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage", "SuppressionRequest", "SuppressionChange", "SuppressionLine", "MediaRequest", "Uploaded"}
 
 // property is a member of an object in a JSON schema.
 type property struct {
@@ -264,6 +265,7 @@ func TestEveryPathHasAMethod(t *testing.T) {
 		"post /v1/messages/batch/check":        "CheckLines",
 		"post /v1/messages/check":              "Check",
 		"post /v1/messages/search":             "Search",
+		"post /v1/media/check":                 "CheckMedia",
 		"get /v1/messages/{id}":                "Get",
 		"get /v1/states":                       "States",
 		"get /v1/campaigns":                    "Campaigns",

@@ -65,7 +65,7 @@ func (d *dispatcher) fetch(ctx context.Context, n *number, capacity int) ([]*que
 		n.leave(queue.Exits(r.tasks, queue.ToHead)...) // nothing else can be done with them
 		return nil, 0, errors.Join(fmt.Errorf("read records of tasks: %w", err), n.lease.Write(0))
 	}
-	d.cancelSuppressed(ctx, r.now, known)
+	d.cancelSuppressed(ctx, n.id, r, tasks, known)
 	d.useFallbacks(ctx, n.id, r.holds, tasks, known)
 	n.noteExhausted()
 	for i, t := range tasks {

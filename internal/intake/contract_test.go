@@ -55,6 +55,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"listCampaigns":     {"/v1/campaigns", "", nil},
 		"getCampaign":       {"/v1/campaigns/spring", "", nil},
 		"cancelCampaign":    {"/v1/campaigns/spring/cancel", `{"reason":"wrong price"}`, withHeader("Authorization", "Bearer "+b.wide)},
+		"checkMedia":        {"/v1/media/check", `{"type":"image","link":"https://a/good"}`, nil},
 		"addSuppression":    {"/v1/suppressions", `{"recipient":"+15550000000"}`, withHeader("Authorization", "Bearer "+b.wide)},
 		"removeSuppression": {"/v1/suppressions/remove", `{"recipient":"+15550000002"}`, withHeader("Authorization", "Bearer "+b.wide)},
 		"showSuppression":   {"/v1/suppressions/show", `{"recipient":"+15550000003"}`, withHeader("Authorization", "Bearer "+b.wide)},
@@ -133,7 +134,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	describeSuppressions(t, b, check)
 	post(envelope(""), withHeader("Content-Type", "text/plain"))
 	post(envelope(`,"class":"urgent"`), nil)
-	for name, path := range map[string]string{"sendMessage": "/v1/messages", "checkMessage": "/v1/messages/check", "searchMessages": "/v1/messages/search", "addSuppression": "/v1/suppressions", "removeSuppression": "/v1/suppressions/remove", "showSuppression": "/v1/suppressions/show", "cancelCampaign": "/v1/campaigns/spring/cancel"} {
+	for name, path := range map[string]string{"sendMessage": "/v1/messages", "checkMessage": "/v1/messages/check", "searchMessages": "/v1/messages/search", "addSuppression": "/v1/suppressions", "removeSuppression": "/v1/suppressions/remove", "showSuppression": "/v1/suppressions/show", "checkMedia": "/v1/media/check", "cancelCampaign": "/v1/campaigns/spring/cancel"} {
 		slow, drip := io.Pipe()
 		defer drip.Close()
 		req, err := http.NewRequestWithContext(t.Context(), "POST", b.URL+path, slow)
@@ -157,6 +158,10 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("getCampaign", b.do(t, "GET", "/v1/campaigns/summer", "", nil))
 	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/summer/cancel", `{"reason":"x"}`, nil))
 	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/spring/cancel", `{"reason":"x"}`, nil))
+	for _, body := range []string{"{", `{"type":"gif"}`, `{"type":"image","link":"https://a/busy"}`, `{"link":"` + strings.Repeat("x", 64<<10) + `"}`} {
+		check("checkMedia", b.do(t, "POST", "/v1/media/check", body, nil))
+	}
+	check("checkMedia", b.do(t, "POST", "/v1/media/check", "{}", withHeader("Content-Type", "text/plain")))
 	for _, body := range []string{"{}", "{", `{"reason":"` + strings.Repeat("x", 64<<10) + `"}`} {
 		check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/spring/cancel", body, nil))
 	}

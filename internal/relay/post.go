@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sluice/internal/cloudapi"
+	"sluice/internal/publicnet"
 	"sluice/internal/version"
 )
 
@@ -40,15 +41,15 @@ type request struct {
 
 // poster makes requests to a target. Each target has its own, so that they share no connections.
 type poster struct {
-	guard     guard
+	guard     publicnet.Dialer
 	transport *http.Transport
 	timeout   time.Duration // of a whole request
 }
 
-func newPoster(g guard, timeout time.Duration, concurrency int, roots *x509.CertPool) *poster {
+func newPoster(g publicnet.Dialer, timeout time.Duration, concurrency int, roots *x509.CertPool) *poster {
 	return &poster{guard: g, timeout: timeout, transport: &http.Transport{
 		DialContext:            g.DialContext,
-		TLSHandshakeTimeout:    dialTimeout,
+		TLSHandshakeTimeout:    publicnet.DialTimeout,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		MaxIdleConnsPerHost:    concurrency,
 		IdleConnTimeout:        time.Minute,
@@ -65,7 +66,7 @@ func (p *poster) post(ctx context.Context, r request) answer {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	u, err := url.Parse(r.url)
-	if err != nil || u.Scheme != "https" && !(u.Scheme == "http" && p.guard.allows(u.Hostname())) {
+	if err != nil || u.Scheme != "https" && !(u.Scheme == "http" && p.guard.Allows(u.Hostname())) {
 		return answer{failure: "https_required"}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url, bytes.NewReader(r.body))
@@ -113,7 +114,7 @@ func wordOf(ctx context.Context, err error) string {
 	dns, isDNS := errors.AsType[*net.DNSError](err)
 	op, isOp := errors.AsType[*net.OpError](err)
 	switch {
-	case errors.Is(err, errPrivate):
+	case errors.Is(err, publicnet.ErrPrivate):
 		return "private_address"
 	case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded):
 		return "timeout"

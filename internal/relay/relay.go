@@ -16,6 +16,7 @@ import (
 
 	"sluice/internal/events"
 	"sluice/internal/message"
+	"sluice/internal/publicnet"
 	"sluice/internal/store"
 )
 
@@ -44,7 +45,7 @@ type Options struct {
 // Relay relays the shards of this worker to all targets.
 type Relay struct {
 	o       Options
-	guard   guard
+	guard   publicnet.Dialer
 	states  *states
 	leases  *leases
 	ids     sentIDs
@@ -77,7 +78,7 @@ func New(db *store.DB, o Options) *Relay {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Relay{
-		o: o, guard: guard{o.PrivateHosts}, states: newStates(db, o.Worker), leases: newLeases(db, o.Worker, o.Timeout), ids: sentIDs{db}, metrics: newMetrics(o.Registerer),
+		o: o, guard: publicnet.Dialer{Allowed: o.PrivateHosts}, states: newStates(db, o.Worker), leases: newLeases(db, o.Worker, o.Timeout), ids: sentIDs{db}, metrics: newMetrics(o.Registerer),
 		couriers: map[string]*running{}, ending: map[string]*running{}, owned: map[message.Shard]*lease{}, leaving: map[message.Shard]bool{}, left: make(chan departure, 2*o.Shards),
 	}
 }
