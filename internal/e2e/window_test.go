@@ -57,9 +57,10 @@ func TestCustomerServiceWindow(t *testing.T) {
 	delivered := func(r client.Record) bool { return r.State == client.StateDelivered }
 	w.settled(proof, delivered)
 	// Before that Meta decides. A check sends nothing.
-	poll.Until(t, "the window is known", func() bool {
-		_, err := w.api.Check(t.Context(), text(bob))
-		return err != nil
+	poll.Until(t, "the windows are known", func() bool {
+		_, open := w.api.Check(t.Context(), text(ann))
+		_, closed := w.api.Check(t.Context(), text(bob))
+		return open == nil && closed != nil
 	})
 	if !refused(bob) || refused(ann) {
 		t.Error("a new message: only the one to a person who did not write is refused")
