@@ -257,3 +257,23 @@ func TestRatesInMiniredis(t *testing.T) {
 		t.Errorf("a campaign with a rate of 1 sent 3 in %v", end)
 	}
 }
+
+// TestMoreSlowCampaignsThanAWorkerKnows: campaigns with a rate are all sent, though a fetch meets others than the last one did.
+func TestMoreSlowCampaignsThanAWorkerKnows(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	c := f.stopClock()
+	g, n := c.gate("w", 1000)
+	all := &gates{of: map[message.Flow]message.Gate{}}
+	g.o.Campaigns = all
+	const campaigns = 3 * flowsKnown
+	for i := range campaigns {
+		slow := message.Flow{Client: "a", Campaign: fmt.Sprint("slow", i)}
+		all.of[slow] = message.Gate{Every: time.Hour}
+		f.flow(2, slow, message.Marketing)
+	}
+	got, end := fetchAll(t, c, g, n, 0, campaigns)
+	if len(got) != campaigns || end > 10*time.Second {
+		t.Errorf("sent messages of %d campaigns in %v, want one of each of %d", len(got), end, campaigns)
+	}
+}
