@@ -271,7 +271,6 @@ func TestEveryPathHasAMethod(t *testing.T) {
 		"get /v1/campaigns":                    "Campaigns",
 		"get /v1/campaigns/{campaign}":         "Campaign",
 		"post /v1/campaigns/{campaign}/cancel": "CancelCampaign",
-		"post /v1/media":                       "Upload",
 		"get /v1/media/{sha256}":               "Upload",
 		"get /v1/usage":                        "Usage",
 		"get /v1/quotas":                       "Quotas",

@@ -65,6 +65,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 			r.Header.Set("Authorization", "Bearer "+b.wide)
 		}},
 		"exportSuppressions": {"/v1/suppressions/export", "", withHeader("Authorization", "Bearer "+b.wide)},
+		"findMedia":          {"/v1/media/" + uploadedHash + "?phone_number_id=" + ours, "", nil},
 		"listStates":         {"/v1/states", "", nil},
 		"explainMessage":     {"/v1/messages/" + sent + "/explain", "", nil},
 		"cancelMessage":      {"/v1/messages/" + queued + "/cancel", "", nil},
@@ -153,6 +154,8 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+sent+"/cancel", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", `{"reason":"x"}`, nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages", "", nil))
+	check("findMedia", b.do(t, "GET", "/v1/media/"+uploadedHash, "", nil))
+	check("findMedia", b.do(t, "GET", "/v1/media/"+strings.Repeat("1", 64)+"?phone_number_id="+ours, "", nil))
 	check("getUsage", b.do(t, "GET", "/v1/usage?from=yesterday", "", nil))
 	check("listCampaigns", b.do(t, "GET", "/v1/campaigns?limit=x", "", nil))
 	check("getCampaign", b.do(t, "GET", "/v1/campaigns/summer", "", nil))
@@ -185,6 +188,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("graphSendMarketing", b.do(t, "POST", marketing, sale, nil))
 	check("getMessage", b.do(t, "GET", "/v1/messages/"+sent, "", nil))
 	check("getUsage", b.do(t, "GET", "/v1/usage", "", nil))
+	check("findMedia", b.do(t, "GET", "/v1/media/"+uploadedHash+"?phone_number_id="+ours, "", nil))
 	check("getQuotas", b.do(t, "GET", "/v1/quotas", "", withHeader("Authorization", "Bearer "+b.wide)))
 	check("getQuotas", b.do(t, "GET", "/v1/quotas?client=unknown", "", withHeader("Authorization", "Bearer "+b.wide)))
 	b.campaigns.err = b.store.err

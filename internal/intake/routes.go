@@ -136,8 +136,8 @@ func (in *Intake) routes() []httpapi.Route {
 			Codes:   []string{"body_not_allowed", "not_found", "in_flight", "already_sent", "already_final", "store_unavailable"},
 			Handler: in.cancel,
 		},
-		in.usageRoute(), in.quotasRoute(),
-	}, slices.Concat(in.campaignRoutes(), in.suppressionRoutes(), in.suppressionFileRoutes(), in.mediaRoutes(), in.o.More, httpapi.About(in.Document))...)
+		in.usageRoute(), in.quotasRoute(), in.findMediaRoute(),
+	}, slices.Concat(in.campaignRoutes(), in.suppressionRoutes(), in.suppressionFileRoutes(), in.o.More, httpapi.About(in.Document))...)
 }
 
 // Document describes the API.

@@ -129,6 +129,23 @@ func (f fakeUsed) Used(_ context.Context, clients []string) (all []message.Quota
 }
 
 // fakeMedia has what is wrong with links: a code, or busy.
+// fakeUploads has one file, at one number.
+type fakeUploads struct{ *fakeStore }
+
+var uploadedHash = strings.Repeat("0", 64)
+
+func (f fakeUploads) Add(context.Context, string, string, string) error { return f.err }
+
+func (f fakeUploads) Find(_ context.Context, number string, hashes []string) ([]string, error) {
+	ids := make([]string, len(hashes))
+	for i, hash := range hashes {
+		if hash == uploadedHash && number == ours {
+			ids[i] = "77"
+		}
+	}
+	return ids, f.err
+}
+
 type fakeMedia map[string]string
 
 func (f fakeMedia) Check(_ context.Context, kind, link string) (message.MediaFile, []message.Problem, error) {
@@ -247,7 +264,8 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return until, nil
 		},
-		Media: b.media,
+		Media:   b.media,
+		Uploads: fakeUploads{b.store},
 		OutsideWindow: func(_ context.Context, all []*message.Message) ([]bool, error) {
 			found := make([]bool, len(all))
 			for i, m := range all {
