@@ -28,6 +28,7 @@ import (
 	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
 	"sluice/internal/relay"
+	"sluice/internal/schedules"
 	"sluice/internal/secrets"
 	"sluice/internal/store"
 	"sluice/internal/suppression"
@@ -98,6 +99,7 @@ func TestScripts(t *testing.T) {
 	quota.New(db, nil)
 	suppression.New(db, suppression.Options{})
 	frequency.New(db, nil, nil)
+	schedules.New(schedules.Options{DB: db})
 	relay.New(db, relay.Options{Shards: shards, Targets: relay.NewTargets(db, shards, secrets.Box{})})
 	if err := db.Load(ctx); err != nil {
 		t.Fatal(err)
