@@ -165,8 +165,8 @@ var answers = map[string]answer{
 	"schedules_too_many":          {0, "There are 10,000 schedules.", "Delete schedules that are not used."},
 	"schedules_need_key":          {0, "Schedules cannot be used: the producer has no key for secrets, with which they are encrypted.", "The operator sets secrets_key_file or SLUICE_SECRETS_KEY for all programs, the same for all."},
 	"schedule_time_invalid":       {0, "at must have 1 to 24 times of a day.", "Write a time like 09:00, from 00:00 to 23:59."},
-	"schedule_day_invalid":        {0, "The value is not a day, or both days and dates are given.", "Give either days (mon, tue, wed, thu, fri, sat, sun) or dates (1 to 31, or -1 to -31 from the end of the month). Write from and until like 2026-01-31."},
-	"schedule_over":               {0, "The schedule would never send: no time comes before the end of its last day.", "Set a later until, or leave it out."},
+	"schedule_day_invalid":        {0, "The value is not a day, or both days and dates are given.", "Give either days (mon, tue, wed, thu, fri, sat, sun) or dates (1 to 31, or -1 to -31 from the end of the month). Write first_day and last_day like 2026-01-31."},
+	"schedule_over":               {0, "The schedule would never send: no time comes before the end of its last day.", "Set a later last_day, or leave it out."},
 	"schedule_member_not_allowed": {0, "The message of a schedule cannot have this member: the schedule sets it, or it would fit one message only.", "Remove key, send_at, expires_at and after from request."},
 	"time_zone_unknown":           {0, "time_zone is not a time zone of the IANA database.", "Write it like Europe/Berlin or UTC."},
 

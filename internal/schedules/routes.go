@@ -256,7 +256,7 @@ func (s *Schedules) put(w http.ResponseWriter, r *http.Request) {
 		next := rule.next(now)
 		switch {
 		case next.IsZero():
-			return httpapi.RefuseAt("until", "schedule_over")
+			return httpapi.RefuseAt("last_day", "schedule_over")
 		case order.Paused:
 			next = time.Time{}
 		case !e.Next.IsZero() && same(e.Timing, order.Timing): // what is due and not handled stays due

@@ -274,7 +274,7 @@ func TestGap(t *testing.T) {
 	f := setup(t, "2026-03-01T08:30:00Z")
 	p := f.producer()
 	p.set("wide", "report", hourly())
-	p.set("wide", "over", `"at":["09:00"],"until":"2026-03-01"`)
+	p.set("wide", "over", `"at":["09:00"],"last_day":"2026-03-01"`)
 	f.at("2026-03-01T12:40:00Z")
 	p = f.producer()
 	if s := p.show("report"); len(s.Next) != 5 || s.Next[0].Hour() != 12 {

@@ -16,8 +16,8 @@ type Timing struct {
 	Days     []string `json:"days,omitempty" doc:"The days of the week: mon, tue, wed, thu, fri, sat, sun. Without days and dates it sends every day."`
 	Dates    []int    `json:"dates,omitempty" doc:"The days of the month, in place of days: 1 to 31 from its first day, -1 to -31 from its last one. A month without such a day is left out; -1 is the last day of every month."`
 	TimeZone string   `json:"time_zone,omitempty" doc:"The time zone of the times and days, a name of the IANA database like Europe/Berlin. Default: UTC."`
-	From     string   `json:"from,omitempty" doc:"The first day, like 2026-01-31. Default: at once."`
-	Until    string   `json:"until,omitempty" doc:"The last day. Default: without end."`
+	FirstDay string   `json:"first_day,omitempty" doc:"The first day, like 2026-01-31. Default: at once."`
+	LastDay  string   `json:"last_day,omitempty" doc:"The last day. Default: without end."`
 }
 
 const (
@@ -36,7 +36,7 @@ type rule struct {
 	days        []string
 	dates       []int
 	zone        *time.Location
-	from, until time.Time // days, as midnight in UTC; zero: without limit
+	first, last time.Time // days, as midnight in UTC; zero: without limit
 }
 
 // rule checks a Timing.
@@ -71,8 +71,8 @@ func (t Timing) rule() (r rule, refused httpapi.Refusal) {
 	if r.zone, err = time.LoadLocation(cmp.Or(t.TimeZone, "UTC")); err != nil || t.TimeZone == "Local" {
 		refuse("time_zone", "time_zone_unknown")
 	}
-	for path, day := range map[string]*time.Time{"from": &r.from, "until": &r.until} {
-		text := map[string]string{"from": t.From, "until": t.Until}[path]
+	for path, day := range map[string]*time.Time{"first_day": &r.first, "last_day": &r.last} {
+		text := map[string]string{"first_day": t.FirstDay, "last_day": t.LastDay}[path]
 		if *day, err = time.Parse(time.DateOnly, text); text != "" && err != nil {
 			refuse(path, "schedule_day_invalid")
 		}
@@ -84,11 +84,11 @@ func (t Timing) rule() (r rule, refused httpapi.Refusal) {
 func (r rule) next(after time.Time) time.Time {
 	local := wall(after.In(r.zone))
 	day := time.Date(local.Year(), local.Month(), local.Day()-1, 0, 0, 0, 0, time.UTC) // a tick that the clock jumps over may come on the next day
-	if day.Before(r.from) {
-		day = r.from
+	if day.Before(r.first) {
+		day = r.first
 	}
 	for range mostDays {
-		if !r.until.IsZero() && day.After(r.until) {
+		if !r.last.IsZero() && day.After(r.last) {
 			return time.Time{}
 		}
 		if r.has(day) {

@@ -81,8 +81,8 @@ func TestTicks(t *testing.T) {
 			[]string{"Tue 2028-02-15T09:00Z", "Tue 2028-02-29T09:00Z", "Wed 2028-03-15T09:00Z", "Fri 2028-03-31T09:00Z"},
 		},
 		"first day from the end": {Timing{At: []string{"09:00"}, Dates: []int{-31}}, "2026-01-02T00:00:00Z", []string{"Sun 2026-03-01T09:00Z", "Fri 2026-05-01T09:00Z"}},
-		"from and until": {
-			Timing{At: []string{"00:00"}, From: "2027-03-01", Until: "2027-03-02", TimeZone: "Asia/Kolkata"},
+		"first and last day": {
+			Timing{At: []string{"00:00"}, FirstDay: "2027-03-01", LastDay: "2027-03-02", TimeZone: "Asia/Kolkata"},
 			"2026-01-01T00:00:00Z",
 			[]string{"Mon 2027-03-01T00:00+05:30", "Tue 2027-03-02T00:00+05:30", "none"},
 		},
@@ -155,8 +155,8 @@ func TestRefusedTimings(t *testing.T) {
 		{Timing{At: nine, Days: []string{"mon"}, Dates: []int{1}}, "dates schedule_day_invalid"},
 		{Timing{At: nine, TimeZone: "Local"}, "time_zone time_zone_unknown"},
 		{Timing{At: nine, TimeZone: "../etc"}, "time_zone time_zone_unknown"},
-		{Timing{At: nine, From: "2026-02-30"}, "from schedule_day_invalid"},
-		{Timing{At: nine, Until: "tomorrow"}, "until schedule_day_invalid"},
+		{Timing{At: nine, FirstDay: "2026-02-30"}, "first_day schedule_day_invalid"},
+		{Timing{At: nine, LastDay: "tomorrow"}, "last_day schedule_day_invalid"},
 	} {
 		_, refused := tt.timing.rule()
 		if refused == nil || fmt.Sprint(refused[0].Path, " ", refused[0].Code) != tt.want {
