@@ -170,7 +170,8 @@ func (s *Schedules) list(w http.ResponseWriter, r *http.Request) {
 			e, err := s.all.open(id, text)
 			switch {
 			case err != nil:
-				s.log(id).Error("cannot read a schedule, it sends nothing", "err", err)
+				log := s.logOf(id)
+				log.Error("cannot read a schedule, it sends nothing", "err", err)
 			case key.Covers(e.Number):
 				one := shownAs(id, e, now)
 				one.Request = nil

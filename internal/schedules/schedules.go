@@ -146,7 +146,8 @@ func (s *Schedules) handle(ctx context.Context, ids []string, now time.Time) err
 		}
 		switch {
 		case err != nil:
-			s.log(ids[i]).Error("cannot read a schedule, it sends nothing", "err", err)
+			log := s.logOf(ids[i])
+			log.Error("cannot read a schedule, it sends nothing", "err", err)
 		case e.Next.IsZero() || e.Next.After(now): // it was changed since
 		case now.Sub(e.Next) >= latest:
 			if err := s.skip(ctx, t, now); err != nil {
@@ -182,7 +183,8 @@ func (s *Schedules) skip(ctx context.Context, t *tick, now time.Time) error {
 	stored, err := s.all.set(ctx, t.id, t.text, t.entry, false)
 	if stored {
 		s.ticks[skipped].Add(float64(n))
-		s.log(t.id).Warn("schedule ticks skipped", "ticks", n, "problem", last.Code)
+		log := s.logOf(t.id)
+		log.Warn("schedule ticks skipped", "ticks", n, "problem", last.Code)
 	}
 	return err
 }
@@ -234,13 +236,14 @@ func (s *Schedules) note(ctx context.Context, t *tick, now time.Time) error {
 		s.ticks[last.Result].Inc()
 	}
 	if stored && last.Code != "" {
-		s.log(t.id).Warn("schedule tick not accepted", "problem", last.Code, "result", last.Result)
+		log := s.logOf(t.id)
+		log.Warn("schedule tick not accepted", "problem", last.Code, "result", last.Result)
 	}
 	return err
 }
 
-// log returns the log for lines about a schedule.
-func (s *Schedules) log(id string) *slog.Logger {
+// logOf returns the log for lines about a schedule.
+func (s *Schedules) logOf(id string) *slog.Logger {
 	client, name, _ := strings.Cut(id, "/")
 	return s.o.Log.With("client", client, "schedule", name)
 }
