@@ -33,6 +33,7 @@ type Schedule struct {
 	Paused        bool            `json:"paused"`
 	Request       json.RawMessage `json:"request,omitempty"` // the JSON of a Message; nil in the answer of Schedules
 	PhoneNumberID string          `json:"phone_number_id"`   // that sends
+	To            string          `json:"to"`                // the masked recipient
 	APIKey        string          `json:"api_key"`           // the name of the API key that stored it, with whose rights it sends
 	ChangedAt     time.Time       `json:"changed_at"`
 	Next          []time.Time     `json:"next"`               // the next 5 ticks

@@ -70,8 +70,8 @@ func TestOrders(t *testing.T) {
 		"schedules": {
 			[]string{"schedules", "list"},
 			"GET /v1/schedules ",
-			`{"schedules":[{"name":"report","at":["09:00","17:00"],"dates":[1,-1],"time_zone":"UTC","phone_number_id":"` + number + `","next":["2026-02-01T09:00:00Z"],"last":{"at":"2026-01-31T17:00:00Z","result":"refused","code":"api_key_revoked"},"skipped":2}]}`,
-			[]string{"report", number, "1,-1 09:00,17:00 UTC", "2026-02-01T09:00:00Z", "2026-01-31T17:00:00Z  api_key_revoked  2"},
+			`{"schedules":[{"name":"report","at":["09:00","17:00"],"dates":[1,-1],"time_zone":"UTC","phone_number_id":"` + number + `","to":"+15***67","next":["2026-02-01T09:00:00Z"],"last":{"at":"2026-01-31T17:00:00Z","result":"refused","code":"api_key_revoked"},"skipped":2}]}`,
+			[]string{"report", number + "  +15***67  1,-1 09:00,17:00 UTC", "2026-02-01T09:00:00Z", "2026-01-31T17:00:00Z  api_key_revoked  2"},
 		},
 		"set a schedule": {
 			[]string{"schedules", "set", "report", request, "--at", "09:00,17:00", "--date", "1", "--date=-1", "--time-zone", "Europe/Berlin", "--last-day", "2026-12-31"},

@@ -27,13 +27,13 @@ type schedulesListCmd struct{ apiFlags }
 // Run lists the schedules.
 func (c schedulesListCmd) Run(ctx context.Context) error {
 	return c.ask(ctx, "GET", "/v1/schedules", nil, read(func(t table, a struct{ Schedules []client.Schedule }) {
-		t.row("NAME", "NUMBER", "TIMES", "NEXT", "LAST", "RESULT", "SKIPPED")
+		t.row("NAME", "NUMBER", "TO", "TIMES", "NEXT", "LAST", "RESULT", "SKIPPED")
 		for _, s := range a.Schedules {
 			last, result := "-", "-"
 			if s.Last != nil {
 				last, result = s.Last.At.Format(time.RFC3339), cmp.Or(s.Last.Code, s.Last.Result)
 			}
-			t.row(s.Name, s.PhoneNumberID, timesOf(s.ScheduleTiming), nextOf(s), last, result, s.Skipped)
+			t.row(s.Name, s.PhoneNumberID, s.To, timesOf(s.ScheduleTiming), nextOf(s), last, result, s.Skipped)
 		}
 	}))
 }
@@ -80,6 +80,7 @@ func (c schedulesShowCmd) Run(ctx context.Context) error {
 func showSchedule(t table, s client.Schedule) {
 	t.row("name", s.Name)
 	t.row("number", s.PhoneNumberID)
+	t.row("to", s.To)
 	t.row("API key", s.APIKey)
 	t.row("times", timesOf(s.ScheduleTiming))
 	if s.FirstDay != "" || s.LastDay != "" {

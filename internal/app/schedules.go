@@ -14,7 +14,7 @@ import (
 func (p *Program) schedules(box secrets.Box, keys httpapi.Keys, requests **intake.Intake) *schedules.Schedules {
 	s := schedules.New(schedules.Options{
 		DB: p.DB, Box: box, Keys: keys,
-		Check: func(key httpapi.Key, body []byte) (string, []message.Problem, httpapi.Refusal) {
+		Check: func(key httpapi.Key, body []byte) (string, string, []message.Problem, httpapi.Refusal) {
 			return (*requests).CheckOrder(key, body)
 		},
 		Accept: func(ctx context.Context, key string, orders []message.Order) ([]message.OrderResult, error) {

@@ -62,9 +62,9 @@ func TestCheckOrder(t *testing.T) {
 		envelope(""): "", `{`: "json_invalid", envelope(`,"class":"urgent"`): "class_unknown", strings.Replace(envelope(""), `"hi"`, `""`, 1): "text_empty",
 		strings.Replace(envelope(""), ours, theirs, 1): "phone_number_id_not_found",
 	} {
-		number, _, refused := b.in.CheckOrder(key, []byte(body))
-		if want == "" && (refused != nil || number != ours) || want != "" && (refused == nil || refused[0].Code != want || number != "") {
-			t.Errorf("%s: %q, %v, want %q", body, number, refused, want)
+		number, to, _, refused := b.in.CheckOrder(key, []byte(body))
+		if want == "" && (refused != nil || number != ours || !strings.Contains(hello, to) || to == "") || want != "" && (refused == nil || refused[0].Code != want || number != "") {
+			t.Errorf("%s: %q, %q, %v, want %q", body, number, to, refused, want)
 		}
 	}
 	if len(b.store.messages) > 0 {

@@ -44,6 +44,7 @@ type schedule struct {
 	Paused   bool              `json:"paused" doc:"true: it sends nothing."`
 	Request  json.RawMessage   `json:"request,omitempty" doc:"The message: the body of POST /v1/messages. Absent in a list."`
 	Number   string            `json:"phone_number_id" doc:"The number that sends."`
+	To       string            `json:"to" doc:"The masked recipient."`
 	Key      string            `json:"api_key" doc:"The name of the API key that stored the schedule. Messages are accepted with its rights."`
 	Changed  time.Time         `json:"changed_at" doc:"When it was stored."`
 	Next     []time.Time       `json:"next" doc:"The next ticks, up to 5. Empty: it is paused, or its last day is over."`
@@ -112,7 +113,7 @@ func (s *Schedules) Routes() []httpapi.Route {
 func shownAs(id string, e entry, now time.Time) schedule {
 	_, name, _ := strings.Cut(id, "/")
 	d := schedule{
-		Name: name, Timing: e.Timing, Paused: e.Paused, Request: e.Request, Number: e.Number, Key: e.Key, Changed: e.Changed.UTC(), Next: []time.Time{}, Last: e.Last, Skipped: e.Skipped,
+		Name: name, Timing: e.Timing, Paused: e.Paused, Request: e.Request, Number: e.Number, To: e.To, Key: e.Key, Changed: e.Changed.UTC(), Next: []time.Time{}, Last: e.Last, Skipped: e.Skipped,
 	}
 	r, unusable := e.rule()
 	for next := e.Next; !next.IsZero() && unusable == nil && len(d.Next) < shownTicks; next = r.next(next) {
@@ -244,7 +245,7 @@ func (s *Schedules) put(w http.ResponseWriter, r *http.Request) {
 	}
 	order.TimeZone = cmp.Or(order.TimeZone, "UTC")
 	rule, refused := order.rule()
-	number, warnings, wrong := s.message(key, order.Request)
+	number, to, warnings, wrong := s.message(key, order.Request)
 	if refused = append(refused, wrong...); refused != nil {
 		refused.Write(w)
 		return
@@ -263,7 +264,7 @@ func (s *Schedules) put(w http.ResponseWriter, r *http.Request) {
 		case !e.Next.IsZero() && same(e.Timing, order.Timing): // what is due and not handled stays due
 			next = e.Next
 		}
-		*e = entry{Timing: order.Timing, Paused: order.Paused, Request: order.Request, Number: number, Key: key.Name, Changed: now, Next: next, Last: e.Last, Skipped: e.Skipped, text: e.text}
+		*e = entry{Timing: order.Timing, Paused: order.Paused, Request: order.Request, Number: number, To: message.Mask(to), Key: key.Name, Changed: now, Next: next, Last: e.Last, Skipped: e.Skipped, text: e.text}
 		shown = shownAs(id, *e, now)
 		return nil
 	})
@@ -293,21 +294,21 @@ func (s *Schedules) change(ctx context.Context, id string, change func(*entry) h
 	return refused
 }
 
-// message checks the message of a schedule, and returns the number that sends it.
-func (s *Schedules) message(key httpapi.Key, request json.RawMessage) (number string, warnings []message.Problem, refused httpapi.Refusal) {
+// message checks the message of a schedule, and returns the number that sends it and the recipient.
+func (s *Schedules) message(key httpapi.Key, request json.RawMessage) (number, recipient string, warnings []message.Problem, refused httpapi.Refusal) {
 	if len(request) == 0 {
 		request = []byte("{}")
 	}
 	var members map[string]json.RawMessage
 	if json.Unmarshal(request, &members) != nil {
-		return "", nil, httpapi.RefuseAt("request", "type_mismatch")
+		return "", "", nil, httpapi.RefuseAt("request", "type_mismatch")
 	}
 	for _, name := range fixed {
 		if members[name] != nil && string(members[name]) != "null" {
 			refused = append(refused, httpapi.Problem("request."+name, "schedule_member_not_allowed"))
 		}
 	}
-	number, warnings, wrong := s.o.Check(key, request)
+	number, recipient, warnings, wrong := s.o.Check(key, request)
 	for _, p := range wrong {
 		p.Path = strings.TrimSuffix("request."+p.Path, ".")
 		refused = append(refused, p)
@@ -315,5 +316,5 @@ func (s *Schedules) message(key httpapi.Key, request json.RawMessage) (number st
 	for i := range warnings {
 		warnings[i].Path = "request." + warnings[i].Path
 	}
-	return number, warnings, refused
+	return number, recipient, warnings, refused
 }

@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/described"
 	"sluice/internal/httpapi"
+	"sluice/internal/message"
 )
 
 // TestAnswersAsDescribed: the API answers as its description says, also to requests that it refuses.
@@ -61,7 +62,7 @@ func TestAnswersAsDescribed(t *testing.T) {
 		{[4]string{"getSchedule", "acme", "/report"}, 404, "schedule_not_found name"},
 		{[4]string{"setSchedule", "acme", "/report", nine}, 200, `"api_key":"acme"`}, // another one of the same name
 		{[4]string{"getSchedule", "wide", "/report"}, 200, `"api_key":"wide"`},
-		{[4]string{"listSchedules", "narrow"}, 200, `{"schedules":[{"name":"report"`},
+		{[4]string{"listSchedules", "narrow"}, 200, `"to":"` + message.Mask("+"+recipient) + `"`},
 		{[4]string{"listSchedules", "wide"}, 200, `{"schedules":[{"name":"b"`},
 		{[4]string{"deleteSchedule", "narrow", "/report"}, 200, `"name":"report"`},
 		{[4]string{"listSchedules", "narrow"}, 200, `"schedules":[]`},

@@ -56,8 +56,8 @@ type Options struct {
 	Box  secrets.Box  // with the secrets key; without one there are no schedules
 	Keys httpapi.Keys // the API keys
 	// Check checks the body of a request to send with the rights of an API key, apart from what changes with time. It returns the number
-	// that sends it, and the warnings. It does not block.
-	Check func(key httpapi.Key, body []byte) (number string, warnings []message.Problem, refused httpapi.Refusal)
+	// that sends it, the recipient, and the warnings. It does not block.
+	Check func(key httpapi.Key, body []byte) (number, recipient string, warnings []message.Problem, refused httpapi.Refusal)
 	// Accept accepts orders with the rights of the API key with a name, and returns a result for each, in order.
 	Accept     func(ctx context.Context, key string, orders []message.Order) ([]message.OrderResult, error)
 	Log        *slog.Logger

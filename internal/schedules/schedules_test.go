@@ -108,22 +108,20 @@ func (f *fixture) accept(_ context.Context, _ string, orders []message.Order) (a
 }
 
 // check checks a request as intake does, in part.
-func check(key httpapi.Key, body []byte) (string, []message.Problem, httpapi.Refusal) {
+func check(key httpapi.Key, body []byte) (number, to string, warnings []message.Problem, refused httpapi.Refusal) {
 	var m struct {
-		From    string
-		Message json.RawMessage
-		Ref     string
+		From, Ref string
+		Message   struct{ To string }
 	}
-	if json.Unmarshal(body, &m) != nil || m.From == "" {
-		return "", nil, httpapi.RefuseAt("from", "from_missing")
+	switch {
+	case json.Unmarshal(body, &m) != nil || m.From == "":
+		return "", "", nil, httpapi.RefuseAt("from", "from_missing")
+	case !key.Covers(m.From):
+		return "", "", nil, httpapi.RefuseAt("from", "phone_number_id_not_found")
+	case m.Ref == "odd":
+		warnings = []message.Problem{{Path: "message.x", Code: "member_unknown"}}
 	}
-	if !key.Covers(m.From) {
-		return "", nil, httpapi.RefuseAt("from", "phone_number_id_not_found")
-	}
-	if m.Ref == "odd" {
-		return m.From, []message.Problem{{Path: "message.x", Code: "member_unknown"}}, nil
-	}
-	return m.From, nil, nil
+	return m.From, m.Message.To, warnings, nil
 }
 
 // producer is the schedules of a producer.

@@ -36,6 +36,7 @@ type entry struct {
 	Paused  bool            `json:"paused,omitempty"`
 	Request json.RawMessage `json:"request"` // the body of POST /v1/messages
 	Number  string          `json:"number"`  // that sends it
+	To      string          `json:"to"`      // the masked recipient
 	Key     string          `json:"key"`     // the name of the API key with whose rights it sends
 	Changed time.Time       `json:"changed"`
 	Next    time.Time       `json:"next,omitzero"` // the first tick that is not handled; zero: there is none

@@ -83,7 +83,7 @@ func (t Timing) rule() (r rule, refused httpapi.Refusal) {
 // next returns the first tick after a time; zero: there is none.
 func (r rule) next(after time.Time) time.Time {
 	local := wall(after.In(r.zone))
-	day := time.Date(local.Year(), local.Month(), local.Day()-1, 0, 0, 0, 0, time.UTC) // a tick that the clock jumps over may come on the next day
+	day := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, time.UTC) // before a moment the clock shows less than what it is the moment of
 	if day.Before(r.first) {
 		day = r.first
 	}
