@@ -58,13 +58,16 @@ var objects = map[string]reflect.Type{
 	"Suppression":      reflect.TypeFor[Suppression](),
 	"SuppressionOrder": reflect.TypeFor[SuppressionOrder](),
 	"SuppressionList":  reflect.TypeFor[SuppressionPage](),
+	"ScheduleOrder":    reflect.TypeFor[ScheduleOrder](),
+	"Schedule":         reflect.TypeFor[Schedule](),
+	"ScheduleTick":     reflect.TypeFor[ScheduleTick](),
 	"ImportResult":     reflect.TypeFor[ImportResult](),
 	"ImportError":      reflect.TypeFor[ImportError](),
 }
 
 // without are the objects without a type: methods return their one member, or nothing, Meta documents its own form, and a search
 // has fewer members than its request, because List has the others.
-var without = []string{"SearchRequest", "StateList", "UsageList", "CampaignList", "QuotaList", "NamedCursors", "Acknowledgement", "Cancelled", "CampaignOrder", "CampaignCancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage", "SuppressionRequest", "SuppressionChange", "SuppressionLine", "MediaRequest", "Uploaded"}
+var without = []string{"SearchRequest", "StateList", "UsageList", "CampaignList", "QuotaList", "NamedCursors", "Acknowledgement", "Cancelled", "CampaignOrder", "CampaignCancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage", "SuppressionRequest", "SuppressionChange", "SuppressionLine", "MediaRequest", "Uploaded", "ScheduleList"}
 
 // property is a member of an object in a JSON schema.
 type property struct {
@@ -282,6 +285,10 @@ func TestEveryPathHasAMethod(t *testing.T) {
 		"get /v1/suppressions":                 "Suppressions",
 		"post /v1/suppressions/import":         "ImportSuppressions",
 		"get /v1/suppressions/export":          "ExportSuppressions",
+		"get /v1/schedules":                    "Schedules",
+		"get /v1/schedules/{name}":             "Schedule",
+		"put /v1/schedules/{name}":             "SetSchedule",
+		"delete /v1/schedules/{name}":          "DeleteSchedule",
 		"get /v1/events":                       "Events",
 		"get /v1/events/cursors":               "Cursors",
 		"put /v1/events/cursors/{name}":        "SetCursor",

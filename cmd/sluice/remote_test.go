@@ -20,6 +20,10 @@ func TestOrders(t *testing.T) {
 	if err := os.WriteFile(person, []byte("+491701234567\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	request := filepath.Join(t.TempDir(), "request.json")
+	if err := os.WriteFile(request, []byte(`{"from":"1","message":{}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		args   []string
 		asks   string // method, path and body
@@ -74,7 +78,21 @@ func TestOrders(t *testing.T) {
 			`PUT /v1/campaigns/spring/settings {"actor":"anna","rate":0,"reason":"done","reset":true}`, `{"campaign":"spring"}`,
 			[]string{"The campaign has no settings."},
 		},
-		"list by ids": {[]string{"list", id, "x", "--json"}, "GET /v1/messages?ids=" + id + "%2Cx ", `{"messages":[{"id":"` + id + `"}]}`, []string{`{"id":"` + id + `"}`}},
+		"schedules": {
+			[]string{"schedules", "list"},
+			"GET /v1/schedules ",
+			`{"schedules":[{"name":"report","at":["09:00","17:00"],"dates":[1,-1],"time_zone":"UTC","phone_number_id":"` + number + `","to":"+15***67","next":["2026-02-01T09:00:00Z"],"last":{"at":"2026-01-31T17:00:00Z","result":"refused","code":"api_key_revoked"},"skipped":2}]}`,
+			[]string{"report", number + "  +15***67  1,-1 09:00,17:00 UTC", "2026-02-01T09:00:00Z", "2026-01-31T17:00:00Z  api_key_revoked  2"},
+		},
+		"set a schedule": {
+			[]string{"schedules", "set", "report", request, "--at", "09:00,17:00", "--date", "1", "--date=-1", "--time-zone", "Europe/Berlin", "--last-day", "2026-12-31"},
+			`PUT /v1/schedules/report {"at":["09:00","17:00"],"dates":[1,-1],"time_zone":"Europe/Berlin","last_day":"2026-12-31","request":{"from":"1","message":{}}}`,
+			`{"name":"report","at":["09:00"],"time_zone":"UTC","next":["2026-02-01T09:00:00Z","2026-02-02T09:00:00Z"],"warnings":[{"path":"request.message.x","detail":"Odd."}]}`,
+			[]string{"daily 09:00 UTC", "2026-02-02T09:00:00Z", "request.message.x: Odd."},
+		},
+		"show a schedule":   {[]string{"schedules", "show", "report"}, "GET /v1/schedules/report ", `{"name":"report","paused":true,"last":{"result":"accepted","message_id":"` + id + `"}}`, []string{"paused", "accepted " + id}},
+		"remove a schedule": {[]string{"schedules", "remove", "report"}, "DELETE /v1/schedules/report ", `{"name":"report"}`, []string{"report is deleted"}},
+		"list by ids":       {[]string{"list", id, "x", "--json"}, "GET /v1/messages?ids=" + id + "%2Cx ", `{"messages":[{"id":"` + id + `"}]}`, []string{`{"id":"` + id + `"}`}},
 		"send after another message": {
 			[]string{"send", "--from", number, "--to", "+1555", "--text", "Hello", "--key", "k", "--after-key", "first", "--after-state", "read", "--after-within", "2h"},
 			`POST /v1/messages {"from":"` + number + `","message":{"text":{"body":"Hello"},"to":"+1555","type":"text"},"key":"k","after":{"key":"first","state":"read","within":"2h0m0s"}}`,

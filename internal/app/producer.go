@@ -103,7 +103,9 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	reader.RateCampaigns(watched.Settings)
 	budgets := p.budgets(book, watched)
 	ofCampaigns := repository.NewCampaigns(book, reader, holds, settings, budgets)
-	requests := intake.New(intake.Options{
+	var requests *intake.Intake
+	recurring := p.schedules(box, keys, &requests)
+	requests = intake.New(intake.Options{
 		Acceptor: admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:   book,
 		Finder:   book,
@@ -147,7 +149,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Accounts:   atMeta,
 		Version:    c.Graph.Version,
 		Keys:       p.keys(ownKeys...),
-		More:       reads.Routes(),
+		More:       append(reads.Routes(), recurring.Routes()...),
 		Tracer:     p.tracer,
 		Log:        log,
 		Registerer: p.Registry,

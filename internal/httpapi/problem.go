@@ -116,7 +116,7 @@ var answers = map[string]answer{
 	// The form of the request.
 	"method_not_allowed":          {405, "The path does not support this method.", "Use a method from the Allow header."},
 	"timeout":                     {408, "The body did not arrive in time.", "Send the request again. With the same idempotency key the message is accepted once."},
-	"body_too_large":              {413, "The body is larger than 256 KiB, or 64 KiB on the console, or 4 MiB for an import of the directory.", "Send media by id or link, not in the request."},
+	"body_too_large":              {413, "The body is larger than 256 KiB, or 64 KiB on the console and for a schedule, or 4 MiB for an import of the directory.", "Send media by id or link, not in the request."},
 	"unsupported_media_type":      {415, "The body is not declared as JSON.", "Send the header Content-Type: application/json. A batch needs application/x-ndjson."},
 	"charset_not_supported":       {415, "The body is not declared as UTF-8.", "Send UTF-8, and the header Content-Type without charset or with charset=utf-8."},
 	"encoding_not_supported":      {415, "The body is compressed.", "Send the body without compression and without the header Content-Encoding."},
@@ -164,6 +164,18 @@ var answers = map[string]answer{
 	"after_too_many":            {0, "20 messages wait for that message already.", "Let this message wait for one of them, or send it when that message has reached the state."},
 	"send_at_with_after":        {0, "A message cannot have both send_at and after.", "Remove one of them."},
 	"expires_at_invalid":        {0, "expires_at is not in the future.", "Set a later expires_at, or leave it out."},
+
+	// Schedules.
+	"schedule_name_invalid":       {0, "The name of a schedule has 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit.", "Use a short name, for example weekly-report."},
+	"schedule_name_taken":         {409, "The schedule with this name sends from a number that this API key may not use.", "Use another name."},
+	"schedule_not_found":          {404, "There is no schedule with this name in reach of the API key.", "Check the name: GET /v1/schedules lists the schedules."},
+	"schedules_too_many":          {0, "There are 10,000 schedules.", "Delete schedules that are not used."},
+	"schedules_need_key":          {0, "Schedules cannot be used: the producer has no key for secrets, with which they are encrypted.", "The operator sets secrets_key_file or SLUICE_SECRETS_KEY for all programs, the same for all."},
+	"schedule_time_invalid":       {0, "at must have 1 to 24 times of a day.", "Write a time like 09:00, from 00:00 to 23:59."},
+	"schedule_day_invalid":        {0, "The value is not a day, or both days and dates are given.", "Give either days (mon, tue, wed, thu, fri, sat, sun) or dates (1 to 31, or -1 to -31 from the end of the month). Write first_day and last_day like 2026-01-31."},
+	"schedule_over":               {0, "The schedule would never send: no time comes before the end of its last day.", "Set a later last_day, or leave it out."},
+	"schedule_member_not_allowed": {0, "The message of a schedule cannot have this member: the schedule sets it, or it would fit one message only.", "Remove key, send_at, expires_at and after from request."},
+	"time_zone_unknown":           {0, "time_zone is not a time zone of the IANA database.", "Write it like Europe/Berlin or UTC."},
 
 	// The state of the server.
 	"deadline_unreachable":      {429, "The message would expire before it can be sent: other messages of the number wait.", "Try again later, set a later expires_at, or use another number. Retry-After says how long the waiting messages will take."},
