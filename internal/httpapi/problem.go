@@ -175,7 +175,6 @@ var answers = map[string]answer{
 	"schedule_day_invalid":        {0, "The value is not a day, or both days and dates are given.", "Give either days (mon, tue, wed, thu, fri, sat, sun) or dates (1 to 31, or -1 to -31 from the end of the month). Write first_day and last_day like 2026-01-31."},
 	"schedule_over":               {0, "The schedule would never send: no time comes before the end of its last day.", "Set a later last_day, or leave it out."},
 	"schedule_member_not_allowed": {0, "The message of a schedule cannot have this member: the schedule sets it, or it would fit one message only.", "Remove key, send_at, expires_at and after from request."},
-	"time_zone_unknown":           {0, "time_zone is not a time zone of the IANA database.", "Write it like Europe/Berlin or UTC."},
 
 	// The state of the server.
 	"deadline_unreachable":      {429, "The message would expire before it can be sent: other messages of the number wait.", "Try again later, set a later expires_at, or use another number. Retry-After says how long the waiting messages will take."},
