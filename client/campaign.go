@@ -12,7 +12,7 @@ import (
 type Campaign struct {
 	Campaign        string        `json:"campaign"`
 	Client          string        `json:"client,omitempty"`
-	AcceptedAt      time.Time     `json:"accepted_at"`                 // when its last message was accepted
+	AcceptedAt      time.Time     `json:"accepted_at,omitzero"`        // when its last message was accepted; zero: none was, and it has Settings
 	Messages        int           `json:"messages"`                    // all of them
 	States          map[State]int `json:"states"`                      // messages by state; a message in an attempt counts as queued
 	Delivered       int           `json:"delivered"`                   // delivered, read and played

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,14 +37,20 @@ func (c *Client) Upload(ctx context.Context, number, name, mime string, file io.
 	form := multipart.NewWriter(to)
 	go func() { to.CloseWithError(writeForm(form, name, mime, file)) }()
 	defer body.Close()
-	resp, err := c.roundTrip(ctx, http.MethodPost, "/v1/media"+from, form.FormDataContentType(), body)
+	// Meta serves a version that has expired by the oldest one that is left.
+	resp, err := c.roundTrip(ctx, http.MethodPost, "/v25.0/"+url.PathEscape(number)+"/media", form.FormDataContentType(), body)
 	if err != nil {
 		return "", err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err == nil && resp.StatusCode >= 300 {
-		err = problemOf(resp, answer)
+		p := problemOf(resp, answer)
+		var meta struct{ Error struct{ Message string } }
+		if json.Unmarshal(answer, &meta) == nil && meta.Error.Message != "" { // an error in Meta's form
+			p.Detail = meta.Error.Message
+		}
+		err = p
 	}
 	return id, err
 }

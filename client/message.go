@@ -28,8 +28,9 @@ type Message struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // no attempt after this time, up to 90 days ahead; zero: the deadline of the class
 	After     *After    `json:"after,omitempty"`     // send it after another message; nil: it waits for none
 
-	// FallbackTemplate is another template, for a template message: a value that encoding/json writes in the form of the member
-	// template of Meta's message object. Sluice sends it in place of the first one if Meta does not send that. nil: there is none.
+	// FallbackTemplate is a template: a value that encoding/json writes in the form of the member template of Meta's message object.
+	// Sluice sends it in place of another template that Meta does not send, or of a free-form message to a person whose customer service
+	// window is closed. nil: there is none.
 	FallbackTemplate any `json:"fallback_template,omitempty"`
 }
 

@@ -22,7 +22,7 @@ type Info struct {
 	To            string   `json:"to,omitempty"`                   // the recipient, masked
 	Template      string   `json:"template,omitempty"`             // as name/language
 	Fallback      string   `json:"fallback_template,omitempty"`    // as name/language, as long as Sluice may still use it
-	FallbackFor   string   `json:"fallback_for,omitempty"`         // the template of your request, if the message has the fallback template in its place
+	FallbackFor   string   `json:"fallback_for,omitempty"`         // the template of your request, or the type of your free-form message, if the message has the fallback template in its place
 	MovedFrom     string   `json:"moved_from,omitempty"`           // the id of the message of another number whose place this one has taken
 	Ref           string   `json:"ref,omitempty"`                  // your own reference
 	Tags          []string `json:"tags,omitempty"`                 // your own labels
@@ -75,6 +75,7 @@ type ErrorDetail struct {
 type WaitsFor struct {
 	ID    string `json:"id"` // Sluice's id of the other message
 	State State  `json:"state"`
+	Not   bool   `json:"not,omitempty"` // it is sent if that message does not reach the state in time
 }
 
 // Step is one change of the state of a message.
@@ -99,6 +100,9 @@ type Explanation struct {
 	Ahead  *int      `json:"ahead,omitempty"`  // with the rules queue, campaign_rate and campaign_cap: number of messages of the same class, client and campaign before it
 	Holds  []Hold    `json:"holds,omitempty"`  // with the rule hold: all holds on the message
 	Reason string    `json:"reason,omitempty"` // why the message is in this state
+
+	CustomerServiceWindow string    `json:"customer_service_window,omitempty"` // of a queued free-form message: open, closed or unknown; empty: the number does not track it
+	WindowClosesAt        time.Time `json:"window_closes_at,omitzero"`         // when an open window closes, if the recipient writes nothing more
 
 	Code      int       `json:"code,omitempty"` // Meta's last error code
 	Error     MetaError `json:"error,omitzero"` // what the code means

@@ -22,6 +22,7 @@ var objects = map[string]reflect.Type{
 	"AfterRequest":     reflect.TypeFor[After](),
 	"AcceptedMessage":  reflect.TypeFor[Accepted](),
 	"CheckedMessage":   reflect.TypeFor[Checked](),
+	"MediaFile":        reflect.TypeFor[MediaFile](),
 	"LineResult":       reflect.TypeFor[LineResult](),
 	"CheckedLine":      reflect.TypeFor[CheckedLine](),
 	"Failure":          reflect.TypeFor[Problem](),
@@ -57,13 +58,16 @@ var objects = map[string]reflect.Type{
 	"Suppression":      reflect.TypeFor[Suppression](),
 	"SuppressionOrder": reflect.TypeFor[SuppressionOrder](),
 	"SuppressionList":  reflect.TypeFor[SuppressionPage](),
+	"ScheduleOrder":    reflect.TypeFor[ScheduleOrder](),
+	"Schedule":         reflect.TypeFor[Schedule](),
+	"ScheduleTick":     reflect.TypeFor[ScheduleTick](),
 	"ImportResult":     reflect.TypeFor[ImportResult](),
 	"ImportError":      reflect.TypeFor[ImportError](),
 }
 
 // without are the objects without a type: methods return their one member, or nothing, Meta documents its own form, and a search
 // has fewer members than its request, because List has the others.
-var without = []string{"SearchRequest", "StateList", "UsageList", "CampaignList", "QuotaList", "NamedCursors", "Acknowledgement", "Cancelled", "CampaignOrder", "CampaignCancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage", "SuppressionRequest", "SuppressionChange", "SuppressionLine"}
+var without = []string{"SearchRequest", "StateList", "UsageList", "CampaignList", "QuotaList", "NamedCursors", "Acknowledgement", "Cancelled", "CampaignOrder", "CampaignCancelled", "MetaMessage", "FallbackRequest", "TemplateLanguage", "SuppressionRequest", "SuppressionChange", "SuppressionLine", "MediaRequest", "Uploaded", "ScheduleList"}
 
 // property is a member of an object in a JSON schema.
 type property struct {
@@ -146,6 +150,8 @@ func form(t reflect.Type) string {
 		return "boolean"
 	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
 		return "integer"
+	case t.Kind() == reflect.Float64:
+		return "number"
 	}
 	return t.String()
 }
@@ -262,11 +268,13 @@ func TestEveryPathHasAMethod(t *testing.T) {
 		"post /v1/messages/batch/check":        "CheckLines",
 		"post /v1/messages/check":              "Check",
 		"post /v1/messages/search":             "Search",
+		"post /v1/media/check":                 "CheckMedia",
 		"get /v1/messages/{id}":                "Get",
 		"get /v1/states":                       "States",
 		"get /v1/campaigns":                    "Campaigns",
 		"get /v1/campaigns/{campaign}":         "Campaign",
 		"post /v1/campaigns/{campaign}/cancel": "CancelCampaign",
+		"get /v1/media/{sha256}":               "Upload",
 		"get /v1/usage":                        "Usage",
 		"get /v1/quotas":                       "Quotas",
 		"get /v1/messages/{id}/explain":        "Explain",
@@ -277,6 +285,10 @@ func TestEveryPathHasAMethod(t *testing.T) {
 		"get /v1/suppressions":                 "Suppressions",
 		"post /v1/suppressions/import":         "ImportSuppressions",
 		"get /v1/suppressions/export":          "ExportSuppressions",
+		"get /v1/schedules":                    "Schedules",
+		"get /v1/schedules/{name}":             "Schedule",
+		"put /v1/schedules/{name}":             "SetSchedule",
+		"delete /v1/schedules/{name}":          "DeleteSchedule",
 		"get /v1/events":                       "Events",
 		"get /v1/events/cursors":               "Cursors",
 		"put /v1/events/cursors/{name}":        "SetCursor",

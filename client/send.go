@@ -61,3 +61,21 @@ func (c *Client) giveKey(m *Message) {
 		m.Key = rand.Text()
 	}
 }
+
+// MediaFile is what a server says of the file behind a link.
+type MediaFile struct {
+	ContentType string `json:"content_type,omitempty"` // without parameters; empty: the server sends none that can be read
+	Bytes       int64  `json:"bytes"`                  // the size; -1: the server does not say it, and the file is larger than 17 MB
+}
+
+// CheckMedia requests the file behind a link as Meta will, and compares it with Meta's limits for a kind: image, video, audio, document or sticker.
+// It blocks for up to 15 s. A *Problem says what is wrong with the file.
+func (c *Client) CheckMedia(ctx context.Context, kind, link string) (MediaFile, error) {
+	body, err := json.Marshal(map[string]string{"type": kind, "link": link})
+	if err != nil {
+		return MediaFile{}, fmt.Errorf("write the request: %w", err)
+	}
+	var file MediaFile
+	err = c.do(ctx, request{method: http.MethodPost, path: "/v1/media/check", body: body}, &file)
+	return file, err
+}

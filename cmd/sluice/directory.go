@@ -143,7 +143,7 @@ func short(hash string) string { return hash[:min(8, len(hash))] }
 type directoryCmd struct {
 	Export    exportCmd    `cmd:"" help:"Print the stored numbers, apps, API keys and clients as YAML, in the form of the configuration file, without secrets."`
 	Import    importDirCmd `cmd:"" help:"Store the entries of a YAML file in the form of the configuration file: all of them, or none if one is not valid. Other stored entries stay, and so do stored secrets."`
-	Reencrypt reencryptCmd `cmd:"" help:"Encrypt all stored secrets, and the entries of suppression lists, with the first secrets key. After that the second key can be removed."`
+	Reencrypt reencryptCmd `cmd:"" help:"Encrypt all stored secrets, the entries of suppression lists and the schedules, with the first secrets key. After that the second key can be removed."`
 }
 
 type exportCmd struct{ consoleFlags }

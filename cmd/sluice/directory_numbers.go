@@ -60,6 +60,7 @@ func otherSettings(n directory.Number) string {
 	}
 	add("unknown_types", n.UnknownTypes, "pass")
 	add("other_app_conversations", n.OtherApp, "refuse")
+	add("customer_service_window", n.Window, config.WindowOff)
 	add("messaging_account_id", n.Account, "")
 	add("marketing_messages", n.Marketing, config.MarketingOff)
 	if n.Sharing != nil {
@@ -104,6 +105,7 @@ type numberFlags struct {
 	RateLimit       *int       `help:"Messages per second, 1 to 10000. 0: as Meta says." placeholder:"N"`
 	UnknownTypes    *string    `help:"pass or refuse: messages of a type that this version of Sluice does not know." placeholder:"POLICY"`
 	OtherApp        *string    `name:"other-app-conversations" help:"refuse, wait or send: service messages in conversations that another app owns." placeholder:"POLICY"`
+	Window          *string    `name:"customer-service-window" help:"off or refuse: free-form messages to people whose customer service window is closed." placeholder:"POLICY"`
 	Account         *string    `name:"messaging-account-id" help:"Meta's id of the messaging account of messages that name none." placeholder:"ID"`
 	Marketing       *string    `name:"marketing-messages" help:"off, fallback or strict: whether messages of marketing templates go to Meta's Marketing Messages API." placeholder:"POLICY"`
 	Sharing         *string    `name:"message-activity-sharing" help:"true or false: message_activity_sharing of these messages. Empty: Meta's default." placeholder:"CHOICE"`
@@ -130,7 +132,7 @@ func (f numberFlags) members() (map[string]any, error) {
 	}
 	all := given(map[string]any{
 		"display_number": f.Display, "rate_limit": f.RateLimit, "unknown_types": f.UnknownTypes, "client": f.Client, "shared_with": f.SharedWith, "suppress": f.Suppress, "token_file": f.TokenFile, "access_token": secretOf(token), "auto_reply_hook_secret": secretOf(hookSecret),
-		"other_app_conversations": f.OtherApp, "messaging_account_id": f.Account, "marketing_messages": f.Marketing, "graph_version": f.GraphVersion,
+		"other_app_conversations": f.OtherApp, "customer_service_window": f.Window, "messaging_account_id": f.Account, "marketing_messages": f.Marketing, "graph_version": f.GraphVersion,
 	})
 	if err := f.Quiet.set(all); err != nil {
 		return nil, err

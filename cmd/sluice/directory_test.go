@@ -39,10 +39,10 @@ func TestDirectoryCommands(t *testing.T) {
 		},
 		"list other settings": {
 			[]string{"numbers", "list"},
-			[]string{`{"numbers":[{"phone_number_id":"7","shared_with":["a","b"],"unknown_types":"refuse","other_app_conversations":"wait","messaging_account_id":"222","marketing_messages":"strict","message_activity_sharing":false,` +
+			[]string{`{"numbers":[{"phone_number_id":"7","shared_with":["a","b"],"unknown_types":"refuse","other_app_conversations":"wait","customer_service_window":"refuse","messaging_account_id":"222","marketing_messages":"strict","message_activity_sharing":false,` +
 				`"graph_version":"v26.0","graph_version_canary":{"version":"v27.0","share":5},"token_file":"/t","classes":{"marketing":{"deadline":"24h","portfolio_limit":"wait"}},"template_classes":[{"name":"otp_*","class":"authentication"}]}]}`},
 			[]string{"GET /v1/numbers "},
-			[]string{"shared_with=a,b unknown_types=refuse other_app_conversations=wait messaging_account_id=222 marketing_messages=strict message_activity_sharing=false graph_version=v26.0 graph_version_canary=v27.0=5 " +
+			[]string{"shared_with=a,b unknown_types=refuse other_app_conversations=wait customer_service_window=refuse messaging_account_id=222 marketing_messages=strict message_activity_sharing=false graph_version=v26.0 graph_version_canary=v27.0=5 " +
 				"token_file=/t classes.marketing.deadline=24h classes.marketing.portfolio_limit=wait template_classes.otp_*=authentication"},
 		},
 		"add": {
@@ -170,7 +170,7 @@ func TestDirectoryCommands(t *testing.T) {
 
 // TestDefaultsAreNoOtherSettings: sluice numbers list shows no setting that is its default.
 func TestDefaultsAreNoOtherSettings(t *testing.T) {
-	n := directory.Number{PhoneNumberID: "7", Client: "acme", UnknownTypes: "pass", OtherApp: "refuse", Marketing: config.MarketingOff, Classes: map[string]directory.Class{"service": {PortfolioLimit: "refuse"}}}
+	n := directory.Number{PhoneNumberID: "7", Client: "acme", UnknownTypes: "pass", OtherApp: "refuse", Window: config.WindowOff, Marketing: config.MarketingOff, Classes: map[string]directory.Class{"service": {PortfolioLimit: "refuse"}}}
 	if got := otherSettings(n); got != "" {
 		t.Errorf("other settings: %q", got)
 	}

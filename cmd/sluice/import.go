@@ -17,7 +17,7 @@ type importCmd struct {
 	File   string `arg:"" help:"CSV: a message in each row. NDJSON: a body of POST /v1/messages on each line. Each also compressed with gzip. - for standard input."`
 
 	Results string `xor:"results" placeholder:"FILE" help:"Write the result of each row to this CSV file. With a file of an earlier run, rows that have a result are skipped."`
-	DryRun  bool   `xor:"results" help:"Check all rows and count what would happen. Nothing is sent."`
+	DryRun  bool   `xor:"results" help:"Check all rows and the links to media, and count what would happen. Nothing is sent."`
 	IDs     bool   `name:"ids" help:"Print each line's number with the id of its message."`
 
 	importer.Mapping `embed:""`
@@ -33,7 +33,7 @@ to: the recipient, with its plus. from: the phone number id of the sender.
 
 text: the text of a text message; or template: a template as name/language, such as order_update/en_US, with its parameters in the columns body_1, body_2 and so on, button_0 to button_9, and header, header_image, header_video or header_document; or message: Meta's message object as JSON. A row has one of the three.
 
-fallback_template: for a row with template, another template as name/language, which gets the same parameters.
+fallback_template: for a row with template, another template as name/language, which gets the same parameters. For a row with text or message, the template that is sent when the customer service window of the recipient is closed, with the parameters of the row.
 
 key, ref, class, tags, campaign, send_at, expires_at: as in POST /v1/messages. Several tags are separated by |.
 
@@ -83,6 +83,8 @@ func (c importCmd) Run(ctx context.Context) error {
 		fmt.Fprintf(os.Stderr, "Stopped. To go on, run the same command again%s. No message that was accepted is sent again.\n", map[bool]string{true: " with the same input"}[c.File == "-"])
 	case err == nil && im.Progress().Refused > 0:
 		err = errors.New("not all rows were accepted")
+	case err == nil && im.Progress().Unusable > 0:
+		err = errors.New("not all media can be used")
 	}
 	return err
 }

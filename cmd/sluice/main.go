@@ -53,6 +53,7 @@ type cli struct {
 	Clients        clientsCmd        `cmd:"" help:"List, add, change and remove clients: those for whose numbers and API keys Sluice sends."`
 	Campaigns      campaignsCmd      `cmd:"" help:"How far campaigns are, and why messages were not delivered."`
 	Media          mediaCmd          `cmd:"" help:"Upload files that many messages name."`
+	Schedules      schedulesCmd      `cmd:"" help:"Messages that are sent again and again, at times of the clock of a time zone."`
 	Usage          usageCmd          `cmd:"" help:"Count the messages of clients that Meta took, and those that it charges for, by day."`
 	Directory      directoryCmd      `cmd:"" help:"Export and import numbers, apps, API keys and clients, and encrypt their secrets with a new key."`
 	Relay          relayCmd          `cmd:"" help:"List, set, hold and replay relay targets: URLs to which events are forwarded."`

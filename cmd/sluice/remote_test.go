@@ -20,6 +20,10 @@ func TestOrders(t *testing.T) {
 	if err := os.WriteFile(person, []byte("+491701234567\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	request := filepath.Join(t.TempDir(), "request.json")
+	if err := os.WriteFile(request, []byte(`{"from":"1","message":{}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		args   []string
 		asks   string // method, path and body
@@ -63,7 +67,32 @@ func TestOrders(t *testing.T) {
 				`"undelivered_by_cause":[{"state":"failed","count":3,"error":{"code":131026,"title":"Undeliverable","advice":"Ask."}}],"templates":[{"template":"a/en","messages":2},{"template":"b/en","messages":6}]}`,
 			[]string{"5 (62.5 %)", "5, sent by about 2026-01-31T15:04:05Z", "price", "131026", "Undeliverable", "a/en"},
 		},
-		"list by ids": {[]string{"list", id, "x", "--json"}, "GET /v1/messages?ids=" + id + "%2Cx ", `{"messages":[{"id":"` + id + `"}]}`, []string{`{"id":"` + id + `"}`}},
+		"settings of a campaign": {
+			[]string{"campaigns", "set", "a/b", "--client", "acme", "--rate", "0.5", "--ramp-from", "0.1", "--ramp-over", "24h", "--cap-per-day", "5000", "--time-zone", "Europe/Berlin", "--reason", "warm up", "--actor", "anna"},
+			`PUT /v1/campaigns/a%2Fb/settings {"actor":"anna","cap_per_day":5000,"client":"acme","ramp_from":0.1,"ramp_over":"24h0m0s","rate":0.5,"reason":"warm up","time_zone":"Europe/Berlin"}`,
+			`{"campaign":"a/b","settings":{"rate":0.5,"rate_now":0.1,"ramp_until":"2026-02-01T15:04:05Z","cap_per_day":5000,"time_zone":"Europe/Berlin","sent_today":5000,"cap_reached_until":"2026-02-01T15:04:05Z","actor":"anna","reason":"warm up","set_at":"2026-01-31T15:04:05Z"}}`,
+			[]string{"0.1 messages per second at each number, increasing to 0.5 until", "5000 messages in a day (Europe/Berlin), 5000 today: the campaign goes on at 2026-02-01", "by anna: warm up"},
+		},
+		"no settings of a campaign": {
+			[]string{"campaigns", "set", "spring", "--reset", "--rate", "0", "--reason", "done", "--actor", "anna"},
+			`PUT /v1/campaigns/spring/settings {"actor":"anna","rate":0,"reason":"done","reset":true}`, `{"campaign":"spring"}`,
+			[]string{"The campaign has no settings."},
+		},
+		"schedules": {
+			[]string{"schedules", "list"},
+			"GET /v1/schedules ",
+			`{"schedules":[{"name":"report","at":["09:00","17:00"],"dates":[1,-1],"time_zone":"UTC","phone_number_id":"` + number + `","to":"+15***67","next":["2026-02-01T09:00:00Z"],"last":{"at":"2026-01-31T17:00:00Z","result":"refused","code":"api_key_revoked"},"skipped":2}]}`,
+			[]string{"report", number + "  +15***67  1,-1 09:00,17:00 UTC", "2026-02-01T09:00:00Z", "2026-01-31T17:00:00Z  api_key_revoked  2"},
+		},
+		"set a schedule": {
+			[]string{"schedules", "set", "report", request, "--at", "09:00,17:00", "--date", "1", "--date=-1", "--time-zone", "Europe/Berlin", "--last-day", "2026-12-31"},
+			`PUT /v1/schedules/report {"at":["09:00","17:00"],"dates":[1,-1],"time_zone":"Europe/Berlin","last_day":"2026-12-31","request":{"from":"1","message":{}}}`,
+			`{"name":"report","at":["09:00"],"time_zone":"UTC","next":["2026-02-01T09:00:00Z","2026-02-02T09:00:00Z"],"warnings":[{"path":"request.message.x","detail":"Odd."}]}`,
+			[]string{"daily 09:00 UTC", "2026-02-02T09:00:00Z", "request.message.x: Odd."},
+		},
+		"show a schedule":   {[]string{"schedules", "show", "report"}, "GET /v1/schedules/report ", `{"name":"report","paused":true,"last":{"result":"accepted","message_id":"` + id + `"}}`, []string{"paused", "accepted " + id}},
+		"remove a schedule": {[]string{"schedules", "remove", "report"}, "DELETE /v1/schedules/report ", `{"name":"report"}`, []string{"report is deleted"}},
+		"list by ids":       {[]string{"list", id, "x", "--json"}, "GET /v1/messages?ids=" + id + "%2Cx ", `{"messages":[{"id":"` + id + `"}]}`, []string{`{"id":"` + id + `"}`}},
 		"send after another message": {
 			[]string{"send", "--from", number, "--to", "+1555", "--text", "Hello", "--key", "k", "--after-key", "first", "--after-state", "read", "--after-within", "2h"},
 			`POST /v1/messages {"from":"` + number + `","message":{"text":{"body":"Hello"},"to":"+1555","type":"text"},"key":"k","after":{"key":"first","state":"read","within":"2h0m0s"}}`,

@@ -24,7 +24,8 @@ func (c usageCmd) Run(ctx context.Context) error {
 		return c.ask(ctx, "GET", query("/v1/quotas", "client", c.Client), nil, read(func(t table, a struct {
 			Quotas  []message.QuotaUse
 			Budgets []message.BudgetUse
-		}) {
+		},
+		) {
 			t.row("CLIENT", "QUOTA", "USED", "LIMIT", "REFUSED", "BEGINS AGAIN")
 			for _, one := range a.Quotas {
 				t.row(one.Client, one.Quota, one.Used, one.Limit, one.Refused, clock(one.Until, "-"))

@@ -3,16 +3,21 @@ package app
 import (
 	"sluice/internal/frequency"
 	"sluice/internal/message"
+	"sluice/internal/servicewindow"
 	"sluice/internal/suppression"
 )
 
-// countCancelled returns a function that counts the messages that are cancelled just before they would be sent.
-func (w *worker) countCancelled() func(reason string, c message.Class) {
+// countEnded returns a function that counts the messages that end just before they would be sent, or get their fallback template.
+func (w *worker) countEnded() func(reason string, to message.State, c message.Class) {
 	suppressed, capped := suppression.Counter(w.Registry, suppression.StageSend), frequency.Counter(w.Registry)
-	return func(reason string, c message.Class) {
-		if reason == message.ReasonFrequency {
+	outside := servicewindow.Counter(w.Registry, servicewindow.StageSend)
+	return func(reason string, to message.State, c message.Class) {
+		switch reason {
+		case message.ReasonFrequency:
 			capped(c)
-		} else {
+		case message.ReasonWindow:
+			outside(to == message.Queued)
+		default:
 			suppressed(c)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"sluice/internal/intake"
 	"sluice/internal/ledger"
 	"sluice/internal/media"
+	"sluice/internal/mediacheck"
 	"sluice/internal/message"
 	"sluice/internal/observed"
 	"sluice/internal/ops"
@@ -32,6 +33,7 @@ import (
 	"sluice/internal/relay"
 	"sluice/internal/repository"
 	"sluice/internal/secrets"
+	"sluice/internal/servicewindow"
 	"sluice/internal/signature"
 	"sluice/internal/suppression"
 	"sluice/internal/templates"
@@ -89,7 +91,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}
 	canaryToken, ownKeys := canaryKey(c.Canaries)
 	keys := p.keys()
-	tail := events.NewTail(events.New(p.DB, message.Shards(c.Shards), events.Options{Log: log}))
+	stream := events.New(p.DB, message.Shards(c.Shards), events.Options{Log: log})
+	tail, windows := events.NewTail(stream), newWindows(p, message.Shards(c.Shards), persons, stream)
 	reads := feed.New(feed.Options{
 		Tail: tail, Names: feed.NewNames(p.DB), MessagesOf: messagesOf(book), Accounts: events.NewAccounts(accounts.All), Keys: keys,
 		Offset: p.DB.ClockOffset, Left: ops.Left, Log: log, Registerer: p.Registry,
@@ -100,12 +103,14 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	reader.RateCampaigns(watched.Settings)
 	budgets := p.budgets(book, watched)
 	ofCampaigns := repository.NewCampaigns(book, reader, holds, settings, budgets)
-	requests := intake.New(intake.Options{
+	var requests *intake.Intake
+	recurring := p.schedules(box, keys, &requests)
+	requests = intake.New(intake.Options{
 		Acceptor: admission.NewAcceptor(p.DB, book, tasks, message.Shards(c.Shards), signature.New(string(c.PayloadKey))),
 		Reader:   book,
 		Finder:   book,
 		Waiting: repository.NewWaiting(repository.WaitingOptions{
-			Backlog: reader, Holds: holds, Records: book, Owners: owners, Quiet: p.quietHours(c.TimeZones), Campaigns: settings, Budgets: budgets,
+			Backlog: reader, Holds: holds, Records: book, Owners: owners, Quiet: p.quietHours(c.TimeZones), Campaigns: settings, Budgets: budgets, Windows: windows,
 		}),
 		Canceller:  book,
 		Numbers:    p.directory.Known,
@@ -134,6 +139,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits, persons),
 		Elsewhere: elsewhere(owners, p.directory), Account: p.directory.MessagingAccount,
 
+		Media:         mediacheck.New(mediacheck.Options{}),
+		OutsideWindow: outsideWindow(windows), WindowClosed: servicewindow.Counter(p.Registry, servicewindow.StageAccept),
 		Suppressions: optOuts, Suppressed: suppression.Counter(p.Registry, suppression.StageAccept),
 
 		Passes:     cloudapi.Passes,
@@ -142,7 +149,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Accounts:   atMeta,
 		Version:    c.Graph.Version,
 		Keys:       p.keys(ownKeys...),
-		More:       reads.Routes(),
+		More:       append(reads.Routes(), recurring.Routes()...),
 		Tracer:     p.tracer,
 		Log:        log,
 		Registerer: p.Registry,

@@ -38,6 +38,7 @@ import (
 	"sluice/internal/secrets"
 	"sluice/internal/send"
 	"sluice/internal/sendtrace"
+	"sluice/internal/servicewindow"
 	"sluice/internal/signature"
 	"sluice/internal/store"
 	"sluice/internal/suppression"
@@ -106,6 +107,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	w.watched.Read(ctx)
 	p.Background(w.watched.Run)
 	w.owners = newOwners(ctx, p, shards, persons)
+	w.windows = newWindows(p, shards, persons, w.stream)
 	w.catalogue = newCatalogue(ctx, p.DB, log)
 	w.optOuts = newSuppressions(ctx, p, c.Common, c.SecretsKey, c.SecondSecrets, persons, w.catalogue)
 	if w.limits, err = newLimits(ctx, p); err != nil {
@@ -144,7 +146,7 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	}
 	p.Background(w.throughput.Run)
 	p.directory.Subscribe(func(c directory.Changes) { w.throughput.Look(slices.Concat(c.Added, c.Changed)...) })
-	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags), gauges.Portfolios(w.limits.States), gauges.Suppressions(w.optOuts.Count))
+	p.Registry.MustRegister(gauges.Awaiting(w.book, p.DB.ClockOffset), gauges.InDoubt(w.book.InDoubtAge), gauges.Events(w.stream.Kept), gauges.Lags(w.stream.Lags), gauges.Portfolios(w.limits.States), gauges.Suppressions(w.optOuts.Count), w.windows)
 	causes := make([]string, len(holdpolicy.Causes()))
 	for i, cause := range holdpolicy.Causes() {
 		causes[i] = string(cause)
@@ -181,6 +183,7 @@ type worker struct {
 	limits     *portfolio.Ledger
 	owners     *conversations.Owners
 	optOuts    *suppression.Store
+	windows    *servicewindow.Windows
 	catalogue  *templates.Catalogue
 	coexisting sync.Map // phone number ids of which a webhook said so
 
@@ -230,6 +233,9 @@ func (w *worker) send(ctx context.Context) error {
 			if err := w.ownConversation(a, object); err != nil {
 				return q, err
 			}
+			if err := w.inWindow(a, object); err != nil {
+				return q, err
+			}
 			if object, err = w.translated(a.Message.From, object); err != nil {
 				return q, err
 			}
@@ -245,8 +251,8 @@ func (w *worker) send(ctx context.Context) error {
 		TemplateSent:     sent.Note,
 		Siblings:         w.policy.Siblings,
 		Holds:            w.holds.List,
-		LostWrites:       w.policy.LostWrites,
-		Restored:         w.policy.Restored,
+		LostWrites:       w.lostWrites,
+		Restored:         w.restored,
 		Shards:           w.shards,
 		Parts:            w.book.Parts(),
 		Wrote:            traced.Wrote,
@@ -257,10 +263,10 @@ func (w *worker) send(ctx context.Context) error {
 	messages := repository.New(w.book, tasks)
 	fallbacks := repository.Fallbacks{Messages: messages, Holds: w.holds.List, ByMeta: holdpolicy.ByMeta, Log: log}
 	candidates := repository.NewCandidates(repository.CandidateOptions{
-		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners, OptOuts: w.optOuts, Quiet: w.quietHours(c.Common.TimeZones), Caps: w.frequencyCaps(),
+		DB: w.DB, Records: w.book, People: w.people, Shards: w.shards, Limited: w.limits.Applies, Owners: w.owners, OptOuts: w.optOuts, Quiet: w.quietHours(c.Common.TimeZones), Caps: w.frequencyCaps(), Windows: w.windows,
 		Waits: func(number string) bool { return w.directory.OtherApp(number) == directory.OtherAppWait }, Log: log, Registerer: w.Registry,
 	})
-	suppressed := repository.Suppressed{Messages: messages, Count: w.countCancelled(), Log: log}
+	suppressed := repository.Suppressed{Messages: messages, Count: w.countEnded(), Log: log}
 	server := dispatch.NewServer(w.DB, dispatch.Options{
 		Shards: w.shards, Worker: w.name, Rate: w.directory.Rate, Era: sender.Era, Alive: living(w.book, w.shards),
 		Handler: handler(sender, traced), Candidates: candidates.Of, Fallbacks: fallbacks.Use, Cancel: suppressed.Cancel, Weigh: w.directory.Weigh, Limit: w.limits, Campaigns: w.watched, Budgets: w.spending(), Transactions: w.book.Transactions(), Log: log,
@@ -312,10 +318,10 @@ func (w *worker) reconcile() {
 		Now:    func(ctx context.Context) time.Time { return w.DB.Clock(ctx, ledger.RecordPrefix(0)) },
 		Update: w.updates(w.templates()), Applied: reports.Note, NoteAccount: w.policy.NoteAccount,
 		Identities: cloudapi.Identities, People: w.people.Learn, OwnerReport: cloudapi.OwnerReport, Owners: w.owners.Note,
-		Preferences: cloudapi.Preferences, Prefer: w.optOuts.Note,
+		Preferences: cloudapi.Preferences, Prefer: w.optOuts.Note, WindowReports: cloudapi.WindowReports, Windows: w.windows.Note,
 		Tracer: w.tracer, Log: w.Log, Registerer: w.Registry,
 	})
-	w.Background(r.Run)
+	w.Background(r.Run, w.windows.Run)
 }
 
 // handler returns a handler that gives the tasks of the queue to the sender.

@@ -31,6 +31,7 @@ import (
 	"sluice/internal/ratelimit"
 	"sluice/internal/redistest"
 	"sluice/internal/relay"
+	"sluice/internal/schedules"
 	"sluice/internal/secrets"
 	"sluice/internal/store"
 	"sluice/internal/suppression"
@@ -104,6 +105,7 @@ func TestScripts(t *testing.T) {
 	frequency.New(db, nil, nil)
 	budget.New(db, budget.Options{})
 	campaigns.NewStore(db, nil, nil)
+	schedules.New(schedules.Options{DB: db})
 	relay.New(db, relay.Options{Shards: shards, Targets: relay.NewTargets(db, shards, secrets.Box{})})
 	if err := db.Load(ctx); err != nil {
 		t.Fatal(err)

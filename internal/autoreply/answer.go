@@ -188,6 +188,8 @@ func (r *Replier) send(ctx context.Context, it *item) error {
 		switch {
 		case v.Retry:
 			return errors.New("storage is unavailable or nearly full")
+		case v.Code == "service_window_closed": // the message opens the window as soon as a worker has applied it
+			return errors.New("the customer service window of the person is not known to be open yet")
 		case v.Code == "idempotency_key_reused": // an earlier try was accepted, with another answer of the hook
 		case v.Code != "":
 			r.missed(it.number, missedRefused, fmt.Errorf("the message was refused: %s", v.Code))

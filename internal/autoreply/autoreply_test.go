@@ -51,6 +51,7 @@ type world struct {
 
 	mu       sync.Mutex
 	refuse   error             // what Accept returns after it accepted
+	closed   int               // of so many orders the customer service window is not known to be open
 	accepted map[string]string // by idempotency key: the body
 	order    []string          // keys
 }
@@ -105,6 +106,9 @@ func (w *world) accept(_ context.Context, key string, orders []message.Order) (a
 	for _, o := range orders {
 		body, known := w.accepted[o.Key]
 		switch {
+		case w.closed > 0:
+			w.closed--
+			all = append(all, message.OrderResult{Code: "service_window_closed"})
 		case !known:
 			w.accepted[o.Key] = string(o.Body)
 			w.order = append(w.order, o.Key)
@@ -407,6 +411,17 @@ func TestRestart(t *testing.T) {
 	poll.Until(t, "the message of the downtime is answered", func() bool { return len(w.replies("+15550000003")) == 1 })
 	w.check("+15550000001", "10 EUR")
 	w.check("+15550000002", "Welcome!")
+}
+
+// TestWindowOpens: an answer that comes before a worker knows that its message opened the customer service window is tried again.
+func TestWindowOpens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.closed = 2
+	w.begin(&config.AutoReply{APIKey: "bot", Welcome: "Welcome!"})
+	w.writes("15550000001", "hello")
+	poll.Until(t, "the answer", func() bool { return len(w.replies("+15550000001")) > 0 })
+	w.check("+15550000001", "Welcome!")
 }
 
 // TestSince: messages from before the settings are not answered, and when the settings are removed the group is gone.

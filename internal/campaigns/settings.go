@@ -2,6 +2,7 @@ package campaigns
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,9 @@ var (
 
 // settingsKey is the settings of campaigns: a hash of JSON by the names of their flows.
 func settingsKey() string { return store.Key(0, "campaigns:settings") }
+
+// revisionKey is a text that differs after each change of settings, so that a Watch reads only what changed.
+func revisionKey() string { return store.Key(0, "campaigns:revision") }
 
 // sentKey is the messages of a campaign that its cap counts on a day: a set of their ids. It is in no shard: a campaign is sent from numbers of
 // several.
@@ -76,14 +80,20 @@ func (s *Store) Change(ctx context.Context, c message.CampaignChange) (message.C
 			}
 			next = string(encoded)
 		}
-		stored, err := s.db.Run(ctx, s.change, []string{settingsKey()}, c.Flow.String(), text, next).Int()
+		stored, err := s.store(ctx, c.Flow.String(), text, next)
 		if err != nil {
 			return settings, fmt.Errorf("change the settings of a campaign: %w", err)
 		}
-		if stored == 1 {
+		if stored {
 			return settings, nil
 		}
 	}
+}
+
+// store stores the text of the settings of a flow by its name, if they still have a text; empty: there are none. It returns whether it did.
+func (s *Store) store(ctx context.Context, name, was, next string) (bool, error) {
+	n, err := s.db.Run(ctx, s.change, []string{settingsKey(), revisionKey()}, name, was, next, rand.Text()).Int()
+	return n == 1, err
 }
 
 // Counted returns how many messages of a campaign its cap has counted today, and when the day ends.
@@ -107,7 +117,7 @@ func (s *Store) purgeSettings(ctx context.Context, known func(context.Context, m
 		}
 		var is bool
 		if is, err = known(ctx, message.FlowOf(name)); err == nil && !is {
-			err = s.db.Run(ctx, s.change, []string{settingsKey()}, name, text, "").Err()
+			_, err = s.store(ctx, name, text, "")
 		}
 	}
 	if err != nil {

@@ -83,6 +83,7 @@ func TestSettings(t *testing.T) {
 	// What cannot be read must not be sent without limit, and what is old is forgotten.
 	key := store.Key(0, "campaigns:settings")
 	db.HSet(t.Context(), key, spring.String(), "{")
+	db.Set(t.Context(), store.Key(0, "campaigns:revision"), "another", 0)
 	w.Read(t.Context())
 	if g := w.Gate(spring); !g.Closed {
 		t.Errorf("settings that cannot be read: %+v", g)

@@ -3,6 +3,7 @@ package campaigns
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -34,6 +35,7 @@ type Watch struct {
 type known struct {
 	cancelled map[string]bool
 	settings  map[string]*setting
+	revision  string // of settings
 }
 
 // setting is the settings of a campaign, and until when its cap lets nothing go.
@@ -60,25 +62,35 @@ func (w *Watch) Run(ctx context.Context) error {
 	}
 }
 
-// Read reads the cancelled campaigns and the settings, in one round trip. If Redis does not answer, what was read before stays, and the log says so.
+// Read reads the cancelled campaigns, and the settings if they changed. If Redis does not answer, what was read before stays, and the log says so.
 func (w *Watch) Read(ctx context.Context) {
 	var cancelled *redis.StringSliceCmd
-	var settings *redis.MapStringStringCmd
+	var revision *redis.StringCmd
 	err := w.store.db.Pipe(ctx, func(p redis.Pipeliner) {
-		cancelled, settings = p.HKeys(ctx, cancelledKey()), p.HGetAll(ctx, settingsKey())
+		cancelled, revision = p.HKeys(ctx, cancelledKey()), p.Get(ctx, revisionKey())
 	})
+	if errors.Is(err, redis.Nil) {
+		err = nil // nothing was ever set
+	}
+	before, next := w.known.Load(), known{map[string]bool{}, map[string]*setting{}, revision.Val()}
+	var settings map[string]string
+	switch {
+	case err != nil:
+	case before != nil && before.revision == next.revision:
+		next.settings = before.settings
+	default:
+		settings, err = w.store.db.HGetAll(ctx, settingsKey()).Result()
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			w.log.Warn("cannot read the settings of campaigns and the cancelled ones, will retry", "err", err)
 		}
 		return
 	}
-	next := known{map[string]bool{}, map[string]*setting{}}
 	for _, name := range cancelled.Val() {
 		next.cancelled[name] = true
 	}
-	before := w.known.Load()
-	for name, text := range settings.Val() {
+	for name, text := range settings {
 		if before != nil && before.settings[name] != nil && before.settings[name].text == text {
 			next.settings[name] = before.settings[name] // it may be closed
 			continue

@@ -118,6 +118,7 @@ func refused(status int, header http.Header, g graphError) (message.Outcome, Ent
 		Endless:    e.Endless,
 		Unknown:    !known && (e.Kind == message.Refused || e.Kind == message.Held),
 		Needs:      e.Needs,
+		Outside:    e.Code == reengagement,
 		RetryAfter: retryAfter(e, header),
 		Reason:     reason,
 		Detail:     detail,
@@ -126,8 +127,9 @@ func refused(status int, header http.Header, g graphError) (message.Outcome, Ent
 }
 
 const (
-	maintenance = 131057  // an account in maintenance, for example while its throughput is being raised
-	moving      = 2494100 // a number that is being moved or registered
+	maintenance  = 131057  // an account in maintenance, for example while its throughput is being raised
+	moving       = 2494100 // a number that is being moved or registered
+	reengagement = 131047  // the customer service window of the recipient is closed
 )
 
 func limitOf(e Entry) message.Limit {

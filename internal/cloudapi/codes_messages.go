@@ -143,7 +143,7 @@ var messageCodes = []Entry{
 	{
 		Code: 131047, Title: "Re-engagement message",
 		Meaning: "More than 24 hours have passed since the recipient last wrote to you. You can send only a template.",
-		Advice:  "Send a template instead.",
+		Advice:  "Send a template instead. With customer_service_window of the number, Sluice refuses such a message at once, or sends its fallback template.",
 		Status:  400, Kind: message.Refused, Scope: ScopePair, From: FromBoth,
 	},
 	{

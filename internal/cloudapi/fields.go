@@ -29,6 +29,9 @@ var Fields = []Field{
 	{"phone_number_quality_update", "the throughput of numbers"},
 }
 
+// CallsField is a webhook field that Sluice uses only if a number tracks customer service windows.
+var CallsField = Field{callsField, "calls, which open customer service windows"}
+
 // MissingFields returns those of Fields that a subscription does not have.
 func MissingFields(subscribed []string) (missing []Field) {
 	for _, f := range Fields {

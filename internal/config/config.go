@@ -67,6 +67,7 @@ type Number struct {
 	Learn   bool             // Rate is not configured: it applies until Meta reports the throughput of the number
 	Unknown string           // what happens with message types that this version does not support: "pass", also when empty, or "refuse"
 	Other   string           // what happens with service messages in conversations that another app owns: "refuse", also when empty, "wait" or "send"
+	Window  string           // what happens with free-form messages outside the customer service window: WindowOff, also when empty, or WindowRefuse
 	Classes map[string]Class // settings that are different for this number
 	Client  string           // the name of the client that the number belongs to; empty: none
 	Shared  []string         // the names of other clients that may send from the number
@@ -86,6 +87,12 @@ type Number struct {
 
 	MessagingAccount string // Meta's id of the messaging account for messages whose caller names none; empty: Meta chooses
 }
+
+// Values of Number.Window.
+const (
+	WindowOff    = "off"    // Meta decides, and nothing is stored
+	WindowRefuse = "refuse" // the fallback template takes their place, or they are refused
+)
 
 // Values of Number.Marketing.
 const (

@@ -48,6 +48,10 @@ func (d *document) ofNumber(one *number) []member {
 			doc: "What Sluice does with a service message in a [conversation that another app owns](conversations.md). `refuse`: refuse it with the code `conversation_of_other_app`. `wait`: accept it, and send it when the other app does not own the conversation any more. `send`: send it to Meta, for an app that may take conversations.",
 		},
 		{
+			key: "customer_service_window", def: "`off`", read: d.scalar(oneOf(&one.Window, WindowOff, WindowRefuse)),
+			doc: "What Sluice does with a free-form message to a person whose [customer service window](customer-service-window.md) is closed. `off`: send it to Meta, which refuses it with 131047. `refuse`: send its `fallback_template` in its place, or refuse it with the code `service_window_closed`. It needs a secrets key and the index of recipients.",
+		},
+		{
 			key: "messaging_account_id", read: d.scalar(accountID(&one.MessagingAccount)),
 			doc: "Meta's id of the [messaging account](conversations.md#messaging-accounts) of messages that name none. Without it Meta chooses by the app. You need it if the app has several messaging accounts on the number.",
 		},

@@ -33,6 +33,7 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"release":                 {"/v1/holds/release", `{` + number + `,` + signed + `}`},
 		"cancelCampaign":          {"/v1/campaigns/spring/cancel", `{"client":"acme",` + signed + `}`},
 		"openCampaign":            {"/v1/campaigns/spring/open", `{` + signed + `}`},
+		"setCampaign":             {"/v1/campaigns/spring/settings", `{"client":"acme","rate":20,"ramp_from":0.5,"ramp_over":"24h","cap_per_day":7,"time_zone":"Europe/Berlin",` + signed + `}`},
 		"listInDoubt":             {"/v1/in-doubt?phone_number_id=" + ours, ""},
 		"resolveInDoubt":          {"/v1/in-doubt/" + parked + "/resolve", `{"resolution":"sent",` + signed + `}`},
 		"resolveManyInDoubt":      {"/v1/in-doubt/resolve", `{"ids":["` + parked + `"],"resolution":"sent",` + signed + `}`},

@@ -177,7 +177,7 @@ type importRequest struct {
 
 // reencryptResult is the answer of POST /v1/directory/reencrypt.
 type reencryptResult struct {
-	Secrets int `json:"secrets" doc:"How many secrets there are, with the entries of suppression lists that had another key. All are encrypted with the first secrets key now."`
+	Secrets int `json:"secrets" doc:"How many secrets there are, with the entries of suppression lists and the schedules that had another key. All are encrypted with the first secrets key now."`
 }
 
 // maxImport is the maximum size of the body of an import, in bytes.

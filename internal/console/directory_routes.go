@@ -107,7 +107,7 @@ func (c *Console) directoryRoutes() []httpapi.Route {
 		},
 		{
 			Method: http.MethodPost, Path: "/v1/directory/reencrypt", Name: "reencryptDirectory", Group: "Directory", Scope: httpapi.ScopeAdmin,
-			Summary: "Encrypt all stored secrets, and the entries of suppression lists, with the first secrets key.", Doc: "After that the second secrets key can be removed. It can take a minute; after an error, send the request again: it goes on where it stopped. The API key must be for all numbers.",
+			Summary: "Encrypt all stored secrets, the entries of suppression lists and the schedules, with the first secrets key.", Doc: "After that the second secrets key can be removed. It can take a minute; after an error, send the request again: it goes on where it stopped. The API key must be for all numbers.",
 			Body:    &httpapi.Body{Type: orderOnly{}, Example: `{"actor":"anna","reason":"a new secrets key"}`},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "All secrets are encrypted with the first key.", Type: reencryptResult{}}},
 			Codes:   orderCodes("all_numbers_required", "secrets_key_missing"), Handler: c.handle(longer(c.reencrypt)),

@@ -15,10 +15,10 @@ func TestUploads(t *testing.T) {
 	for payload, want := range map[string]string{
 		`{"type":"image","image":{"id":"sha256:` + a + `","caption":"x"}}`: `{"type":"image","image":{"id":"7","caption":"x"}}`,
 		`{"template":{"components":[{"parameters":[{"type":"video","video":{"id":"sha256:` + b + `"}},{"document":{"id":"sha256:` + a + `"}},{"image":{"id":"sha256:` + a + `"}}]}]}}`: `{"template":{"components":[{"parameters":[{"type":"video","video":{"id":"8"}},{"document":{"id":"7"}},{"image":{"id":"7"}}]}]}}`,
-		`{"interactive":{"action":{"buttons":[{"reply":{"id":"sha256:` + a + `"}}]}}}`: ``,
-		`{"text":{"body":"\"id\":\"sha256:` + a + `\""}}`:                              ``,
-		`{"image":{"id":"sha256:abc"}}`:                                                ``,
-		`{"image":{"id":"123"}}`:                                                       ``,
+		`{"interactive":{"action":{"buttons":[{"reply":{"id":"sha256:` + a + `"}}]}}}`:                                                                                                 ``,
+		`{"text":{"body":"\"id\":\"sha256:` + a + `\""}}`:                                                                                                                              ``,
+		`{"image":{"id":"sha256:abc"}}`: ``,
+		`{"image":{"id":"123"}}`:        ``,
 	} {
 		hashes := content.Uploads([]byte(payload))
 		if (len(hashes) > 0) != (want != "") || want == "" {

@@ -255,6 +255,13 @@ func (d *Directory) OtherApp(number string) string {
 	return OtherAppRefuse
 }
 
+// RefusesOutsideWindow reports whether free-form messages of a number outside the customer service window are refused, or replaced by their
+// fallback template.
+func (d *Directory) RefusesOutsideWindow(number string) bool {
+	n := d.now.Load().numbers[number]
+	return n != nil && n.Window == config.WindowRefuse
+}
+
 // MessagingAccount returns the messaging account of messages of a number that name none; empty: Meta chooses.
 func (d *Directory) MessagingAccount(number string) string {
 	if n := d.now.Load().numbers[number]; n != nil {

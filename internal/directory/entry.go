@@ -214,7 +214,7 @@ func indexOf(c config.Entries) index {
 }
 
 func numberOf(c config.Number) Number {
-	n := Number{PhoneNumberID: c.ID, Display: c.Display, TokenFile: c.TokenFile, RateLimit: c.Rate, UnknownTypes: c.Unknown, OtherApp: c.Other, Account: c.MessagingAccount, Client: c.Client, SharedWith: c.Shared, Suppress: c.Suppress, Quiet: c.Quiet, AutoReply: c.AutoReply, Marketing: c.Marketing, Sharing: c.Sharing, GraphVersion: c.Versions.Version}
+	n := Number{PhoneNumberID: c.ID, Display: c.Display, TokenFile: c.TokenFile, RateLimit: c.Rate, UnknownTypes: c.Unknown, OtherApp: c.Other, Window: c.Window, Account: c.MessagingAccount, Client: c.Client, SharedWith: c.Shared, Suppress: c.Suppress, Quiet: c.Quiet, AutoReply: c.AutoReply, Marketing: c.Marketing, Sharing: c.Sharing, GraphVersion: c.Versions.Version}
 	if c.Versions.Canary != "" {
 		n.GraphCanary = &GraphCanary{c.Versions.Canary, c.Versions.Share}
 	}

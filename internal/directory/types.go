@@ -78,6 +78,7 @@ type Number struct {
 	RateLimit       int                 `json:"rate_limit,omitempty" doc:"Messages per second, 1 to 10000. Without it Sluice uses the throughput that Meta reports."`
 	UnknownTypes    string              `json:"unknown_types,omitempty" doc:"pass or refuse: what happens to a message of a type that this version of Sluice does not know."`
 	OtherApp        string              `json:"other_app_conversations,omitempty" doc:"refuse, wait or send: what happens to a service message in a conversation that another app owns."`
+	Window          string              `json:"customer_service_window,omitempty" doc:"off or refuse: what happens to a free-form message to a person whose customer service window is closed."`
 	Account         string              `json:"messaging_account_id,omitempty" doc:"Meta's id of the messaging account of messages that name none."`
 	Marketing       string              `json:"marketing_messages,omitempty" doc:"off, fallback or strict: whether messages of marketing templates go to Meta's Marketing Messages API, and with which product_policy."`
 	Sharing         *bool               `json:"message_activity_sharing,omitempty" doc:"Meta's message_activity_sharing of these messages. Absent: Meta's default."`

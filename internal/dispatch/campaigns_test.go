@@ -242,3 +242,38 @@ func TestCampaignsWithoutSettingsCostNothing(t *testing.T) {
 		t.Errorf("10 fetches cost %.0f commands, and %.0f without settings", with, without)
 	}
 }
+
+// TestRatesInMiniredis: the Redis of make demo keeps the rate of a campaign too.
+func TestRatesInMiniredis(t *testing.T) {
+	t.Parallel()
+	f := setupMini(t)
+	f.candidates = f.ask
+	c := f.stopClock()
+	g, n := c.gate("w", 80)
+	slow := message.Flow{Client: "a", Campaign: "slow"}
+	g.o.Campaigns = &gates{of: map[message.Flow]message.Gate{slow: {Every: time.Second}}}
+	f.flow(3, slow, message.Marketing)
+	if _, end := fetchAll(t, c, g, n, 0, 3); end < 1900*time.Millisecond {
+		t.Errorf("a campaign with a rate of 1 sent 3 in %v", end)
+	}
+}
+
+// TestMoreSlowCampaignsThanAWorkerKnows: campaigns with a rate are all sent, though a fetch meets others than the last one did.
+func TestMoreSlowCampaignsThanAWorkerKnows(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	c := f.stopClock()
+	g, n := c.gate("w", 1000)
+	all := &gates{of: map[message.Flow]message.Gate{}}
+	g.o.Campaigns = all
+	const campaigns = 3 * flowsKnown
+	for i := range campaigns {
+		slow := message.Flow{Client: "a", Campaign: fmt.Sprint("slow", i)}
+		all.of[slow] = message.Gate{Every: time.Hour}
+		f.flow(2, slow, message.Marketing)
+	}
+	got, end := fetchAll(t, c, g, n, 0, campaigns)
+	if len(got) != campaigns || end > 10*time.Second {
+		t.Errorf("sent messages of %d campaigns in %v, want one of each of %d", len(got), end, campaigns)
+	}
+}

@@ -23,6 +23,7 @@ const (
 	Elsewhere                 // not while another app owns the conversation; try again at Candidate.At
 	Suppressed                // never: the recipient opted out, or has had enough messages, so the message must be cancelled
 	Kept                      // not while the settings of its campaign keep it: it stays at the head of its flow
+	Outside                   // not now: the customer service window of the recipient is closed, so the message must get its fallback template, or end
 	Void                      // has nothing to do: its message is cancelled, expired, settled, or has another task
 )
 
@@ -30,7 +31,7 @@ const (
 type Candidate struct {
 	Verdict
 	At        time.Time           // of NotYet and Elsewhere, by Redis's clock
-	Why       string              // of Suppressed: the reason with which it is cancelled
+	Why       string              // of Suppressed and Outside: the reason with which it ends
 	Recipient ratelimit.Recipient // names number and recipient; zero: no limit applies
 	Accepted  time.Time           // when the message was: the order in which it waits for its recipient
 	Template  string              // what holds on templates name
@@ -101,12 +102,17 @@ func (d *dispatcher) useFallbacks(ctx context.Context, number string, inForce []
 // cancelPause is how long a message stays in its queue that could not be cancelled.
 const cancelPause = time.Second
 
-// cancelSuppressed cancels the messages to recipients who opted out. Their tasks then have nothing to do.
-func (d *dispatcher) cancelSuppressed(ctx context.Context, now time.Time, known []Candidate) {
+// cancelSuppressed ends the messages to recipients who must not get them, or gives them their fallback templates. Their tasks then have
+// nothing to do. A message outside the customer service window that is held waits: the window may open again.
+func (d *dispatcher) cancelSuppressed(ctx context.Context, number string, r fetched, tasks []*queue.Fetched, known []Candidate) {
 	var some []Candidate
 	var of []int // the index of each in known
 	for i, c := range known {
-		if c.Verdict == Suppressed {
+		if c.Verdict == Outside && c.holdOn(number, tasks[i].ID, r.holds) != "" {
+			known[i].Verdict = Sendable
+			continue
+		}
+		if c.Verdict == Suppressed || c.Verdict == Outside {
 			some, of = append(some, c), append(of, i)
 		}
 	}
@@ -115,7 +121,7 @@ func (d *dispatcher) cancelSuppressed(ctx context.Context, now time.Time, known 
 	}
 	for i, done := range d.o.Cancel(ctx, some) {
 		if known[of[i]].Verdict = Void; !done {
-			known[of[i]].Verdict, known[of[i]].At = NotYet, now.Add(cancelPause)
+			known[of[i]].Verdict, known[of[i]].At = NotYet, r.now.Add(cancelPause)
 		}
 	}
 }

@@ -21,8 +21,10 @@ const (
 	// fetchFlows is among how many clients of a class one fetch shares the slots, and among how many campaigns of one alone: those that
 	// have sent the least.
 	fetchFlows = 64
-	// flowsKnown is how many flows a worker keeps in mind, to pass their weights.
-	flowsKnown = 4 * fetchFlows
+	// flowsKnown is how many flows of a number a worker keeps in mind, to pass their weights, and limitedKnown how many if the campaigns of the
+	// further ones have settings: a flow that it forgets is fetched in vain once more.
+	flowsKnown   = 4 * fetchFlows
+	limitedKnown = 16 * flowsKnown
 	// skipMost bounds how many tasks are fetched for one slot, 2^skipMost, while none can be sent.
 	skipMost = 8
 )
@@ -65,7 +67,7 @@ func (d *dispatcher) fetch(ctx context.Context, n *number, capacity int) ([]*que
 		n.leave(queue.Exits(r.tasks, queue.ToHead)...) // nothing else can be done with them
 		return nil, 0, errors.Join(fmt.Errorf("read records of tasks: %w", err), n.lease.Write(0))
 	}
-	d.cancelSuppressed(ctx, r.now, known)
+	d.cancelSuppressed(ctx, n.id, r, tasks, known)
 	d.useFallbacks(ctx, n.id, r.holds, tasks, known)
 	n.noteExhausted()
 	for i, t := range tasks {
@@ -231,7 +233,7 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	lease, _ := reply[7].(string)
 	r := fetched{now: b.Now, left: left, rated: rated, holds: texts(reply[8])}
 	first := n.flows == nil
-	n.meet(reply[9])
+	d.meet(n, reply[9])
 	r.tasks = n.lease.Add(field, lease)
 	n.pending(left)
 	if len(r.tasks) > 0 {
@@ -282,17 +284,18 @@ func (d *dispatcher) weights(flows []string) (text string, rated map[string]bool
 
 // meet notes the flows that a fetch met, if flows share slots. Those met before stay: a fetch may meet the flows of urgent classes
 // only.
-func (n *number) meet(names any) {
+func (d *dispatcher) meet(n *number, names any) {
 	list, share := names.([]any)
 	if !share {
 		return
 	}
 	met := texts(list)
+	now := make(map[string]bool, len(met))
+	for _, flow := range met {
+		now[flow] = true
+	}
 	for _, flow := range n.flows {
-		if len(met) >= flowsKnown {
-			break
-		}
-		if !slices.Contains(met, flow) {
+		if !now[flow] && (len(met) < flowsKnown || len(met) < limitedKnown && d.gate(message.FlowOf(flow)).Limited()) {
 			met = append(met, flow)
 		}
 	}

@@ -245,7 +245,13 @@ func TestFlowsInACluster(t *testing.T) {
 	if share := float64(got[b]) / float64(got[a]+got[b]); share < .7 || share > .8 {
 		t.Errorf("sent %v, want three quarters of b", got)
 	}
-	fetchAll(t, c, g, n, at+100*time.Millisecond, 1400-got[a]-got[b])
+	_, at = fetchAll(t, c, g, n, at+100*time.Millisecond, 1400-got[a]-got[b])
+	slow := message.Flow{Client: "a", Campaign: "slow"}
+	g.o.Campaigns = &gates{of: map[message.Flow]message.Gate{slow: {Every: time.Second}}}
+	f.flow(3, slow, message.Marketing)
+	if _, end := fetchAll(t, c, g, n, at+100*time.Millisecond, 3); end-at < 2*time.Second {
+		t.Errorf("a campaign with a rate of 1 sent 3 in %v", end-at)
+	}
 }
 
 // TestWeightsAreKnownFromTheFirstFetch: a worker that has fetched nothing of a number yet shares its first slots by weight too.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sluice/internal/cloudapi"
+	"sluice/internal/config"
 	"sluice/internal/directory"
 	"sluice/internal/events"
 	"sluice/internal/graphsim"
@@ -171,6 +173,14 @@ var setups = []struct {
 	}, []string{"warn Graph version", "fail token"}, false},
 	{"no such number", func(w *world) { w.set(func(a *graphsim.Account) { a.Numbers[0].ID = "1" }) }, []string{"fail number"}, false},
 	{"the app is not subscribed to messages", func(w *world) { w.set(func(a *graphsim.Account) { a.App.Fields = []string{"security"} }) }, []string{"fail app fields"}, false},
+	{"a number tracks customer service windows, and the app does not get calls", func(w *world) {
+		w.stored(directory.Number{PhoneNumberID: removed, Window: config.WindowRefuse})
+		w.set(func(a *graphsim.Account) {
+			for _, f := range cloudapi.Fields {
+				a.App.Fields = append(a.App.Fields, f.Name)
+			}
+		})
+	}, []string{"warn app fields", "fail token"}, false},
 	{"The app does not get all webhooks", func(w *world) {
 		w.set(func(a *graphsim.Account) {
 			a.App.Fields = []string{"messages", "standby", "messaging_handovers", "user_preferences", "account_update", "business_capability_update", "message_template_status_update", "message_template_quality_update", "message_template_components_update", "template_category_update"}

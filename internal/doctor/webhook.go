@@ -88,6 +88,9 @@ func (v *visit) judge(s cloudapi.Subscription) Finding {
 // fields checks that an app gets all webhook fields that Sluice uses.
 func (v *visit) fields(ctx context.Context, id string, a config.App, s cloudapi.Subscription) {
 	missing := cloudapi.MissingFields(s.Fields)
+	if v.tracksWindows() && !slices.Contains(s.Fields, cloudapi.CallsField.Name) {
+		missing = append(missing, cloudapi.CallsField)
+	}
 	if len(missing) == 0 {
 		v.add("app fields", id, found(OK, "is subscribed to all fields that Sluice uses", ""))
 		return
@@ -105,6 +108,11 @@ func (v *visit) fields(ctx context.Context, id string, a config.App, s cloudapi.
 	v.add("app fields", id, v.repair(f, "subscribe the app to "+strings.Join(names, ", "), func() error {
 		return v.graph.SubscribeFields(ctx, id, string(a.Secret), cloudapi.Callback{URL: s.Callback, VerifyToken: string(a.VerifyToken)}, slices.Concat(s.Fields, names))
 	}))
+}
+
+// tracksWindows reports whether a number tracks customer service windows.
+func (v *visit) tracksWindows() bool {
+	return v.known != nil && slices.ContainsFunc(v.known.Numbers(), v.known.RefusesOutsideWindow)
 }
 
 // hook calls the webhook through its public URL, as Meta does.

@@ -9,13 +9,14 @@ import (
 	"sluice/internal/poll"
 )
 
-// TestAutoReply: a person who writes a word of a rule gets its text once. The settings come from an operator while all programs run.
+// TestAutoReply: a person who writes a word of a rule gets its text once, also from a number that refuses messages outside of the customer
+// service window, which the message opens. The settings come from an operator while all programs run.
 func TestAutoReply(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 200, graphsim.Options{}, "secrets_key_file: marker")
 	w.worker()
 	number := numbers[0]
-	w.change("/v1/numbers", fmt.Sprintf(`"phone_number_id":%q,"rate_limit":200,"auto_reply":{"api_key":"e2e","rules":[{"words":["price"],"text":"10 EUR"}]}`, number))
+	w.change("/v1/numbers", fmt.Sprintf(`"phone_number_id":%q,"rate_limit":200,"customer_service_window":"refuse","auto_reply":{"api_key":"e2e","rules":[{"words":["price"],"text":"10 EUR"}]}`, number))
 	got := func(to string) (n int) {
 		for _, a := range w.sim.Accepted() {
 			if a.To == to && a.Type == "text" {

@@ -47,6 +47,34 @@ func (s *Stream) Behind(ctx context.Context) (shards int, err error) {
 	return shards, nil
 }
 
+// appliedPoll is how often Applied asks Redis.
+const appliedPoll = 20 * time.Millisecond
+
+// Applied blocks until all events are applied that Meta had reported to a shard before the call. It is false if ctx ends first.
+func (s *Stream) Applied(ctx context.Context, shard message.Shard) (bool, error) {
+	last, err := s.db.XRevRangeN(ctx, MetaKey(shard), "+", "-", 1).Result()
+	for err == nil && len(last) > 0 {
+		var applied string
+		if applied, err = s.db.Get(ctx, AppliedKey(shard)).Result(); err != nil && !errors.Is(err, redis.Nil) {
+			break
+		}
+		if err = nil; compareIDs(applied, last[0].ID) >= 0 {
+			return true, nil
+		}
+		sleep(ctx, appliedPoll)
+		if ctx.Err() != nil {
+			return false, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read which events are applied: %w", err)
+	}
+	return true, nil
+}
+
 // lag has, for each watermark that this process wrote, its time by the clock of this machine. Its zero value is
 // ready to use.
 type lag struct {

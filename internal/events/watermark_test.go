@@ -150,3 +150,45 @@ func TestTheWatermarkStopsWhileEventsFail(t *testing.T) {
 	away.Store(false)
 	eventually(t, "it goes on", func() bool { return mark(numberA).After(arrived) })
 }
+
+// TestApplied: it waits for the events that a shard has when it is asked, and not for later ones or those of other shards.
+func TestApplied(t *testing.T) {
+	on(t, func(t *testing.T, db *store.DB) {
+		s := events.New(db, shards, events.Options{})
+		shard := shards.Of(numberA)
+		applied := func(ctx context.Context) bool {
+			t.Helper()
+			is, err := s.Applied(ctx, shard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return is
+		}
+		if !applied(t.Context()) {
+			t.Error("without events")
+		}
+		add(t, db, events.MetaKey(shard), "1000-0", events.Field, line(numberA, 1))
+		ended, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if applied(ended) {
+			t.Error("an event that is not applied")
+		}
+		begun, answer := make(chan struct{}), make(chan bool)
+		go func() {
+			close(begun)
+			is, _ := s.Applied(t.Context(), shard)
+			answer <- is
+		}()
+		<-begun
+		if err := db.Set(t.Context(), events.AppliedKey(shard), "1000-0", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if !<-answer {
+			t.Error("not applied")
+		}
+		add(t, db, events.MetaKey(shard), "2000-0", events.Field, line(numberA, 2))
+		if err := db.Set(t.Context(), events.AppliedKey(shard), "2000-0", 0).Err(); err != nil || !applied(t.Context()) {
+			t.Error("a later event", err)
+		}
+	})
+}

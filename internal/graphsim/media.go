@@ -13,33 +13,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sluice/internal/content"
 )
 
-// mediaTypes are the types that Meta accepts, each with the most bytes of a file:
-// https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#supported-media-types
-var mediaTypes = []struct {
-	name string
-	most int
-}{
-	{"audio/aac", 16 << 20},
-	{"audio/amr", 16 << 20},
-	{"audio/mpeg", 16 << 20},
-	{"audio/mp4", 16 << 20},
-	{"audio/ogg", 16 << 20},
-	{"text/plain", 100 << 20},
-	{"application/pdf", 100 << 20},
-	{"application/msword", 100 << 20},
-	{"application/vnd.ms-excel", 100 << 20},
-	{"application/vnd.ms-powerpoint", 100 << 20},
-	{"application/vnd.openxmlformats-officedocument.wordprocessingml.document", 100 << 20},
-	{"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", 100 << 20},
-	{"application/vnd.openxmlformats-officedocument.presentationml.presentation", 100 << 20},
-	{"image/jpeg", 5 << 20},
-	{"image/png", 5 << 20},
-	{"image/webp", 500 << 10}, // an animated sticker; a still one may have 100 KB
-	{"video/mp4", 16 << 20},
-	{"video/3gpp", 16 << 20},
-}
+// mediaTypes are the types that Meta accepts, each with the most bytes of a file.
+var mediaTypes = content.MediaTypes()
 
 const (
 	maxMedia     = 100<<20 + 1<<20 // the largest upload, with the rest of the form
@@ -75,24 +54,18 @@ func (s *Sim) upload(w http.ResponseWriter, r *http.Request) {
 		s.deny(w, required("messaging_product"))
 		return
 	}
-	i := slices.IndexFunc(mediaTypes, func(t struct {
-		name string
-		most int
-	},
-	) bool {
-		return t.name == f.kind
-	})
+	i := slices.IndexFunc(mediaTypes, func(t content.MediaType) bool { return t.Type == f.kind })
 	if i < 0 {
 		var names []string
 		for _, t := range mediaTypes {
-			names = append(names, t.name)
+			names = append(names, t.Type)
 		}
 		s.deny(w, invalid(fmt.Sprintf(
 			"Param file must be a file with one of the following types: %s. Received file of type '%s'.", strings.Join(names, ", "), f.kind)))
 		return
 	}
 	// Meta documents the limits, but not their error code.
-	if most := mediaTypes[i].most; len(f.data) > most {
+	if most := mediaTypes[i].Most; int64(len(f.data)) > most {
 		s.refuse(w, 131053, fmt.Sprintf("The file has %d bytes; %s may have %d.", len(f.data), f.kind, most))
 		return
 	}

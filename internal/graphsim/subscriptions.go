@@ -7,10 +7,10 @@ import (
 )
 
 // webhookFields are the fields of the object whatsapp_business_account that an app can
-// subscribe to and that the simulator can send:
+// subscribe to. The simulator sends all of them but calls:
 // https://developers.facebook.com/docs/graph-api/webhooks/getting-started/webhooks-for-whatsapp
 var webhookFields = []string{
-	"account_alerts", "account_review_update", "account_update", "business_capability_update", "message_template_components_update",
+	"account_alerts", "account_review_update", "account_update", "business_capability_update", "calls", "message_template_components_update",
 	"message_template_quality_update", "message_template_status_update", "messages", "messaging_handovers", "phone_number_name_update",
 	"phone_number_quality_update", "security", "standby", "template_category_update", "user_preferences",
 }

@@ -21,6 +21,7 @@ type check struct {
 	kinds      map[string]int   // messages by class and template
 	last       time.Time        // when the last one would be sent; zero: it is not known
 	costs      map[string]*cost // by currency
+	media      mediaCheck
 }
 
 // cost is what messages would cost at Meta.
@@ -49,6 +50,7 @@ func (c *check) count(m client.Checked) {
 	var to struct{ To, Recipient string }
 	json.Unmarshal(m.Payload, &to)
 	c.recipients.Add(cmp.Or(to.To, to.Recipient))
+	c.media.add(m.Payload)
 	if m.SentAbout.After(c.last) {
 		c.last = m.SentAbout
 	}
@@ -98,4 +100,5 @@ func (c *check) report(out io.Writer, p Progress, now time.Time) {
 	for _, kind := range kinds {
 		fmt.Fprintf(out, "%s: %d\n", kind, c.kinds[kind])
 	}
+	c.media.report(out)
 }

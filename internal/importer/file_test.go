@@ -340,3 +340,50 @@ func TestProgress(t *testing.T) {
 		}
 	}
 }
+
+// TestDryRunMedia: each different link in the rows is checked once, wherever the message has it, and the report names those that Meta cannot use.
+func TestDryRunMedia(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var asked []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct{ Type, Link string }
+		if r.URL.Path != "/v1/media/check" || json.NewDecoder(r.Body).Decode(&body) != nil {
+			t.Errorf("called %s", r.URL.Path)
+		}
+		mu.Lock()
+		asked = append(asked, body.Type+" "+body.Link)
+		mu.Unlock()
+		if strings.HasSuffix(body.Link, "404") {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			fmt.Fprint(w, `{"status":422,"code":"media_unreachable","detail":"It answers 404.","errors":[{"path":"link","code":"media_unreachable","detail":"It answers 404.","fix":"x"}]}`)
+			return
+		}
+		fmt.Fprint(w, `{"content_type":"image/png","bytes":7}`)
+	}))
+	t.Cleanup(srv.Close)
+	check, api := check{kinds: map[string]int{}, costs: map[string]*cost{}}, once(srv.URL)
+	header := `{"to":"+1","type":"template","template":{"components":[{"type":"header","parameters":[{"type":"image","image":{"link":"https://a/%d"}}]}]}}`
+	for _, payload := range []string{
+		`{"to":"+1","type":"text","text":{"body":"https://a/0"}}`,
+		fmt.Sprintf(header, 1), fmt.Sprintf(header, 1), fmt.Sprintf(header, 404),
+		`{"to":"+1","type":"video","video":{"link":"https://a/1"}}`, `{"to":"+1","type":"image","image":{"id":"7"}}`,
+	} {
+		check.count(client.Checked{Payload: json.RawMessage(payload)})
+	}
+	if err := check.media.run(t.Context(), api); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	check.media.report(&out)
+	const want = "media: 3 of 3 different links checked, 1 with a problem\nhttps://a/404 (image): It answers 404.\n"
+	slices.Sort(asked)
+	if out.String() != want || !slices.Equal(asked, []string{"image https://a/1", "image https://a/404", "video https://a/1"}) || check.media.wrong != 1 {
+		t.Errorf("%s, asked %q; want %s", &out, asked, want)
+	}
+	srv.Close()
+	if err := check.media.run(t.Context(), api); err == nil {
+		t.Error("without the API the media are good")
+	}
+}

@@ -97,9 +97,12 @@ func New(o Options) *Import {
 func (im *Import) Run(ctx context.Context) error {
 	go im.read(ctx)
 	err := im.run(ctx)
+	if im.o.DryRun && err == nil {
+		err = im.check.media.run(ctx, im.o.API)
+	}
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	im.over = true
+	im.over, im.progress.Unusable = true, im.check.media.wrong
 	if im.o.Results != nil {
 		err = errors.Join(err, im.o.Results.Close())
 	}

@@ -28,7 +28,7 @@ type Mapping struct {
 	Tags             string `json:"tags" help:"CSV: tags of rows without some."`
 	SendAt           string `json:"send_at" help:"CSV: send_at of rows without one."`
 	ExpiresAt        string `json:"expires_at" help:"CSV: expires_at of rows without one."`
-	FallbackTemplate string `json:"fallback_template" placeholder:"NAME/LANGUAGE" help:"CSV: fallback template of rows without one. It gets the parameters of the template."`
+	FallbackTemplate string `json:"fallback_template" placeholder:"NAME/LANGUAGE" help:"CSV: fallback template of rows without one. It gets the parameters of the row."`
 }
 
 // Options returns how the file is read. Its errors name the flags of sluice import.

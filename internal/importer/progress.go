@@ -14,6 +14,8 @@ type Progress struct {
 	// Rows of this run by their result, and those that had a result before.
 	Accepted, Duplicate, Refused, Skipped int
 
+	Unusable int // links to media that Meta cannot use, once a dry run has checked them
+
 	Read, Size    int64         // bytes of the file: those that were read, and all; Size 0: it is not known
 	RowsPerSecond float64       // since the first result
 	Left          time.Duration // until the end, at the speed until now; 0: it is not known

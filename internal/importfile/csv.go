@@ -169,9 +169,6 @@ func (f *csvFile) body(cells map[string]string, templates []string) (b body, err
 	if b.Message, err = messageOf(cells); err != nil || cells["fallback_template"] == "" {
 		return b, err
 	}
-	if cells["template"] == "" {
-		return b, mistake("fallback_template is for a row with a template: empty it")
-	}
 	b.Fallback, err = templateOf("fallback_template", cells)
 	return b, err
 }

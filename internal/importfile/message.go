@@ -54,8 +54,8 @@ func messageOf(cells map[string]string) (map[string]any, error) {
 		return nil, mistake("the row has no content: fill one of the cells text, template and message")
 	case len(kinds) > 1:
 		return nil, mistake("the row has %s: fill one of them", strings.Join(kinds, " and "))
-	case kinds[0] != "template" && hasParameters(cells):
-		return nil, mistake("body_1 and so on are for a row with a template: empty them")
+	case kinds[0] != "template" && cells["fallback_template"] == "" && hasParameters(cells):
+		return nil, mistake("body_1 and so on are for a row with a template or a fallback template: empty them")
 	case kinds[0] == "text":
 		object = map[string]any{"type": "text", "text": map[string]string{"body": cells["text"]}}
 	case kinds[0] == "template":

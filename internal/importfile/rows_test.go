@@ -60,9 +60,12 @@ func TestCSVRows(t *testing.T) {
 			`2 {"campaign":"spring","fallback_template":{"components":[{"parameters":[{"text":"x","type":"text"}],"type":"body"}],"language":{"code":"en"},"name":"b"},"from":"9","message":{"template":{"components":[{"parameters":[{"text":"x","type":"text"}],"type":"body"}],"language":{"code":"en"},"name":"a"},"to":"+1","type":"template"}}`,
 			`3 {"from":"9","message":{"template":{"components":[{"parameters":[{"text":"x","type":"text"}],"type":"body"}],"language":{"code":"en"},"name":"a"},"to":"+1","type":"template"}}`,
 		}},
-		"mistakes of fallback templates": {"to,text,template,fallback_template\n+1,hi,,a/en\n+1,,a/en,b\n", []string{
-			"2 fallback_template is for a row with a template: empty it",
-			"3 fallback_template: write it as name/language, such as order_update/en_US",
+		"text with a fallback template": {"to,text,body_1,fallback_template\n+1,hi,x,b/en\n+1,hi,,b/en\n", []string{
+			`2 {"fallback_template":{"components":[{"parameters":[{"text":"x","type":"text"}],"type":"body"}],"language":{"code":"en"},"name":"b"},"from":"9",` + hi + `}`,
+			`3 {"fallback_template":{"language":{"code":"en"},"name":"b"},"from":"9",` + hi + `}`,
+		}},
+		"mistakes of fallback templates": {"to,template,fallback_template\n+1,a/en,b\n", []string{
+			"2 fallback_template: write it as name/language, such as order_update/en_US",
 		}},
 		"parameters of headers and buttons": {"to,template,header_image,body_1,button_0,button_1\n+1,a/en,https://x/y.png,x,c,d\n+1,a/en,,,,\n", []string{
 			`2 {"from":"9","message":{"template":{"components":[{"parameters":[{"image":{"link":"https://x/y.png"},"type":"image"}],"type":"header"},{"parameters":[{"text":"x","type":"text"}],"type":"body"},{"index":"0","parameters":[{"text":"c","type":"text"}],"sub_type":"url","type":"button"},{"index":"1","parameters":[{"text":"d","type":"text"}],"sub_type":"url","type":"button"}],"language":{"code":"en"},"name":"a"},"to":"+1","type":"template"}}`,
@@ -76,7 +79,7 @@ func TestCSVRows(t *testing.T) {
 			"4 the row has text and template: fill one of them",
 			"5 template: write it as name/language, such as order_update/en_US",
 			"6 body_1: is empty, and body_2 is not",
-			"7 body_1 and so on are for a row with a template: empty them",
+			"7 body_1 and so on are for a row with a template or a fallback template: empty them",
 			"8 message: is not a JSON object",
 			"9 to: message has a recipient too: remove one of them",
 			"10 the row has 7 cells, and the first row has 6: write a cell with a ',' in it in quotes",

@@ -18,7 +18,7 @@ func TestAnswersAreWrittenAsDescribed(t *testing.T) {
 	t.Parallel()
 	whole := acceptedMessage{
 		ID: "1-a", State: message.Queued, Class: message.Utility, ExpiresAt: time.Date(2030, 1, 2, 3, 4, 5, 60e6, time.UTC), Duplicate: true,
-		WAMID: "wamid.<x>", Code: 131026, Reason: `"why"`, Warnings: unknown{"type", "text.x", true, true}.warnings(),
+		WAMID: "wamid.<x>", Code: 131026, Reason: `"why"`, Warnings: unknown{"type", "text.x", true, "sale/en"}.warnings(),
 	}
 	failure := refuse("json_invalid").Document()
 	for _, a := range []acceptedMessage{{}, whole} {

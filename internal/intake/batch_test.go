@@ -26,6 +26,7 @@ type lineAnswer struct {
 	ID           string
 	State        message.State
 	Duplicate    bool
+	Warnings     []message.Problem
 	Problem      struct {
 		Code   string
 		Errors []message.Problem

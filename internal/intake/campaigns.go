@@ -39,7 +39,7 @@ type campaignList struct {
 type campaign struct {
 	Campaign    string                `json:"campaign" doc:"The campaign of the messages."`
 	Client      string                `json:"client,omitempty" doc:"The client of the messages."`
-	AcceptedAt  time.Time             `json:"accepted_at" doc:"When the last message was accepted."`
+	AcceptedAt  time.Time             `json:"accepted_at,omitzero" doc:"When the last message was accepted. Absent: none was, and an operator has set how fast the campaign will be sent."`
 	Messages    int                   `json:"messages" doc:"Number of messages."`
 	States      map[message.State]int `json:"states" doc:"Number of messages by state. A message in an attempt counts as queued. GET /v1/states explains the states."`
 	Delivered   int                   `json:"delivered" doc:"Number of messages that reached their recipients: delivered, read and played."`
@@ -167,7 +167,7 @@ func (in *Intake) getCampaign(w http.ResponseWriter, r *http.Request) {
 	err := in.o.Campaigns.CampaignProgress(ctx, all)
 	var shown campaign
 	if err == nil {
-		if shown = showCampaign(all[0], key); shown.Messages > 0 {
+		if shown = showCampaign(all[0], key); shown.Messages > 0 || key.CoversAll() { // one without messages may have settings
 			err = in.completeCampaign(ctx, &shown, all[0], key)
 		}
 	}
@@ -175,7 +175,7 @@ func (in *Intake) getCampaign(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		in.o.Log.Error("cannot read a campaign", "err", err)
 		refuse("store_unavailable").Write(w)
-	case shown.Messages == 0:
+	case shown.Messages == 0 && shown.Settings == nil:
 		refuseAt("campaign", "campaign_not_found").Write(w)
 	default:
 		httpapi.WriteJSON(w, "application/json", http.StatusOK, shown)

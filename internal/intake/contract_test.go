@@ -55,6 +55,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 		"listCampaigns":     {"/v1/campaigns", "", nil},
 		"getCampaign":       {"/v1/campaigns/spring", "", nil},
 		"cancelCampaign":    {"/v1/campaigns/spring/cancel", `{"reason":"wrong price"}`, withHeader("Authorization", "Bearer "+b.wide)},
+		"checkMedia":        {"/v1/media/check", `{"type":"image","link":"https://a/good"}`, nil},
 		"addSuppression":    {"/v1/suppressions", `{"recipient":"+15550000000"}`, withHeader("Authorization", "Bearer "+b.wide)},
 		"removeSuppression": {"/v1/suppressions/remove", `{"recipient":"+15550000002"}`, withHeader("Authorization", "Bearer "+b.wide)},
 		"showSuppression":   {"/v1/suppressions/show", `{"recipient":"+15550000003"}`, withHeader("Authorization", "Bearer "+b.wide)},
@@ -64,6 +65,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 			r.Header.Set("Authorization", "Bearer "+b.wide)
 		}},
 		"exportSuppressions": {"/v1/suppressions/export", "", withHeader("Authorization", "Bearer "+b.wide)},
+		"findMedia":          {"/v1/media/" + uploadedHash + "?phone_number_id=" + ours, "", nil},
 		"listStates":         {"/v1/states", "", nil},
 		"explainMessage":     {"/v1/messages/" + sent + "/explain", "", nil},
 		"cancelMessage":      {"/v1/messages/" + queued + "/cancel", "", nil},
@@ -133,7 +135,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	describeSuppressions(t, b, check)
 	post(envelope(""), withHeader("Content-Type", "text/plain"))
 	post(envelope(`,"class":"urgent"`), nil)
-	for name, path := range map[string]string{"sendMessage": "/v1/messages", "checkMessage": "/v1/messages/check", "searchMessages": "/v1/messages/search", "addSuppression": "/v1/suppressions", "removeSuppression": "/v1/suppressions/remove", "showSuppression": "/v1/suppressions/show", "cancelCampaign": "/v1/campaigns/spring/cancel"} {
+	for name, path := range map[string]string{"sendMessage": "/v1/messages", "checkMessage": "/v1/messages/check", "searchMessages": "/v1/messages/search", "addSuppression": "/v1/suppressions", "removeSuppression": "/v1/suppressions/remove", "showSuppression": "/v1/suppressions/show", "checkMedia": "/v1/media/check", "cancelCampaign": "/v1/campaigns/spring/cancel"} {
 		slow, drip := io.Pipe()
 		defer drip.Close()
 		req, err := http.NewRequestWithContext(t.Context(), "POST", b.URL+path, slow)
@@ -152,11 +154,17 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+sent+"/cancel", "", nil))
 	check("cancelMessage", b.do(t, "POST", "/v1/messages/"+queued+"/cancel", `{"reason":"x"}`, nil))
 	check("listMessages", b.do(t, "GET", "/v1/messages", "", nil))
+	check("findMedia", b.do(t, "GET", "/v1/media/"+uploadedHash, "", nil))
+	check("findMedia", b.do(t, "GET", "/v1/media/"+strings.Repeat("1", 64)+"?phone_number_id="+ours, "", nil))
 	check("getUsage", b.do(t, "GET", "/v1/usage?from=yesterday", "", nil))
 	check("listCampaigns", b.do(t, "GET", "/v1/campaigns?limit=x", "", nil))
 	check("getCampaign", b.do(t, "GET", "/v1/campaigns/summer", "", nil))
 	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/summer/cancel", `{"reason":"x"}`, nil))
 	check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/spring/cancel", `{"reason":"x"}`, nil))
+	for _, body := range []string{"{", `{"type":"gif"}`, `{"type":"image","link":"https://a/busy"}`, `{"link":"` + strings.Repeat("x", 64<<10) + `"}`} {
+		check("checkMedia", b.do(t, "POST", "/v1/media/check", body, nil))
+	}
+	check("checkMedia", b.do(t, "POST", "/v1/media/check", "{}", withHeader("Content-Type", "text/plain")))
 	for _, body := range []string{"{}", "{", `{"reason":"` + strings.Repeat("x", 64<<10) + `"}`} {
 		check("cancelCampaign", b.do(t, "POST", "/v1/campaigns/spring/cancel", body, nil))
 	}
@@ -180,6 +188,7 @@ func TestServerAnswersAsDescribed(t *testing.T) {
 	check("graphSendMarketing", b.do(t, "POST", marketing, sale, nil))
 	check("getMessage", b.do(t, "GET", "/v1/messages/"+sent, "", nil))
 	check("getUsage", b.do(t, "GET", "/v1/usage", "", nil))
+	check("findMedia", b.do(t, "GET", "/v1/media/"+uploadedHash+"?phone_number_id="+ours, "", nil))
 	check("getQuotas", b.do(t, "GET", "/v1/quotas", "", withHeader("Authorization", "Bearer "+b.wide)))
 	check("getQuotas", b.do(t, "GET", "/v1/quotas?client=unknown", "", withHeader("Authorization", "Bearer "+b.wide)))
 	b.campaigns.err = b.store.err

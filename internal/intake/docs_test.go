@@ -7,6 +7,7 @@ import (
 	"sluice/internal/feed"
 	"sluice/internal/golden"
 	"sluice/internal/intake"
+	"sluice/internal/schedules"
 )
 
 //go:generate go test . -run TestAPIPages -update
@@ -14,7 +15,8 @@ import (
 // The committed descriptions of the API match its routes.
 func TestAPIPages(t *testing.T) {
 	t.Parallel()
-	d := intake.New(intake.Options{Acceptor: nothing{}, Reader: nothing{}, More: feed.New(feed.Options{}).Routes()}).Document()
+	more := append(feed.New(feed.Options{}).Routes(), schedules.New(schedules.Options{}).Routes()...)
+	d := intake.New(intake.Options{Acceptor: nothing{}, Reader: nothing{}, More: more}).Document()
 	docs := filepath.Join("..", "..", "docs")
 	golden.File(t, filepath.Join(docs, "openapi.json"), d.OpenAPI())
 	golden.File(t, filepath.Join(docs, "postman.json"), d.Postman())

@@ -47,6 +47,8 @@ type explanation struct {
 	After     *message.After `json:"after,omitempty" doc:"With after: the message that it waits for, and the state."`
 	Ahead     *int           `json:"ahead,omitempty" doc:"With queue, campaign_rate and campaign_cap: number of messages of the same class, client and campaign before it."`
 	Holds     []httpapi.Hold `json:"holds,omitempty" doc:"With hold: all holds on the message."`
+	Window    message.Window `json:"customer_service_window,omitempty" doc:"Of a queued free-form message: open, closed or unknown. With closed, the message gets its fallback template or is rejected in its turn, unless the recipient writes before. Absent: the number does not track it."`
+	WindowEnd time.Time      `json:"window_closes_at,omitzero" doc:"With open: when the window closes, if the recipient writes nothing more."`
 	Reason    string         `json:"reason,omitempty" doc:"Why the message is in this state."`
 	Code      int            `json:"code,omitempty" doc:"Meta's last error code."`
 	Error     *metaError     `json:"error,omitempty" doc:"What the code means, what to do, and Meta's own text."`
@@ -64,6 +66,7 @@ func (in *Intake) explain(ctx context.Context, rec message.Record) (any, refusal
 		}
 	}
 	e := in.why(rec, standing, in.now())
+	e.Window, e.WindowEnd = standing.Window, standing.WindowEnds
 	e.ID, e.State, e.Reason, e.Code, e.Error = rec.ID, rec.State, rec.Reason, rec.Code, in.metaError(rec)
 	if !rec.State.Final() {
 		e.ExpiresAt = rec.ExpiresAt.UTC()

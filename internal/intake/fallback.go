@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"sluice/internal/content"
@@ -22,7 +23,7 @@ type templateLanguage struct {
 }
 
 // fallback is the member fallback_template of a request: the template that takes the place of the message's own one when Meta
-// does not send messages of that.
+// does not send messages of that, or of a free-form message outside the customer service window.
 type fallback struct {
 	value   jsondoc.Value
 	object  *jsondoc.Doc    // Meta's message object with it; nil: there is no valid fallback template
@@ -38,12 +39,11 @@ func (e *envelope) readFallback(m *message.Message) {
 	case v.Kind() != jsondoc.Object:
 		e.refuse("fallback_template", "type_mismatch")
 		return
-	case m.Content.Template == "":
+	case m.Content.Template == "" && (!m.Content.Service() || m.Content.Group):
 		e.refuse("fallback_template", "fallback_not_allowed")
 		return
 	}
-	text := bytes.TrimSuffix(e.message.AppendWithout(nil, "template"), []byte("}")) // it has other members, for example type
-	text = append(v.AppendCompact(append(text, `,"template":`...)), '}')
+	text := e.appendTemplate(nil, m.Content.Template == "", v)
 	object := new(jsondoc.Doc)
 	if object.Read(string(text)) != nil {
 		e.refuse("fallback_template", "type_mismatch")
@@ -56,10 +56,30 @@ func (e *envelope) readFallback(m *message.Message) {
 			e.add(p)
 		}
 	}
-	if c.TemplateID() == m.Content.TemplateID() {
+	if m.Content.Template != "" && c.TemplateID() == m.Content.TemplateID() {
 		e.refuse("fallback_template", "fallback_not_allowed")
 	}
 	e.fallback.object, e.fallback.content = object, c
+}
+
+// carried are the members of a free-form message that the message with its fallback template has too: those that are not about the content.
+var carried = []string{
+	"messaging_product", "recipient_type", "to", "recipient", "biz_opaque_callback_data", "recipient_identity_key_hash", "messaging_account_id",
+}
+
+// appendTemplate appends Meta's message object with a template in place of the content.
+func (e *envelope) appendTemplate(b []byte, freeForm bool, template jsondoc.Value) []byte {
+	if freeForm {
+		b = append(b, `{"type":"template"`...)
+		for name, value := range e.message.Members() {
+			if slices.Contains(carried, name) {
+				b = value.AppendCompact(append(value.AppendName(append(b, ',')), ':'))
+			}
+		}
+	} else {
+		b = bytes.TrimSuffix(e.message.AppendWithout(b, "template"), []byte("}")) // it has other members, for example type
+	}
+	return append(template.AppendCompact(append(b, `,"template":`...)), '}')
 }
 
 // fallbackPath returns the place in the request of a problem of the object with the fallback template. It is false for places

@@ -37,7 +37,8 @@ func TestFallbackTemplate(t *testing.T) {
 		{"without a language", request("good", `{"name":"other"}`, "9"), 422, `"path":"fallback_template.language`, "", "", ""},
 		{"the same template", request("good", named("good"), "10"), 422, `"path":"fallback_template","code":"fallback_not_allowed"`, "", "", ""},
 		{"not an object", request("good", `"other"`, "11"), 422, `"path":"fallback_template","code":"type_mismatch"`, "", "", ""},
-		{"of a text", envelope(`,"fallback_template":` + named("other")), 422, `"path":"fallback_template","code":"fallback_not_allowed"`, "", "", ""},
+		{"of Direct Send", strings.Replace(envelope(`,"fallback_template":`+named("other")), `"type"`, `"category":"utility","type"`, 1), 422, `"path":"fallback_template","code":"fallback_not_allowed"`, "", "", ""},
+		{"of a group", strings.Replace(envelope(`,"fallback_template":`+named("other")), `"type"`, `"recipient_type":"group","type"`, 1), 422, `"path":"fallback_template","code":"fallback_not_allowed"`, "", "", ""},
 	} {
 		clear(store.messages)
 		clear(store.records)

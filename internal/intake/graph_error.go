@@ -79,6 +79,7 @@ var graphCodes = map[string]struct {
 	"deadline_unreachable":      {429, 130429, 0, ""},
 	"portfolio_limit_reached":   {429, 130429, 0, ""},
 	"conversation_of_other_app": {400, 100, 0, ""}, // Meta has not published its own
+	"service_window_closed":     {400, 131047, 0, ""},
 	"recipient_suppressed":      {400, 131050, 0, ""},
 	"store_unavailable":         {503, 2, 0, ""},
 	"meta_unavailable":          {503, 2, 0, ""},

@@ -74,10 +74,17 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 	defer in.traceLines(ctx, g)()
 	storing, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	// For messages that expire too early, whose recipient opted out, or whose conversation another app owns: they may repeat messages that were accepted before.
+	// For messages that expire too early, whose recipient opted out or has a closed customer service window, or whose conversation another app owns: they
+	// may repeat messages that were accepted before.
 	var others sync.WaitGroup
 	store, now := g.messages[:0], in.now()
 	all := g.pointers()
+	outside := in.outside(storing, now, all...)
+	for i := range g.lines {
+		if l := &g.lines[i]; outside != nil && l.refused == nil && outside[l.message] && in.replace(all[l.message]) {
+			outside[l.message], l.unknown = false, unknownIn(all[l.message].Content)
+		}
+	}
 	owned, optedOut := in.elsewhere(storing, now, all...), in.suppressed(storing, all...)
 	for i := range g.lines {
 		l := &g.lines[i]
@@ -85,7 +92,7 @@ func (in *Intake) acceptGroup(ctx context.Context, g *group) {
 			continue
 		}
 		m := &g.messages[l.message]
-		free := (owned == nil || owned[l.message].IsZero()) && (optedOut == nil || optedOut[l.message] == nil)
+		free := (outside == nil || !outside[l.message]) && (owned == nil || owned[l.message].IsZero()) && (optedOut == nil || optedOut[l.message] == nil)
 		if free && now.Add(in.groupWait(storing, g, m, now)).Before(m.ExpiresAt) && in.limitWait(storing, m, now) == 0 {
 			if n := len(store); n != l.message {
 				g.messages[n] = *m

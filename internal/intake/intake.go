@@ -155,9 +155,14 @@ type Options struct {
 	CountedPerson func(ctx context.Context, number, recipient string) bool
 	// Elsewhere returns until when another app owns the conversations that new service messages are in, by the messages; zero: none
 	// does, or their numbers accept such messages. Nil: no conversation has another owner.
-	Elsewhere    func(ctx context.Context, all []*message.Message) ([]time.Time, error)
-	Suppressions suppressions          // nil: there are none
-	Suppressed   func(c message.Class) // counts refused messages; required with Suppressions
+	Elsewhere func(ctx context.Context, all []*message.Message) ([]time.Time, error)
+	// OutsideWindow reports which new free-form messages have a recipient whose customer service window is closed, by the messages, of
+	// numbers that refuse such messages. Nil: none has.
+	OutsideWindow func(ctx context.Context, all []*message.Message) ([]bool, error)
+	WindowClosed  func(replaced bool)   // counts these messages; required with OutsideWindow
+	Media         mediaChecker          // required to check media
+	Suppressions  suppressions          // nil: there are none
+	Suppressed    func(c message.Class) // counts refused messages; required with Suppressions
 	// Account returns the messaging account of messages of a number that name none; empty, or nil: Meta chooses.
 	Account    func(number string) string
 	Explain    func(code int) (title, advice string) // explains Meta's error codes; nil: records have the code only

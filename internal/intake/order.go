@@ -43,3 +43,18 @@ func (in *Intake) AcceptOrders(ctx context.Context, keyName string, orders []mes
 	}
 	return all, nil
 }
+
+// CheckOrder checks the body of a request to send with the rights of an API key, apart from what changes with time, such as opt-outs, quotas
+// and the backlog. It returns the phone number id that sends it, the recipient, and what may be a mistake. It does not block.
+func (in *Intake) CheckOrder(key httpapi.Key, body []byte) (number, recipient string, warnings []message.Problem, refused httpapi.Refusal) {
+	e := newEnvelope()
+	defer e.free()
+	if refused := e.read(body); refused != nil {
+		return "", "", nil, refused
+	}
+	m := e.readAll(nil, func() { e.open(e.body.Root()) })
+	if refused := in.check(e, &m, key, in.now()); refused != nil {
+		return "", "", nil, refused
+	}
+	return m.From, m.Content.Recipient(), unknownIn(m.Content).warnings(), nil
+}

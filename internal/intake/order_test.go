@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/internal/httpapi"
 	"sluice/internal/message"
 )
 
@@ -49,6 +50,25 @@ func TestOrders(t *testing.T) {
 		if v, err := b.in.AcceptOrders(t.Context(), key, orders); v != nil || err == nil {
 			t.Errorf("key %s: %d results, %v", key, len(v), err)
 		}
+	}
+}
+
+// TestCheckOrder: a check finds what does not change with time, with the rights of a key, and stores nothing.
+func TestCheckOrder(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	key := httpapi.Key{Name: "k", Numbers: []string{ours}}
+	for body, want := range map[string]string{
+		envelope(""): "", `{`: "json_invalid", envelope(`,"class":"urgent"`): "class_unknown", strings.Replace(envelope(""), `"hi"`, `""`, 1): "text_empty",
+		strings.Replace(envelope(""), ours, theirs, 1): "phone_number_id_not_found",
+	} {
+		number, to, _, refused := b.in.CheckOrder(key, []byte(body))
+		if want == "" && (refused != nil || number != ours || !strings.Contains(hello, to) || to == "") || want != "" && (refused == nil || refused[0].Code != want || number != "") {
+			t.Errorf("%s: %q, %q, %v, want %q", body, number, to, refused, want)
+		}
+	}
+	if len(b.store.messages) > 0 {
+		t.Errorf("%d messages are stored", len(b.store.messages))
 	}
 }
 

@@ -81,11 +81,11 @@ type unknown struct {
 	member string // the path of a member; empty: all are known
 	stale  bool   // what is known of the template is too old
 
-	fallback bool // the message has the fallback template of the request
+	instead string // the message has the fallback template of the request in place of this, see message.Content; empty: it does not
 }
 
 func unknownIn(c message.Content) unknown {
-	return unknown{c.Unknown, c.Extra, c.Unchecked, c.Instead != ""}
+	return unknown{c.Unknown, c.Extra, c.Unchecked, c.Instead}
 }
 
 // warnings returns the warnings for the caller.
@@ -111,11 +111,18 @@ func (u unknown) warnings() (all []message.Problem) {
 			Fix:    "The log of the workers says why: cannot read the templates of an account from Meta.",
 		})
 	}
-	if u.fallback {
+	switch {
+	case strings.Contains(u.instead, "/"): // a template as name/language
 		all = append(all, message.Problem{
 			Path: "fallback_template", Code: warningOther,
 			Detail: "Meta does not send messages of the template now. Sluice sends the fallback template in its place.",
 			Fix:    "GET /v1/templates of the console shows the status of the template.",
+		})
+	case u.instead != "":
+		all = append(all, message.Problem{
+			Path: "fallback_template", Code: warningOther,
+			Detail: "The customer service window of the recipient is closed. Sluice sends the fallback template in place of the message.",
+			Fix:    "None is needed. When the recipient writes, free-form messages are sent again.",
 		})
 	}
 	return all
@@ -218,12 +225,16 @@ func (in *Intake) accept(ctx context.Context, header http.Header, m *message.Mes
 	return r.Acceptance, in.refused(m, r.Err)
 }
 
-// admit refuses a checked message that would expire before it can be sent, whose recipient opted out, or whose conversation another app owns, and then sets
-// Retry-After in header. It returns a context for what remains to be done at the store.
+// admit refuses a checked message that would expire before it can be sent, whose recipient opted out or has a closed customer service window, or whose
+// conversation another app owns, and then sets Retry-After in header if the time is known. It may give the message its fallback template. It returns a
+// context for what remains to be done at the store.
 func (in *Intake) admit(ctx context.Context, header http.Header, m *message.Message, now time.Time) (context.Context, context.CancelFunc, refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	if !m.ExpiresAt.After(now) {
 		return ctx, cancel, in.late(ctx, m)
+	}
+	if outside := in.outside(ctx, now, m); outside != nil && outside[0] && !in.replace(m) {
+		return ctx, cancel, in.unless(ctx, m, func() refusal { return in.refuseOutside(m) })
 	}
 	if by := in.suppressed(ctx, m); by != nil && by[0] != nil {
 		return ctx, cancel, in.unless(ctx, m, func() refusal { return in.refuseSuppressed(m, *by[0]) })
@@ -430,13 +441,7 @@ func (in *Intake) elsewhere(ctx context.Context, now time.Time, all ...*message.
 	if in.o.Elsewhere == nil {
 		return nil
 	}
-	var asked []*message.Message
-	var of []int
-	for i, m := range all {
-		if m.Content.Service() && !m.Content.Group && !m.SendAt.After(now) && m.After.ID == "" {
-			asked, of = append(asked, m), append(of, i)
-		}
-	}
+	asked, of := immediate(all, now)
 	if len(asked) == 0 {
 		return nil
 	}

@@ -24,7 +24,7 @@ func (in *Intake) routes() []httpapi.Route {
 				{Status: 202, Doc: "Accepted: the message is stored and will be sent. With `wait`, `state` can show that Meta has already refused it.", Type: acceptedMessage{}},
 				{Status: 200, Doc: "Accepted before, with the same key.", Type: acceptedMessage{}},
 			},
-			Codes:   append(append([]string{}, bodyCodes...), append(messageCodes, "wait_invalid", "deadline_unreachable", "portfolio_limit_reached", "conversation_of_other_app", "recipient_suppressed", "quota_exceeded", "overloaded", "store_unavailable")...),
+			Codes:   append(append([]string{}, bodyCodes...), append(messageCodes, "wait_invalid", "deadline_unreachable", "portfolio_limit_reached", "conversation_of_other_app", "service_window_closed", "recipient_suppressed", "quota_exceeded", "overloaded", "store_unavailable")...),
 			Handler: in.o.Tracer.Handler(http.MethodPost, "/v1/messages", true, in.post),
 		},
 		{
@@ -81,8 +81,20 @@ func (in *Intake) routes() []httpapi.Route {
 			Params:  []httpapi.Param{paramKey},
 			Body:    &httpapi.Body{Type: messageRequest{}, Example: exampleMessage},
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The message would be accepted.", Type: checkedMessage{}}},
-			Codes:   append(append([]string{}, bodyCodes...), append(slices.DeleteFunc(slices.Clone(messageCodes), storedOnly), "deadline_unreachable", "portfolio_limit_reached", "conversation_of_other_app", "recipient_suppressed", "store_unavailable")...),
+			Codes:   append(append([]string{}, bodyCodes...), append(slices.DeleteFunc(slices.Clone(messageCodes), storedOnly), "deadline_unreachable", "portfolio_limit_reached", "conversation_of_other_app", "service_window_closed", "recipient_suppressed", "store_unavailable")...),
 			Handler: in.checkOnly,
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/media/check", Name: "checkMedia", Group: "Messages",
+			Summary: "Check a link to a file before messages have it.",
+			Doc: "Sluice requests the file as Meta will, and compares type and size with [Meta's limits](https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#supported-media-types) for the kind. " +
+				"The answer comes within 15 seconds. Hosts with private addresses are refused, also after a redirect. A link that breaks a rule of messages is refused with the code of [the rule](messages.md). " +
+				"That the check succeeds is no promise: Meta fetches the file again for each message, and looks into it.",
+			Scope:   httpapi.ScopeSend,
+			Body:    &httpapi.Body{Type: mediaRequest{}, Example: `{"type":"image","link":"https://www.example.com/shoes.jpg"}`},
+			Answers: []httpapi.Answer{{Status: 200, Doc: "Meta can probably use the file.", Type: message.MediaFile{}}},
+			Codes:   append(httpapi.BodyCodes(), "media_kind_unknown", "media_unreachable", "media_type_wrong", "media_too_large", "media_check_busy"),
+			Handler: in.checkMedia,
 		},
 		{
 			Method: http.MethodPost, Path: "/v1/messages/batch/check", Name: "checkBatch", Group: "Messages",
@@ -124,8 +136,8 @@ func (in *Intake) routes() []httpapi.Route {
 			Codes:   []string{"body_not_allowed", "not_found", "in_flight", "already_sent", "already_final", "store_unavailable"},
 			Handler: in.cancel,
 		},
-		in.usageRoute(), in.quotasRoute(),
-	}, slices.Concat(in.campaignRoutes(), in.suppressionRoutes(), in.suppressionFileRoutes(), in.mediaRoutes(), in.o.More, httpapi.About(in.Document))...)
+		in.usageRoute(), in.quotasRoute(), in.findMediaRoute(),
+	}, slices.Concat(in.campaignRoutes(), in.suppressionRoutes(), in.suppressionFileRoutes(), in.o.More, httpapi.About(in.Document))...)
 }
 
 // Document describes the API.
@@ -158,7 +170,7 @@ type messageRequest struct {
 	ExpiresAt time.Time     `json:"expires_at,omitzero" doc:"Do not start an attempt after this time, up to 90 days ahead. Default: the time of acceptance, or send_at if it is later, plus the deadline of the class (see docs/configuration.md). With after: the end of the wait plus the deadline of the class."`
 	After     *afterRequest `json:"after,omitempty" doc:"Send the message after another message of the same number has reached a state. Accept that message first."`
 
-	Fallback *fallbackRequest `json:"fallback_template,omitempty" doc:"Of a template message: another template, in the form of the member template of Meta's message object. Sluice sends it in place of the first one if Meta does not send the first one when the message is accepted, or while it waits and no attempt may have reached Meta; see docs/templates.md."`
+	Fallback *fallbackRequest `json:"fallback_template,omitempty" doc:"A template, in the form of the member template of Meta's message object. Of a template message: Sluice sends it in place of the message's own template if Meta does not send that one when the message is accepted, or while it waits and no attempt may have reached Meta; see docs/templates.md. Of a free-form message: Sluice sends it if the customer service window of the recipient is closed; see docs/customer-service-window.md."`
 }
 
 // storedOnly reports whether only the store finds a problem, when a message is accepted.

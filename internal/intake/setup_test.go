@@ -128,6 +128,37 @@ func (f fakeUsed) Used(_ context.Context, clients []string) (all []message.Quota
 	return all, f.store.err
 }
 
+// fakeMedia has what is wrong with links: a code, or busy.
+// fakeUploads has one file, at one number.
+type fakeUploads struct{ *fakeStore }
+
+var uploadedHash = strings.Repeat("0", 64)
+
+func (f fakeUploads) Add(context.Context, string, string, string) error { return f.err }
+
+func (f fakeUploads) Find(_ context.Context, number string, hashes []string) ([]string, error) {
+	ids := make([]string, len(hashes))
+	for i, hash := range hashes {
+		if hash == uploadedHash && number == ours {
+			ids[i] = "77"
+		}
+	}
+	return ids, f.err
+}
+
+type fakeMedia map[string]string
+
+func (f fakeMedia) Check(_ context.Context, kind, link string) (message.MediaFile, []message.Problem, error) {
+	switch code := f[link]; code {
+	case "":
+		return message.MediaFile{Type: kind + "/x", Bytes: 7}, nil, nil
+	case "busy":
+		return message.MediaFile{}, nil, message.ErrBusy
+	default:
+		return message.MediaFile{}, []message.Problem{{Path: "link", Code: code, Detail: "It is wrong."}}, nil
+	}
+}
+
 // bench is an Intake behind a real HTTP server.
 type bench struct {
 	*httptest.Server
@@ -147,7 +178,10 @@ type bench struct {
 	sendETA   func(ahead int) time.Duration                                                    // nil: it is not known
 	// until when another app owns the conversation with a recipient
 	elsewhere map[string]time.Time
-	account   string // messaging account of numbers
+	outside   map[string]bool // recipients whose customer service windows are closed
+	closed    []bool          // the messages that were found outside: whether each was replaced
+	account   string          // messaging account of numbers
+	media     fakeMedia
 
 	suppressions *fakeSuppressions
 	// Tokens of keys: for everything, for ours, without the scope to send, without scopes, revoked, expired, for ours with a messaging account.
@@ -172,6 +206,7 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 		meta:     &meta{},
 		accounts: fakeAccounts{},
 		known:    &fakeTemplates{},
+		media:    fakeMedia{"https://a/404": "media_unreachable", "https://a/zip": "media_type_wrong", "https://a/big": "media_too_large", "https://a/busy": "busy"},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},
 		wide:     httpapi.NewToken(), narrow: httpapi.NewToken(), readOnly: httpapi.NewToken(), scopeless: httpapi.NewToken(), revoked: httpapi.NewToken(), expired: httpapi.NewToken(), billed: httpapi.NewToken(), acmes: httpapi.NewToken(),
@@ -228,6 +263,20 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 				until[i] = b.elsewhere[m.Content.Recipient()]
 			}
 			return until, nil
+		},
+		Media:   b.media,
+		Uploads: fakeUploads{b.store},
+		OutsideWindow: func(_ context.Context, all []*message.Message) ([]bool, error) {
+			found := make([]bool, len(all))
+			for i, m := range all {
+				found[i] = b.outside[m.Content.Recipient()]
+			}
+			return found, b.store.err
+		},
+		WindowClosed: func(replaced bool) {
+			b.store.mu.Lock()
+			defer b.store.mu.Unlock()
+			b.closed = append(b.closed, replaced)
 		},
 		Suppressions: b.suppressions, Suppressed: func(c message.Class) { b.suppressions.seen = append(b.suppressions.seen, string(c)) },
 		Account: func(string) string { return b.account },

@@ -31,39 +31,21 @@ type uploaded struct {
 
 var hashPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-func (in *Intake) mediaRoutes() []httpapi.Route {
-	number := httpapi.Param{In: "query", Name: "phone_number_id", Doc: "The number from which the file is uploaded.", Example: "106540352242922"}
-	return []httpapi.Route{
-		{
-			Method: http.MethodPost, Path: "/v1/media", Name: "uploadMedia", Group: "Media",
-			Summary: "Upload a file to Meta, and remember it by its hash.",
-			Doc: "The same as `POST /{version}/{phone_number_id}/media` of Meta, which remembers files too. The body is Meta's form: `messaging_product` (`whatsapp`), `type` and `file`. " +
-				"The answer is Meta's: `{\"id\": \"...\"}`, and errors have Meta's form. Messages of the number can then name the file by `\"id\": \"sha256:...\"`, for 22 days.",
-			Scope: httpapi.ScopeSend, Params: []httpapi.Param{number},
-			Body:    &httpapi.Body{Media: "multipart/form-data"},
-			Answers: []httpapi.Answer{{Status: 200, Doc: "Meta's id of the file.", Type: uploaded{}}},
-			Codes:   []string{"phone_number_id_not_found", "forwarding_not_configured"},
-			Handler: in.upload,
+func (in *Intake) findMediaRoute() httpapi.Route {
+	return httpapi.Route{
+		Method: http.MethodGet, Path: "/v1/media/{sha256}", Name: "findMedia", Group: "Messages",
+		Summary: "Find a file that was uploaded from a number in the last 22 days.",
+		Doc: "Upload it by Meta's `POST /{version}/{phone_number_id}/media` only if it is not found: Meta keeps a file for 30 days. Messages of the number can name it by `\"id\": \"sha256:...\"` " +
+			"in place of Meta's id, for 22 days.",
+		Scope: httpapi.ScopeSend,
+		Params: []httpapi.Param{
+			{In: "path", Name: "sha256", Doc: "The SHA-256 hash of the content of the file, in lower-case hexadecimal digits.", Example: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+			{In: "query", Name: "phone_number_id", Doc: "The number from which it was uploaded. Required.", Example: "106540352242922"},
 		},
-		{
-			Method: http.MethodGet, Path: "/v1/media/{sha256}", Name: "findMedia", Group: "Media",
-			Summary: "Find a file that was uploaded from a number in the last 22 days.",
-			Doc:     "So a file need not be uploaded again: Meta keeps it for 30 days. Messages can name it by `\"id\": \"sha256:...\"` in place of Meta's id.",
-			Scope:   httpapi.ScopeSend,
-			Params:  []httpapi.Param{{In: "path", Name: "sha256", Doc: "The SHA-256 hash of the content of the file, in lower-case hexadecimal digits.", Example: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}, number},
-			Answers: []httpapi.Answer{{Status: 200, Doc: "Meta's id of the file.", Type: uploaded{}}},
-			Codes:   []string{"phone_number_id_not_found", "media_not_uploaded", "store_unavailable"},
-			Handler: in.findUpload,
-		},
+		Answers: []httpapi.Answer{{Status: 200, Doc: "Meta's id of the file.", Type: uploaded{}}},
+		Codes:   []string{"phone_number_id_not_found", "media_not_uploaded", "store_unavailable"},
+		Handler: in.findUpload,
 	}
-}
-
-// upload serves POST /v1/media.
-func (in *Intake) upload(w http.ResponseWriter, r *http.Request) {
-	number := r.URL.Query().Get("phone_number_id")
-	r.URL.Path, r.URL.RawQuery = "/"+in.o.Version+"/"+number+"/media", ""
-	r.SetPathValue("phone_number_id", number)
-	in.graphUpload(w, r)
 }
 
 // findUpload serves GET /v1/media/{sha256}.

@@ -85,6 +85,7 @@ func attempt(r *record.Record, now time.Time) message.Attempt {
 	return message.Attempt{
 		Verdict: message.Go, ID: r.ID, N: r.Attempt, Token: r.Token, Accepted: r.Incarnation(), Message: r.Context, Payload: []byte(r.Payload),
 		ExpiresAt: r.ExpiresAt, Age: now.Sub(r.Since()), Left: r.ExpiresAt.Sub(now), Waited: max(0, now.Sub(r.Ready())), Failures: r.Failures,
+		Fallback: r.Template == "" && r.Fallback != "" && r.Proven >= r.Attempt-1,
 	}
 }
 

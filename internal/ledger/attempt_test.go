@@ -167,6 +167,38 @@ func TestBudget(t *testing.T) {
 	})
 }
 
+// TestAttemptWithFallback: a worker knows of a free-form message whether its fallback template may take its place, which is so while no attempt may
+// have been delivered. When Meta demands a template, it does.
+func TestAttemptWithFallback(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		m := newMessage("k1")
+		m.Content = message.Content{Type: "text", To: "+16505551234"}
+		m.Fallback = message.Fallback{Template: "sale/en", Payload: []byte(`{"type":"template"}`)}
+		f.acceptedAs(m)
+		a := f.begun(m.ID, 0, "w/1")
+		f.finished(a, message.Move{To: message.Queued})
+		again := f.begun(m.ID, 0, "w/2")
+		f.finished(again, message.Move{To: message.Queued, Fallback: true, Reason: message.ReasonFallback})
+		last := f.begun(m.ID, 0, "w/3")
+		if !a.Fallback || !again.Fallback || last.Fallback || last.Message.Template != "sale/en" || last.Message.Instead != "text" || string(last.Payload) != `{"type":"template"}` {
+			t.Errorf("%+v, %+v, %+v", a, again, last)
+		}
+
+		m = newMessage("k2")
+		m.Content = message.Content{Type: "text", To: "+16505551234"}
+		m.Fallback = message.Fallback{Template: "sale/en", Payload: []byte(`{"type":"template"}`)}
+		f.acceptedAs(m)
+		f.finished(f.begun(m.ID, 0, "w/1"), message.Move{To: message.InDoubt, Reason: message.ReasonServerError})
+		if done, err := f.Sweep(t.Context(), f.look(m.ID), message.Move{To: message.Queued, Reason: message.ReasonServerError}); !done || err != nil {
+			t.Fatal(done, err)
+		}
+		if a := f.begun(m.ID, 1, "w/2"); a.Fallback {
+			t.Errorf("after an attempt in doubt: %+v", a)
+		}
+	})
+}
+
 func TestWaitAfterThrottle(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, f fixture) {

@@ -35,6 +35,9 @@ type Attempt struct {
 	Left      time.Duration // from the begin of the attempt to ExpiresAt, by the store's clock
 	Waited    time.Duration // from when the message could be sent to the begin of the attempt, holds and retries included
 	Failures  int           // earlier attempts that count against the budget
+	// Fallback is true for a free-form message whose fallback template may take its place: it is certain that no earlier attempt was
+	// delivered.
+	Fallback bool
 }
 
 // Move is a change of a message's state.
@@ -47,7 +50,7 @@ type Move struct {
 	In       time.Duration // until the next step: the retry, with Queued; the end of the in-doubt window, with InDoubt
 	Counts   bool          // with Queued and InDoubt: the attempt counts against the budget
 	Released bool          // with Queued: the message that it waited for has reached the state
-	Fallback bool          // with Queued: the fallback template takes the place of the template
+	Fallback bool          // with Queued: the fallback template takes the place of the template, or of the free-form message
 	Resend   bool          // with Queued: the policy of the class ordered a resend
 	Keep     bool          // keep the payload although the new state would drop it
 	Route    Route         // of the attempt, if it is not RouteMessages

@@ -78,7 +78,19 @@ type QueueStatus struct {
 	Rated       bool          // with TaskWaiting: the rate of its campaign lets it leave later than the slots of its number
 	Capped      time.Time     // with TaskWaiting: the cap per day of its campaign is reached, and until about when that keeps it; zero: it is not
 	Named       string        // the id of a message that it names and that Meta has not accepted yet; empty: none
+	Window      Window        // the customer service window of the recipient of a free-form message; empty: the number does not track it
+	WindowEnds  time.Time     // with WindowOpen: when it closes, if the recipient writes nothing more
 }
+
+// Window is what Sluice knows of the customer service window of a person with a number.
+type Window string
+
+// The states of a window.
+const (
+	WindowOpen    Window = "open"
+	WindowClosed  Window = "closed"
+	WindowUnknown Window = "unknown" // Sluice may not have seen what opened it
+)
 
 // TaskState says where the task of a queued message is.
 type TaskState string

@@ -22,7 +22,7 @@ type Message struct {
 	SendAt    time.Time       // not before; zero: at once
 	After     After           // wait for another message of the number first; zero: do not wait. Without SendAt
 	AfterBy   time.Time       // with After: how long to wait
-	Fallback  Fallback        // takes the place of the template when Meta does not send that; zero: there is none
+	Fallback  Fallback        // takes the place of the content when Meta does not send that; zero: there is none
 	ExpiresAt time.Time       // no attempt starts after this
 	Payload   json.RawMessage // Meta's message object in the form in which it is stored, see content.AppendPayload
 	Content   Content         // what content.Check read from the object
@@ -39,6 +39,10 @@ type Earlier struct{ ID, Hash string }
 type Fallback struct {
 	Template string          // as name/language
 	Payload  json.RawMessage // as Message.Payload
+
+	// Of a free-form message, until it is stored.
+	Content  *Content  // of Payload
+	Problems []Problem // why Meta sends no messages of the template now; empty: it sends them
 }
 
 // Flow returns the flow of the message.
@@ -54,7 +58,7 @@ type Context struct {
 	To        string   `json:"to,omitempty" doc:"The recipient, masked."` // see Mask
 	Template  string   `json:"template,omitempty" doc:"The template, as name/language."`
 	Fallback  string   `json:"fallback_template,omitempty" doc:"The fallback template of your request, as name/language, as long as Sluice may still use it."`
-	Instead   string   `json:"fallback_for,omitempty" doc:"The template of your request, as name/language, if the message has the fallback template in its place. template is then the fallback template."`
+	Instead   string   `json:"fallback_for,omitempty" doc:"The template of your request, as name/language, if the message has the fallback template in its place; of a free-form message its type, for example text. template is then the fallback template."`
 	MovedFrom string   `json:"moved_from,omitempty" doc:"The id of the message of another number whose place this message has taken, because that number was removed."`
 	Ref       string   `json:"ref,omitempty" doc:"Your own reference."`
 	Tags      []string `json:"tags,omitempty" doc:"Your own labels."`
@@ -88,7 +92,7 @@ type Content struct {
 
 	Marketing bool   // for Meta's Marketing Messages API
 	Extra     string // the path of a member that this version does not know; empty: none
-	Instead   string // as name/language: the template of the request, if this is its fallback template; empty: it is not
+	Instead   string // if this is the fallback template of the request: the template of the request as name/language, or the type of its free-form message; empty: it is not
 	Unchecked bool   // the template was not compared with Meta's description, which is too old
 }
 

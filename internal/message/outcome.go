@@ -54,6 +54,7 @@ type Outcome struct {
 	Endless    bool          // when Held: it needs an operator, so nothing is tried until the hold is released
 	Unknown    bool          // the code is not in the catalogue, or there is none: the same may be true of other messages. When Held: what Hold names is held only after several such answers in a row
 	Needs      Route         // when Meta refused the message because of its route: the one that it needs, or OtherVersion; empty: another one would not help
+	Outside    bool          // when Refused: the customer service window of the recipient is closed, so only a template may be sent
 	RetryAfter time.Duration // the minimum until the next attempt; 0: the usual backoff
 	Reason     string        // short and stable, for records and people: "dial", "timeout", "code 131026"; when Accepted: Meta's message_status, unless it is accepted
 	Detail     ErrorDetail   // the text of Meta, or of the server that answered in its place

@@ -1,5 +1,7 @@
 package message
 
+import "time"
+
 // Identities are the names of one person in one report of Meta. Empty members are not known. They are personal data: they are
 // in no log and no metric.
 type Identities struct {
@@ -24,3 +26,11 @@ func IsUserID(recipient string) bool {
 }
 
 func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }
+
+// WindowReport says that a person wrote to a number or called it: the customer service window is open for 24 hours from then.
+type WindowReport struct {
+	Number string
+	Phone  string // of the person; empty: unknown
+	User   string // business-scoped user id; empty: unknown
+	At     time.Time
+}

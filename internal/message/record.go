@@ -25,6 +25,8 @@ var (
 	ErrOtherApp = errors.New("another app owns the conversation")
 	// ErrOptedOut means that the recipient opted out of messages of this kind, or that this could not be read.
 	ErrOptedOut = errors.New("the recipient opted out, or the suppression list cannot be read")
+	// ErrOutsideWindow means that the customer service window of the recipient is closed.
+	ErrOutsideWindow = errors.New("the customer service window of the recipient is closed")
 	// ErrTampered means that the stored content of a message is not what the caller ordered.
 	ErrTampered = errors.New("the message was tampered with")
 )

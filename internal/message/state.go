@@ -176,6 +176,7 @@ const (
 	ReasonNamedWaits   = "named_message_waits"       // it names another message, which Meta has not accepted yet
 	ReasonNamedNotSent = "named_message_not_sent"    // rejected: it names another message, which ended without being sent, or whose record was removed
 	ReasonOtherApp     = "conversation_of_other_app" // rejected: another app owns the conversation, so Meta was not asked
+	ReasonWindow       = "service_window_closed"     // rejected: the recipient has not written for 24 hours, so Meta was not asked
 	ReasonPolicy       = "resent_by_policy"
 	ReasonCaller       = "by_caller"         // cancelled through the API or the console
 	ReasonSuppressed   = "suppressed"        // cancelled: the recipient opted out, see Suppression
@@ -185,7 +186,7 @@ const (
 	ReasonReplayed     = "replayed"          // an operator sent a dead letter again
 	ReasonDuplicate    = "duplicate"         // of an event only: Meta took the message a second time
 	ReasonTaskLost     = "task_lost"         // queued again, because its task was missing
-	ReasonFallback     = "fallback_template" // queued: the fallback template has taken the place of the template
+	ReasonFallback     = "fallback_template" // queued: the fallback template has taken the place of the template, or of the free-form message
 	ReasonResends      = "too_many_resends"  // parked although the policy is to resend
 	ReasonCodeZero     = "code 0"            // refused with Meta's code 0, which the code of a record does not distinguish from no code
 	// Meta took the message and has not sent it yet: Meta's message_status. Meta watches the first messages of a

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"sluice/internal/message"
+	"sluice/internal/store"
 )
 
 // order sends a template message of a campaign with the API key of a name, and returns its id.
@@ -136,6 +137,9 @@ func TestCampaignPages(t *testing.T) {
 	contains(t, tenant.get(at+"?client=acme"), "increasing to 20 until")
 	contains(t, b.act(at+"?client=acme", "set", "rate", "3", "reason", "steady"), "At most 3 messages per second at each number.", "At most 100 messages in a day")
 	lacks(b.act(at+"?client=acme", "set", "rate", "0", "cap_per_day", "0", "reason", "free"), `id="settings"`)
+	contains(t, b.act(at+"?client=acme", "set", "rate", "5", "reason", "x"), "At most 5 messages")
+	s.db.HSet(t.Context(), store.Key(0, "campaigns:settings"), "acme/next", `{"rate":2,"by":"anna"}`)
+	contains(t, b.get("/console/campaigns/next?client=acme"), "no message yet", "At most 2 messages per second", "Set the rate")
 	contains(t, b.get("/console/audit"), "campaign-set")
 	reader := s.signIn("reader").get(at + "?client=acme")
 	lacks(reader, "Send again", "Hold the campaign", "Release the hold")

@@ -125,6 +125,7 @@ var entryKinds = []entryKind{
 			{"rate_limit", "Messages per second", "1 to 10000. Empty: as Meta says.", "whole"},
 			{"unknown_types", "Unknown message types", "pass or refuse.", "text"},
 			{"other_app_conversations", "Conversations of other apps", "refuse, wait or send: service messages in them.", "text"},
+			{"customer_service_window", "Customer service window", "off or refuse: free-form messages to people whose window is closed. Empty: off.", "text"},
 			{"messaging_account_id", "Messaging account", "Meta's id, of messages that name none. Empty: Meta chooses.", "text"},
 			{"marketing_messages", "Marketing messages", "off, fallback or strict: whether they go to Meta's Marketing Messages API. Empty: off.", "text"},
 			{"message_activity_sharing", "Message activity sharing", "true or false, of these messages. Empty: Meta's default.", "choice"},
@@ -134,7 +135,7 @@ var entryKinds = []entryKind{
 			{"access_token", "Access token", "Stored encrypted, never shown. Empty: the stored one stays.", "secret"},
 		},
 		Others: map[string]string{
-			"unknown_types": "pass", "other_app_conversations": "refuse", "messaging_account_id": "", "marketing_messages": "off", "message_activity_sharing": "", "graph_version": "", "graph_version_canary": "", "token_file": "",
+			"unknown_types": "pass", "other_app_conversations": "refuse", "customer_service_window": "off", "messaging_account_id": "", "marketing_messages": "off", "message_activity_sharing": "", "graph_version": "", "graph_version_canary": "", "token_file": "",
 		},
 		Rotated: "New access token", rotated: "access_token", Leaves: true,
 	},

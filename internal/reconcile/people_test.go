@@ -57,3 +57,32 @@ func TestPeople(t *testing.T) {
 		})
 	}
 }
+
+// TestWindows: which customer service windows opened is stored before statuses are applied, and the events come again if it cannot be stored: else
+// messages would be refused that Meta takes. Events of other numbers say nothing.
+func TestWindows(t *testing.T) {
+	t.Parallel()
+	for _, failure := range []error{nil, errors.New("away")} {
+		l := &fakeLedger{wake: make(chan struct{}, 1)}
+		var opened []string
+		r := reconcile.New(oneBatch{0, []message.Event{statusEvent(number, "wamid.1", "sent", ""), {Type: message.EventInbound, Number: number}, {Type: message.EventInbound, Number: "555"}}}, l, reconcile.Options{
+			Mark: mark, Known: func(n string) bool { return n == number },
+			WindowReports: func(e message.Event) []message.WindowReport {
+				if e.Type != message.EventInbound {
+					return nil
+				}
+				return []message.WindowReport{{Number: e.Number}}
+			},
+			Windows: func(_ context.Context, all []message.WindowReport) error {
+				for _, one := range all {
+					opened = append(opened, one.Number)
+				}
+				return failure
+			},
+		})
+		err := r.Run(t.Context())
+		if !slices.Equal(opened, []string{number}) || !errors.Is(err, failure) || (len(l.applied) == 1) != (failure == nil) {
+			t.Errorf("%v: opened %q, applied %d, %v", failure, opened, len(l.applied), err)
+		}
+	}
+}

@@ -80,6 +80,10 @@ type Options struct {
 	// If it returns an error, it is called again with the same events. Both may be nil.
 	Preferences func(e message.Event) []message.Preference
 	Prefer      func(ctx context.Context, all []message.Preference) error
+	// WindowReports returns what an event says about customer service windows that opened, and Windows is called with those of a batch.
+	// If it returns an error, it is called again with the same events. Both may be nil.
+	WindowReports func(e message.Event) []message.WindowReport
+	Windows       func(ctx context.Context, all []message.WindowReport) error
 	// NoteAccount is called with the WhatsApp Business Account of a known number. May be nil.
 	NoteAccount func(ctx context.Context, number, account string)
 	Tracer      *tracing.Tracer       // nil: no traces
@@ -146,6 +150,9 @@ func (r *Reconciler) apply(ctx context.Context, shard message.Shard, events []me
 		return false, err
 	}
 	if err := r.preferences(ctx, events); err != nil {
+		return false, err
+	}
+	if err := r.windows(ctx, events); err != nil {
 		return false, err
 	}
 	var reports []message.MarkedReport
@@ -257,6 +264,23 @@ func (r *Reconciler) preferences(ctx context.Context, events []message.Event) er
 		return nil
 	}
 	return r.o.Prefer(ctx, all)
+}
+
+// windows stores which customer service windows opened.
+func (r *Reconciler) windows(ctx context.Context, events []message.Event) error {
+	if r.o.Windows == nil {
+		return nil
+	}
+	var all []message.WindowReport
+	for _, e := range events {
+		if r.known(e.Number) {
+			all = append(all, r.o.WindowReports(e)...)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return r.o.Windows(ctx, all)
 }
 
 // trace makes the span of an applied status, from its webhook until now, in the trace of its message.

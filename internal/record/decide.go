@@ -104,7 +104,10 @@ func (r Record) Decide(in Input) (Record, Decision) {
 			r.NextAt = milli(at.Add(m.In))
 		}
 		if m.Fallback && r.Fallback != "" {
-			r.Instead, r.Template, r.Payload = r.Template, r.Fallback, r.Other
+			if r.Instead = r.Template; r.Template == "" { // of a free-form message
+				r.Instead, r.Type = r.Type, "template"
+			}
+			r.Template, r.Payload = r.Fallback, r.Other
 			r.Fallback, r.Other = "", ""
 		}
 		if waits {
@@ -193,7 +196,7 @@ func (r *Record) Failure(m message.Move, attempt int, correct bool) message.Move
 	return m
 }
 
-// MayFallBack reports whether the fallback template may take the place of the template: it is certain that no attempt so far
+// MayFallBack reports whether the fallback template may take the place of the template, or of the free-form message: it is certain that no attempt so far
 // was delivered.
 func (r *Record) MayFallBack() bool {
 	return r.State == message.Queued && r.Fallback != "" && r.Proven >= r.Attempt

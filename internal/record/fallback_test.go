@@ -38,6 +38,19 @@ func TestFallback(t *testing.T) {
 	}
 }
 
+// TestFallbackOfFreeForm: the fallback template takes the place of a free-form message, and the record says of which type that was.
+func TestFallbackOfFreeForm(t *testing.T) {
+	t.Parallel()
+	m := order()
+	m.Fallback = message.Fallback{Template: "sale_2/en_US", Payload: []byte(`{"type":"template","template":{"name":"sale_2"}}`)}
+	r := stored(t, record.New(m, "recipient", t0))
+	after, d := r.Decide(record.Input{Kind: record.Seen, At: t0.Add(time.Second), From: message.Queued, Move: message.Move{To: message.Queued, Reason: message.ReasonFallback, Fallback: true}})
+	after = stored(t, after)
+	if !d.Applied || !r.MayFallBack() || after.Template != "sale_2/en_US" || after.Type != "template" || after.Instead != m.Content.Type || m.Content.Type == "" || after.Payload != r.Other || after.MayFallBack() {
+		t.Errorf("%+v, %+v", after, d)
+	}
+}
+
 // TestMayFallBack: only while it is certain that no attempt was delivered.
 func TestMayFallBack(t *testing.T) {
 	t.Parallel()

@@ -118,6 +118,10 @@ func whyFinal(f *message.Final, attempts int) string {
 			return "The message names another message, which was not sent."
 		case f.Reason == message.ReasonOtherApp && !unclear:
 			return "Another app owns the conversation, so Sluice sent nothing."
+		case f.Reason == message.ReasonWindow && !unclear:
+			return "The customer service window of the recipient was closed, so Sluice sent nothing."
+		case f.Reason == message.ReasonWindow:
+			return "The customer service window of the recipient closed after an attempt without a definite answer."
 		case unclear:
 			return "Meta refused the last attempt" + code + ", after an attempt without a definite answer."
 		}

@@ -23,6 +23,7 @@ import (
 	"sluice/internal/ratelimit"
 	"sluice/internal/record"
 	"sluice/internal/send"
+	"sluice/internal/servicewindow"
 	"sluice/internal/store"
 	"sluice/internal/suppression"
 )
@@ -40,6 +41,7 @@ type Candidates struct {
 	optOuts    *suppression.Store
 	quiet      *quiethours.Rules
 	caps       *frequency.Caps
+	windows    *servicewindow.Windows
 	log        *slog.Logger
 	unreadable prometheus.Counter // messages that were skipped
 
@@ -59,6 +61,7 @@ type CandidateOptions struct {
 	OptOuts    *suppression.Store
 	Quiet      *quiethours.Rules
 	Caps       *frequency.Caps
+	Windows    *servicewindow.Windows
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -67,7 +70,7 @@ type CandidateOptions struct {
 func NewCandidates(o CandidateOptions) *Candidates {
 	return &Candidates{
 		db: o.DB, records: o.Records, people: o.People, shards: o.Shards, limited: o.Limited, owners: o.Owners, waits: o.Waits,
-		optOuts: o.OptOuts, quiet: o.Quiet, caps: o.Caps, log: o.Log, unreadable: newUnreadable(o.Registerer),
+		optOuts: o.OptOuts, quiet: o.Quiet, caps: o.Caps, windows: o.Windows, log: o.Log, unreadable: newUnreadable(o.Registerer),
 	}
 }
 
@@ -104,6 +107,9 @@ func (c *Candidates) Of(ctx context.Context, shard message.Shard, tasks []queue.
 		return nil, err
 	}
 	if err := c.putOff(ctx, shard, all, out, now); err != nil {
+		return nil, err
+	}
+	if err := c.outside(ctx, all, out); err != nil {
 		return nil, err
 	}
 	if err := c.capped(ctx, all, out); err != nil {

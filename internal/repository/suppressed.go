@@ -36,17 +36,18 @@ func (c *Candidates) suppressed(ctx context.Context, all []record.Record, out []
 	return err
 }
 
-// Suppressed cancels messages to recipients who opted out, or had as many as the caps allow. It is safe for concurrent use.
+// Suppressed ends messages to recipients who opted out, had as many as the caps allow, or have a closed customer service window. It is safe
+// for concurrent use.
 type Suppressed struct {
 	Messages *Messages
-	Count    func(reason string, c message.Class) // is called for each cancelled message
+	Count    func(reason string, to message.State, c message.Class) // is called for each changed message
 	Log      *slog.Logger
 }
 
 // cancelsAtOnce is how many messages are cancelled at the same time. They share transactions.
 const cancelsAtOnce = 64
 
-// Cancel cancels messages, see dispatch.Options.
+// Cancel ends messages, or gives them their fallback templates, see dispatch.Options.
 func (s Suppressed) Cancel(ctx context.Context, some []dispatch.Candidate) []bool {
 	done := make([]bool, len(some))
 	var g errgroup.Group
@@ -58,15 +59,16 @@ func (s Suppressed) Cancel(ctx context.Context, some []dispatch.Candidate) []boo
 			continue
 		}
 		g.Go(func() error {
-			changed, err := s.Messages.Move(ctx, r.Open(), message.Move{To: message.Cancelled, Reason: c.Why})
+			m := ending(r, c.Why)
+			changed, err := s.Messages.Move(ctx, r.Open(), m)
 			if err != nil {
 				failed.Do(func() {
-					s.Log.Warn("cannot cancel a message that its recipient must not get, it is not sent, will retry", "message_id", r.ID, "err", err)
+					s.Log.Warn("cannot end a message that its recipient must not get, it is not sent, will retry", "message_id", r.ID, "err", err)
 				})
 				return nil
 			}
 			if done[i] = changed; changed {
-				s.Count(c.Why, r.Class)
+				s.Count(c.Why, m.To, r.Class)
 			}
 			return nil
 		})

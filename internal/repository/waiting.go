@@ -13,6 +13,7 @@ import (
 	"sluice/internal/ledger"
 	"sluice/internal/message"
 	"sluice/internal/quiethours"
+	"sluice/internal/servicewindow"
 )
 
 // Waiting shows what a queued message waits for, except what its record shows. It is safe for concurrent use.
@@ -30,6 +31,7 @@ type WaitingOptions struct {
 	Quiet     *quiethours.Rules
 	Campaigns *campaigns.Store
 	Budgets   *budget.Store
+	Windows   *servicewindow.Windows
 }
 
 // NewWaiting returns a Waiting.
@@ -62,6 +64,9 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 		if s.Capped, err = wt.cappedUntil(ctx, r.Flow(), s.Ahead+1); err != nil {
 			return s, err
 		}
+	}
+	if s.Window, s.WindowEnds, err = wt.window(ctx, r); err != nil {
+		return s, err
 	}
 	if s.Holds, err = wt.o.Holds.On(ctx, r.Context); err != nil {
 		return s, err

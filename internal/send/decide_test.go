@@ -232,3 +232,21 @@ func TestPairBackoff(t *testing.T) {
 		}
 	}
 }
+
+// TestDecideOutsideWindow: when Meta says that the customer service window is closed, the message gets its fallback template, unless an earlier
+// attempt may have been delivered.
+func TestDecideOutsideWindow(t *testing.T) {
+	t.Parallel()
+	s := &Sender{o: Options{
+		Policy: func(string, message.Class) message.Policy { return message.Policy{} }, Backoff: func(int) time.Duration { return time.Minute }, Attempts: 1,
+	}}
+	out := message.Outcome{Kind: message.Refused, Code: 131047, Reason: "code 131047", Outside: true}
+	want := message.Move{To: message.Queued, Code: 131047, Reason: message.ReasonFallback, Fallback: true}
+	if got := s.decide(message.Attempt{N: 1, Fallback: true}, out, effect{}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	want = message.Move{To: message.Rejected, Code: 131047, Reason: "code 131047", Keep: true}
+	if got := s.decide(message.Attempt{N: 1}, out, effect{}); got != want {
+		t.Errorf("without a fallback template: %+v, want %+v", got, want)
+	}
+}

@@ -39,8 +39,8 @@ func (s *Sender) Handle(ctx context.Context, id string, k int, known *record.Rec
 		if err == nil {
 			break
 		}
-		if errors.Is(err, message.ErrOptedOut) {
-			return t.withdraw(ctx, optedOutWait)
+		if errors.Is(err, message.ErrOptedOut) || errors.Is(err, message.ErrOutsideWindow) {
+			return t.withdraw(ctx, refetchWait)
 		}
 		if !errors.Is(err, errFrozen) {
 			return t.withdraw(ctx, 0)

@@ -28,8 +28,9 @@ const unconfirmedWait = 2 * time.Second
 // the fallback template takes its place.
 const fallbackWait = time.Second
 
-// optedOutWait is how long a message waits whose recipient opted out after it was fetched. The next fetch cancels it.
-const optedOutWait = time.Second
+// refetchWait is how long a message waits whose recipient opted out after it was fetched, or whose window closed. The next fetch ends it, or gives
+// it its fallback template.
+const refetchWait = time.Second
 
 // BusyWait is how long a task waits for a retry when its message is in another attempt.
 const BusyWait = 5 * time.Second
@@ -102,7 +103,7 @@ type Options struct {
 	Policy           func(number string, c message.Class) message.Policy
 	Backoff          func(n int) time.Duration                      // the delay after the n-th attempt
 	Attempts         int                                            // counted attempts before a message becomes a dead letter
-	Request          func(message.Attempt) (message.Request, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits, ErrNamedNotSent, ErrOtherApp and ErrOptedOut
+	Request          func(message.Attempt) (message.Request, error) // what is POSTed; after an error nothing is, see message.ErrTampered, ErrNamedWaits, ErrNamedNotSent, ErrOtherApp, ErrOptedOut and ErrOutsideWindow
 	Rates            rates
 	Hold             Hold
 	TemplateAccepted func(ctx context.Context, number, template string) // releases the automatic hold on a template that Meta accepts again
@@ -172,7 +173,8 @@ var (
 )
 
 // attempt sends the message if ready allows it, and decides what follows from the outcome. It returns what is now
-// held, if the message waits for the end of that hold. Its error is that of ready, or message.ErrOptedOut: nothing was sent.
+// held, if the message waits for the end of that hold. Its error is that of ready, message.ErrOptedOut or
+// message.ErrOutsideWindow: nothing was sent.
 func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, ready func() error) (out message.Outcome, m message.Move, on message.HoldOn, err error) {
 	start := time.Now()
 	var refused error
@@ -180,7 +182,7 @@ func (s *Sender) attempt(ctx context.Context, a message.Attempt, probing bool, r
 	var e effect
 	q, err := s.o.Request(a)
 	switch {
-	case errors.Is(err, message.ErrOptedOut):
+	case errors.Is(err, message.ErrOptedOut), errors.Is(err, message.ErrOutsideWindow):
 		return out, message.Move{}, "", err
 	case errors.Is(err, message.ErrTampered):
 		s.metrics.tampered.Inc()
@@ -276,6 +278,10 @@ func (s *Sender) decide(a message.Attempt, out message.Outcome, e effect) messag
 		// up the attempts of the backlog.
 		m.To, m.In, m.Counts = message.Queued, wait, out.Code != 0
 	case message.Refused:
+		if out.Outside && a.Fallback {
+			m.To, m.Reason, m.Fallback = message.Queued, message.ReasonFallback, true
+			break
+		}
 		m.To, m.Keep = message.Rejected, true // an operator may correct the cause and send it again
 		// An operator must examine these: the payload key may be wrong, or Meta may have a new error code.
 		if out.Reason == message.ReasonTampered || out.Unknown {

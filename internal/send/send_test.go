@@ -150,6 +150,9 @@ func TestHandle(t *testing.T) {
 		"opted out after the fetch": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, message.ErrOptedOut }
 		}, send.Retry{Due: true, In: time.Second}, []string{"next", "begin", "finish 2 queued"}},
+		"the window closed after the fetch": {func(s *script) {
+			s.body = func([]byte) ([]byte, error) { return nil, message.ErrOutsideWindow }
+		}, send.Retry{Due: true, In: time.Second}, []string{"next", "begin", "finish 2 queued"}},
 		"payload unreadable": {func(s *script) {
 			s.body = func([]byte) ([]byte, error) { return nil, errors.New("no JSON") }
 		}, send.Retry{}, []string{"next", "begin", "finish 2 rejected"}},

@@ -287,8 +287,8 @@ local function settle(all)
   end
 end
 -- shared fetches tasks of a class whose clients share its slots by their weights, and the campaigns of a client what it
--- gets (start-time fair queueing). It returns the tasks, whether there may be more, and if not, until when it is worth to fetch
--- those that rates keep.
+-- gets (start-time fair queueing). It returns the tasks, whether there may be more, and if not, how long until a fetch of those
+-- that rates keep is worth it.
 local function shared(c, some)
   local key, queue = flows .. ':' .. (c - 1), queues .. CLASSES[c]
   local campaigns_most = math.max(8, math.floor(FLOWS / math.max(redis.call('ZCARD', key), 1)))
