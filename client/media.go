@@ -26,7 +26,8 @@ func (c *Client) Upload(ctx context.Context, number, name, mime string, file io.
 	}
 	hash, from := hex.EncodeToString(h.Sum(nil)), "?"+url.Values{"phone_number_id": {number}}.Encode()
 	id = "sha256:" + hash
-	err = c.do(ctx, request{method: http.MethodGet, path: "/v1/media/" + hash + from}, nil)
+	find := request{method: http.MethodGet, path: "/v1/media/" + hash + from}
+	err = c.do(ctx, find, nil)
 	if p, is := errors.AsType[*Problem](err); !is || p.Code != "media_not_uploaded" {
 		return id, err
 	}
@@ -35,8 +36,15 @@ func (c *Client) Upload(ctx context.Context, number, name, mime string, file io.
 	}
 	body, to := io.Pipe()
 	form := multipart.NewWriter(to)
-	go func() { to.CloseWithError(writeForm(form, name, mime, file)) }()
-	defer body.Close()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		to.CloseWithError(writeForm(form, name, mime, file))
+	}()
+	defer func() { // the caller may close the file then
+		body.Close()
+		<-written
+	}()
 	// Meta serves a version that has expired by the oldest one that is left.
 	resp, err := c.roundTrip(ctx, http.MethodPost, "/v25.0/"+url.PathEscape(number)+"/media", form.FormDataContentType(), body)
 	if err != nil {
@@ -51,6 +59,9 @@ func (c *Client) Upload(ctx context.Context, number, name, mime string, file io.
 			p.Detail = meta.Error.Message
 		}
 		err = p
+	}
+	if err == nil {
+		err = c.do(ctx, find, nil) // Sluice remembers it
 	}
 	return id, err
 }

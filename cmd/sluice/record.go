@@ -83,6 +83,7 @@ func printRecord(t table, r record.Record) {
 	member("billed as", r.Billed)
 	member("estimated price", money(r.Price))
 	member("spent", money(r.Spent))
+	at("spent since", r.SpentAt)
 	member("callback data", r.Callback)
 	at("accepted", r.AcceptedAt)
 	at("send at", r.SendAt)

@@ -66,6 +66,9 @@ func categoryOf(m *message.Message, catalogue *templates.Catalogue) string {
 		if class := catalogue.Class(m.From, c.Template, c.Language); class != "" {
 			return string(class)
 		}
+		if m.Class == message.Service { // a fallback template, or a class of the caller
+			return string(message.Utility)
+		}
 		return string(m.Class)
 	}
 }
@@ -93,7 +96,7 @@ func (w *worker) charge(r message.StatusReport, status json.RawMessage) message.
 		at = time.Now()
 	}
 	if price, known := w.prices.Of(region, c.Category, at.UTC().Format(time.DateOnly)); known {
-		c.Cost = int(price.Amount)
+		c.Cost, c.Free = int(price.Amount), price.Amount == 0
 	}
 	return c
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -202,7 +203,7 @@ func (s *Store) correct(ctx context.Context, asks map[message.Flow]*ask) error {
 	s.mu.Lock()
 	for _, a := range asks {
 		for _, one := range a.accounts {
-			if one.limit > 0 && time.Since(s.corrected[one.of].at) > correctedFor {
+			if one.limit > 0 && time.Since(s.corrected[one.of].at) > correctedFor && !slices.Contains(old, one.of) {
 				old = append(old, one.of)
 			}
 		}
@@ -218,11 +219,8 @@ func (s *Store) correct(ctx context.Context, asks map[message.Flow]*ask) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for of, c := range s.corrected {
-		if now.Sub(c.at) > time.Hour {
-			delete(s.corrected, of) // of an earlier day, perhaps
-		}
-	}
+	maps.DeleteFunc(s.corrected, func(_ message.Spending, c correction) bool { return now.Sub(c.at) > time.Hour }) // of an earlier day, perhaps
+	maps.DeleteFunc(s.closed, func(_ message.Flow, until time.Time) bool { return now.After(until) })
 	for i, of := range old {
 		s.corrected[of] = correction{by[i], now}
 	}

@@ -149,7 +149,7 @@ func newForm(body io.ReadCloser, boundary string, media bool) *form {
 
 // readForm reads a form and refuses fields that do not pass.
 func readForm(r io.Reader, boundary string, media bool) error {
-	parts := multipart.NewReader(r, boundary)
+	parts, files := multipart.NewReader(r, boundary), 0
 	for {
 		p, err := parts.NextRawPart()
 		if err == io.EOF { // a wrapped io.EOF means that the end of the form is missing
@@ -158,7 +158,12 @@ func readForm(r io.Reader, boundary string, media bool) error {
 		if err != nil {
 			return bodyRefused("The form is not valid.")
 		}
+		if p.FormName() == "file" {
+			files++
+		}
 		switch name := p.FormName(); {
+		case media && files > 1:
+			return bodyRefused("The form has several fields file. Upload one file at a time.")
 		case media && !slices.Contains(mediaFields, name):
 			return bodyRefused("The form has another field than file, type, messaging_product and ttl_minutes. Remove it. Send the token in the header Authorization, or in a field access_token before the file.")
 		case !plainField.MatchString(name):

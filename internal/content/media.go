@@ -81,7 +81,7 @@ func (n node) mediaID() {
 	if number, ok := n.value.Number(); ok && strings.Trim(number, "0123456789") == "" {
 		return
 	}
-	if hash, is := strings.CutPrefix(n.id(mediaIDEmpty), uploadPrefix); is && !isHash(hash) {
+	if hash, is := strings.CutPrefix(n.id(mediaIDEmpty), uploadPrefix); is && !IsHash(hash) {
 		n.refuse(mediaHash)
 	}
 }

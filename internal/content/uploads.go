@@ -13,8 +13,8 @@ const uploadPrefix = "sha256:"
 
 var mediaHash = rule(Invalid, "media_hash_invalid", "A media id that begins with sha256: goes on with 64 hexadecimal digits in lower case.", "Give the SHA-256 hash of the file, or the id that Meta gave it.")
 
-// isHash reports whether a text is a SHA-256 hash as uploads are named.
-func isHash(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
+// IsHash reports whether a text is a SHA-256 hash as uploads are named.
+func IsHash(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
 
 // Uploads returns the hashes of the files that a stored message names by them, see AppendPayload. Nil for most messages.
 func Uploads(payload []byte) (hashes []string) {
@@ -51,7 +51,7 @@ func eachUpload(payload []byte, f func(at int, hash string)) {
 			if slices.Contains(mediaKinds, name) {
 				id := member.Get("id")
 				text, _ := id.Text()
-				if hash, is := strings.CutPrefix(text, uploadPrefix); is && isHash(hash) {
+				if hash, is := strings.CutPrefix(text, uploadPrefix); is && IsHash(hash) {
 					f(id.Start(), hash)
 				}
 			}

@@ -22,45 +22,41 @@ func (d *dispatcher) gate(f message.Flow) (g message.Gate) {
 		g = d.o.Campaigns.Gate(f)
 	}
 	if d.o.Budgets != nil && d.o.Budgets.Closed(f) {
-		g = message.Gate{Closed: true}
+		g.Closed, g.Every = true, 0
 	}
 	return g
 }
 
-// limitCampaigns finds the tasks that the settings of their campaigns keep, so that they use no slot, and reports whether there are some:
-// the messages over the cap of a day, and those that were fetched before this worker knew that their flow waits at this number. The next fetch
-// knows it. Tasks that a hold keeps do not count. It is one round trip, or none without a cap.
-func (d *dispatcher) limitCampaigns(ctx context.Context, n *number, r fetched, tasks []*queue.Fetched, known []Candidate) (kept bool, err error) {
-	var asks []message.CapAsk
-	var of []int // the index of each in known
+// limitCampaigns finds the tasks that were fetched before this worker knew that their flow waits at this number, so that they use no slot, and
+// reports whether there are some. The next fetch knows it. Tasks that a hold keeps do not count.
+func (d *dispatcher) limitCampaigns(n *number, r fetched, tasks []*queue.Fetched, known []Candidate) (kept bool) {
 	for i := range known {
 		c := &known[i]
-		if c.Verdict != Sendable {
-			continue
-		}
-		gate := d.gate(c.Flow)
-		if !gate.Limited() && !gate.Capped || c.holdOn(n.id, tasks[i].ID, r.holds) != "" {
-			continue
-		}
-		if gate.Limited() && !r.rated[c.Flow.String()] {
+		if c.Verdict == Sendable && d.gate(c.Flow).Limited() && !r.rated[c.Flow.String()] && c.holdOn(n.id, tasks[i].ID, r.holds) == "" {
 			c.Verdict, kept = Kept, true
-			continue
 		}
-		if gate.Capped {
+	}
+	return kept
+}
+
+// limitCaps finds the tasks over the cap of a day of their campaigns, so that they use no slot, counts the others, and reports whether there are some.
+// Tasks that a hold keeps do not count. It is one round trip, or none without a cap.
+func (d *dispatcher) limitCaps(ctx context.Context, n *number, r fetched, tasks []*queue.Fetched, known []Candidate) (kept bool, err error) {
+	var asks []message.CapAsk
+	var of []int // the index of each in known
+	for i, c := range known {
+		if c.Verdict == Sendable && d.gate(c.Flow).Capped && c.holdOn(n.id, tasks[i].ID, r.holds) == "" {
 			asks, of = append(asks, message.CapAsk{Flow: c.Flow, ID: tasks[i].Message}), append(of, i)
 		}
 	}
 	if len(asks) == 0 {
-		return kept, nil
+		return false, nil
 	}
 	may, err := d.o.Campaigns.Admit(ctx, asks)
-	if err != nil {
-		return kept, err
-	}
 	for i, is := range may {
 		if !is {
 			known[of[i]].Verdict, kept = Kept, true
 		}
 	}
-	return kept, nil
+	return kept, err
 }

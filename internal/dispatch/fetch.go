@@ -53,15 +53,15 @@ func (d *dispatcher) fetch(ctx context.Context, n *number, capacity int) ([]*que
 	tasks, known, err := d.known(ctx, n, r.tasks)
 	kept := false
 	if err == nil {
-		kept, err = d.limitCampaigns(ctx, n, r, tasks, known)
-	}
-	if err == nil {
+		kept = d.limitCampaigns(n, r, tasks, known)
 		err = d.limit(ctx, n, r, tasks, known)
 	}
-	if err == nil {
-		var over bool
-		over, err = d.limitCost(ctx, n, r, tasks, known)
-		kept = kept || over
+	for _, count := range []func(context.Context, *number, fetched, []*queue.Fetched, []Candidate) (bool, error){d.limitCaps, d.limitCost} {
+		if err == nil {
+			var over bool
+			over, err = count(ctx, n, r, tasks, known)
+			kept = kept || over
+		}
 	}
 	if err != nil {
 		n.leave(queue.Exits(r.tasks, queue.ToHead)...) // nothing else can be done with them

@@ -53,6 +53,8 @@ func TestUploadOnce(t *testing.T) {
 	if _, err := w.api.Check(t.Context(), m); err != nil {
 		t.Errorf("after its upload by Meta's path: %v", err)
 	}
+	w.call("DELETE", "/v25.0/"+meta.ID, "", "", 200)
+	w.call("GET", "/v1/media/"+strings.TrimPrefix(id, "sha256:")+"?phone_number_id="+numbers[0], "", "", 404)
 	m.Content = json.RawMessage(`{"to":"+15551230001","type":"image","image":{"id":"sha256:ABC"}}`)
 	if _, err := w.api.Check(t.Context(), m); !errors.As(err, &p) || p.Code != "media_hash_invalid" {
 		t.Errorf("no hash: %v", err)

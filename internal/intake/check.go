@@ -103,6 +103,24 @@ func (in *Intake) checked(ctx context.Context, header http.Header, m *message.Me
 	return shown, refused
 }
 
+// price returns what a message costs for budgets, which are of clients and of campaigns: with the fallback template, if that costs more.
+func (in *Intake) price(m *message.Message, now time.Time) (price int) {
+	if m.Flow() == (message.Flow{}) {
+		return 0
+	}
+	for _, c := range []*message.Content{&m.Content, m.Fallback.Content} {
+		if c == nil {
+			continue
+		}
+		one := *m
+		one.Content = *c
+		if cost := in.cost(&one, now); cost != nil {
+			price = max(price, int(cost.Amount))
+		}
+	}
+	return price
+}
+
 // cost returns what a message costs by an estimate; nil: it is not known.
 func (in *Intake) cost(m *message.Message, now time.Time) *message.Cost {
 	if in.o.Estimate == nil || m.Content.Group {

@@ -168,4 +168,12 @@ func (in *Intake) graphDelete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	in.forward(w, r, number, passTime)
+	if object == nil || in.o.Uploads == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
+	defer cancel()
+	if err := in.o.Uploads.Remove(ctx, number, r.PathValue("id")); err != nil { // also if Meta did not delete it: then it is uploaded once more
+		in.o.Log.Warn("cannot forget deleted media, messages may still name it by its hash", "phone_number_id", number, "err", err)
+	}
 }

@@ -322,11 +322,7 @@ func (in *Intake) complete(m *message.Message, now time.Time) {
 	if m.Class == "" {
 		m.Class = in.o.Classes.Class(m.From, m.Content)
 	}
-	if m.Flow() != (message.Flow{}) { // budgets are of clients and of campaigns
-		if cost := in.cost(m, now); cost != nil {
-			m.Price = int(cost.Amount)
-		}
-	}
+	m.Price = in.price(m, now)
 	if !m.ExpiresAt.IsZero() {
 		return
 	}

@@ -136,6 +136,8 @@ var uploadedHash = strings.Repeat("0", 64)
 
 func (f fakeUploads) Add(context.Context, string, string, string) error { return f.err }
 
+func (f fakeUploads) Remove(context.Context, string, string) error { return f.err }
+
 func (f fakeUploads) Find(_ context.Context, number string, hashes []string) ([]string, error) {
 	ids := make([]string, len(hashes))
 	for i, hash := range hashes {

@@ -9,7 +9,6 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
-	"regexp"
 
 	"sluice/internal/content"
 	"sluice/internal/httpapi"
@@ -20,6 +19,8 @@ import (
 type uploads interface {
 	// Add remembers Meta's id of a file, by the hash of its content.
 	Add(ctx context.Context, number, hash, id string) error
+	// Remove forgets a file by Meta's id.
+	Remove(ctx context.Context, number, id string) error
 	// Find returns Meta's id of each file at a number, by their hashes; empty: it is not known.
 	Find(ctx context.Context, number string, hashes []string) ([]string, error)
 }
@@ -28,8 +29,6 @@ type uploads interface {
 type uploaded struct {
 	ID string `json:"id" doc:"Meta's id of the file."`
 }
-
-var hashPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 func (in *Intake) findMediaRoute() httpapi.Route {
 	return httpapi.Route{
@@ -55,6 +54,9 @@ func (in *Intake) findUpload(w http.ResponseWriter, r *http.Request) {
 	if refused == nil && !(message.IsNumberID(number) && key.Covers(number) && in.o.Numbers(number)) {
 		refused = refuseAt("phone_number_id", "phone_number_id_not_found")
 	}
+	if refused == nil && !content.IsHash(hash) {
+		refused = refuse("media_not_uploaded")
+	}
 	var ids []string
 	if refused == nil {
 		ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
@@ -64,7 +66,7 @@ func (in *Intake) findUpload(w http.ResponseWriter, r *http.Request) {
 		case err != nil:
 			in.o.Log.Error("cannot find uploaded media", "phone_number_id", number, "err", err)
 			refused = refuse("store_unavailable")
-		case ids[0] == "" || !hashPattern.MatchString(hash):
+		case ids[0] == "":
 			refused = refuse("media_not_uploaded")
 		}
 	}

@@ -21,14 +21,14 @@ func correctedKey(s message.Shard, period string) string { return store.Key(s, "
 const correctedField = "corrected"
 
 // countSpent counts the difference between the estimate that counts since the first attempt and what the message costs, in the transaction
-// of the change: it counts in the periods of its latest attempt.
+// of the change: it counts in the periods in which the estimate did.
 func countSpent(w *store.Writes, s message.Shard, before, after *record.Record, at time.Time) {
 	by := int64(after.Spent - before.Spent)
 	if by == 0 || !before.Exists() {
 		return
 	}
 	if after.Client != "" {
-		for _, period := range message.Periods(cmp.Or(before.Open().Began, at)) {
+		for _, period := range message.Periods(cmp.Or(before.SpentAt, at)) {
 			w.HIncrBy(correctedKey(s, period), after.Client, by, usageLife)
 		}
 	}

@@ -45,6 +45,15 @@ func TestCorrected(t *testing.T) {
 			f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid"})
 			f.apply(charged(a.ID, "delivered", free), charged(a.ID, "read", free))
 		}, -100},
+		"it is delivered after it failed": {func(f fixture, a message.Attempt) {
+			f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid"})
+			f.apply(report(a.ID, 1, "wamid", "failed"))
+			f.apply(report(a.ID, 1, "wamid", "delivered"))
+		}, 0},
+		"its category is known to cost nothing": {func(f fixture, a message.Attempt) {
+			f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid"})
+			f.apply(charged(a.ID, "delivered", message.Charge{Category: "service", Free: true}))
+		}, -100},
 		"it is reported as failed": {func(f fixture, a message.Attempt) {
 			f.finished(a, message.Move{To: message.Submitted, WAMID: "wamid"})
 			f.apply(report(a.ID, 1, "wamid", "failed"))

@@ -4,6 +4,7 @@ package media
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ const Known = 22 * 24 * time.Hour
 const (
 	cachedFor  = time.Minute
 	cachedMost = 1000
+	failedFor  = 2 * time.Second // how long an error of Redis is returned again: each message of a batch would wait for another one
 )
 
 // Store has the uploads of all numbers in Redis. It is safe for concurrent use.
@@ -32,6 +34,8 @@ type Store struct {
 
 	mu     sync.Mutex
 	cached map[upload]cached
+	failed error // of the last reading, until
+	until  time.Time
 }
 
 // upload is a file that was uploaded from a number.
@@ -52,19 +56,49 @@ func (s *Store) key(number, hash string) string {
 	return store.Key(s.shards.Of(number), "media:"+number+":"+hash)
 }
 
+// hashKey is the hash of a file by Meta's id.
+func (s *Store) hashKey(number, id string) string {
+	return store.Key(s.shards.Of(number), "media:"+number+":id:"+id)
+}
+
 // Add remembers Meta's id of a file that was uploaded from a number now.
 func (s *Store) Add(ctx context.Context, number, hash, id string) error {
-	if err := s.db.Set(ctx, s.key(number, hash), id, Known).Err(); err != nil {
+	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
+		p.Set(ctx, s.key(number, hash), id, Known)
+		p.Set(ctx, s.hashKey(number, id), hash, Known)
+	})
+	if err != nil {
 		return fmt.Errorf("remember an upload: %w", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.cached, upload{number, hash})
+	s.forget(number, hash)
 	return nil
 }
 
+// Remove forgets a file by Meta's id, because it was deleted at Meta. Other processes use it for up to a minute.
+func (s *Store) Remove(ctx context.Context, number, id string) error {
+	hash, err := s.db.Get(ctx, s.hashKey(number, id)).Result()
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	if err == nil {
+		err = s.db.Pipe(ctx, func(p redis.Pipeliner) { p.Del(ctx, s.key(number, hash), s.hashKey(number, id)) })
+	}
+	if err != nil {
+		return fmt.Errorf("forget an upload: %w", err)
+	}
+	s.forget(number, hash)
+	return nil
+}
+
+// forget removes a file from memory.
+func (s *Store) forget(number, hash string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.cached, upload{number, hash})
+}
+
 // Find returns Meta's id of each file at a number, by the hashes of the files; empty: it is not known. It is one round trip, or none if all
-// were read in the last minute.
+// were read in the last minute, or if Redis did not answer a moment ago.
 func (s *Store) Find(ctx context.Context, number string, hashes []string) ([]string, error) {
 	ids, now := make([]string, len(hashes)), time.Now()
 	var ask []int
@@ -76,9 +110,13 @@ func (s *Store) Find(ctx context.Context, number string, hashes []string) ([]str
 			ask = append(ask, i)
 		}
 	}
+	failed := s.failed
+	if now.After(s.until) {
+		failed = nil
+	}
 	s.mu.Unlock()
-	if len(ask) == 0 {
-		return ids, nil
+	if len(ask) == 0 || failed != nil {
+		return ids, failed
 	}
 	cmds := make([]*redis.StringCmd, len(ask))
 	err := s.db.Pipe(ctx, func(p redis.Pipeliner) {
@@ -86,11 +124,12 @@ func (s *Store) Find(ctx context.Context, number string, hashes []string) ([]str
 			cmds[k] = p.Get(ctx, s.key(number, hashes[i]))
 		}
 	})
-	if err != nil {
-		return nil, fmt.Errorf("find uploads: %w", err)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err != nil {
+		s.failed, s.until = fmt.Errorf("find uploads: %w", err), time.Now().Add(failedFor)
+		return nil, s.failed
+	}
 	if len(s.cached) > cachedMost {
 		clear(s.cached)
 	}

@@ -40,14 +40,26 @@ func TestStore(t *testing.T) {
 	}
 	find(number, "901", "")
 	keys := db.Keys(t.Context(), "*").Val()
-	if len(keys) != 1 {
+	if len(keys) != 3 { // two ids, and a hash
 		t.Fatalf("keys: %q", keys)
 	}
-	if left := db.TTL(t.Context(), keys[0]).Val(); left < media.Known-time.Minute || left > media.Known {
-		t.Errorf("it is remembered for %v", left)
+	for _, key := range keys {
+		if left := db.TTL(t.Context(), key).Val(); left < media.Known-time.Minute || left > media.Known {
+			t.Errorf("%s is remembered for %v", key, left)
+		}
 	}
-	db.Del(t.Context(), keys[0])
+	db.FlushDB(t.Context())
 	find(number, "901", "") // as it was read a moment ago
 	s = media.New(db, message.DefaultShards)
 	find(number, "", "")
+	if err := s.Add(t.Context(), number, two, "902"); err != nil {
+		t.Fatal(err)
+	}
+	find(number, "", "902")
+	for range 2 {
+		if err := s.Remove(t.Context(), number, "902"); err != nil {
+			t.Fatal(err)
+		}
+		find(number, "", "")
+	}
 }

@@ -23,7 +23,7 @@ type MarkedReport struct {
 type Charge struct {
 	Category string `json:"billed,omitempty"` // Meta's, for which it charges; empty: none
 	Cost     int    `json:"cost,omitempty"`   // of a message of the category, in millionths of the currency of the prices; 0: unknown
-	Free     bool   `json:"free,omitempty"`   // Meta said that the message is free
+	Free     bool   `json:"free,omitempty"`   // Meta said that the message is free, or a category is known to cost nothing
 }
 
 // ApplyResult is the result of applying a status. The set is closed, because it is also a metric label.

@@ -11,7 +11,7 @@ func (r *Record) Bill(c message.Charge) bool {
 	switch {
 	case c.Category != "":
 		r.Billed = c.Category
-		if c.Cost > 0 && r.Price > 0 {
+		if r.Price > 0 && (c.Cost > 0 || c.Free) {
 			r.Spent = c.Cost
 		}
 		return true

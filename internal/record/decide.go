@@ -127,8 +127,11 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	if !m.To.Kept() && !m.Keep {
 		r.Payload, r.Recipient, r.Fallback, r.Other = "", "", "", ""
 	}
-	if m.To.Undelivered() {
+	switch {
+	case m.To.Undelivered():
 		r.Spent = 0
+	case before.State.Undelivered() && m.To.AtMeta() && r.Attempt > 0: // Meta delivered it all the same
+		r.Spent = r.Price
 	}
 	if in.Kind == Status && m.Keep { // the message may be sent again
 		r.addRefused(m.WAMID)
@@ -238,8 +241,9 @@ func (r Record) begun(token string, at time.Time, note string) Record {
 	r.State, r.Token, r.Attempt, r.Published = message.Attempting, token, r.Attempt+1, false
 	r.Reason, r.Code, r.NextAt, r.Detail = "", 0, time.Time{}, message.ErrorDetail{}
 	r.After = message.After{} // of a message that waited for another one not to reach a state
-	if r.Spent == 0 {         // else it counts since an earlier attempt
-		r.Spent = r.Price
+
+	if r.Spent == 0 && r.Price > 0 { // else it counts since an earlier attempt
+		r.Spent, r.SpentAt = r.Price, milli(at)
 	}
 	r.step(milli(at), r.Attempt, note)
 	return r

@@ -85,6 +85,7 @@ var fields = []field{
 	text(47, func(r *Record) *string { return &r.MovedFrom }),
 	count(48, func(r *Record) *int { return &r.Price }),
 	count(49, func(r *Record) *int { return &r.Spent }),
+	moment(50, func(r *Record) *time.Time { return &r.SpentAt }),
 }
 
 // byNumber has the rows of fields by their numbers.

@@ -28,11 +28,12 @@ type Record struct {
 
 	ReadyAt time.Time // since when the message can be sent, if that is not AcceptedAt; see Ready
 
-	Billed        string // the category for which Meta charges, once a status said so
-	Price         int    // what the message costs at Meta by an estimate, in millionths of the currency of the prices; 0: unknown
-	Spent         int    // what of it counts as spent: Price since the first attempt, 0 if Meta does not charge, and what Meta charges once it said so
-	Account       string // WhatsApp Business Account id, once known
-	RecipientHash string // keyed hash of the recipient, to find messages of a recipient; empty: not indexed
+	Billed        string    // the category for which Meta charges, once a status said so
+	Price         int       // what the message costs at Meta by an estimate, in millionths of the currency of the prices; 0: unknown
+	SpentAt       time.Time // since when Spent counts
+	Spent         int       // what of it counts as spent: Price since the first attempt, 0 if Meta does not charge, and what Meta charges once it said so
+	Account       string    // WhatsApp Business Account id, once known
+	RecipientHash string    // keyed hash of the recipient, to find messages of a recipient; empty: not indexed
 
 	size    int    // length of the stored form; see Version
 	unknown []byte // fields of a newer version, stored unchanged

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"sluice/internal/budget"
@@ -20,7 +21,8 @@ type Budgets struct {
 func (b Budgets) Admit(ctx context.Context, now time.Time, some []dispatch.Candidate) ([]bool, error) {
 	all := make([]budget.Message, len(some))
 	for i, c := range some {
-		all[i] = budget.Message{ID: c.Known.(*record.Record).ID, Flow: c.Flow, Cost: c.Cost}
+		r := c.Known.(*record.Record)
+		all[i] = budget.Message{ID: r.ID + "." + strconv.Itoa(r.Attempt), Flow: c.Flow, Cost: c.Cost} // sent again by an operator it counts again
 	}
 	may, err := b.Store.Admit(ctx, now, all)
 	for i, is := range may {

@@ -8,9 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,11 +71,14 @@ type Schedules struct {
 	o     Options
 	all   *repository
 	ticks map[string]prometheus.Counter // by result
+
+	mu     sync.Mutex
+	broken map[string]time.Time // when a schedule that cannot be read is tried again
 }
 
 // New returns the schedules of an installation. It does not access Redis.
 func New(o Options) *Schedules {
-	s := &Schedules{o: o, ticks: map[string]prometheus.Counter{}}
+	s := &Schedules{o: o, ticks: map[string]prometheus.Counter{}, broken: map[string]time.Time{}}
 	if o.DB != nil {
 		s.all = newRepository(o.DB, o.Box)
 	}
@@ -131,6 +136,7 @@ type tick struct {
 
 // handle handles a tick of each of some schedules.
 func (s *Schedules) handle(ctx context.Context, ids []string, now time.Time) error {
+	ids = s.readable(ids, now)
 	all, errs, err := s.all.get(ctx, ids)
 	if err != nil {
 		return err
@@ -148,6 +154,9 @@ func (s *Schedules) handle(ctx context.Context, ids []string, now time.Time) err
 		case err != nil:
 			log := s.logOf(ids[i])
 			log.Error("cannot read a schedule, it sends nothing", "err", err)
+			s.mu.Lock()
+			s.broken[ids[i]] = now.Add(latest)
+			s.mu.Unlock()
 		case e.Next.IsZero() || e.Next.After(now): // it was changed since
 		case now.Sub(e.Next) >= latest:
 			if err := s.skip(ctx, t, now); err != nil {
@@ -168,6 +177,14 @@ func (s *Schedules) handle(ctx context.Context, ids []string, now time.Time) err
 		}
 	}
 	return nil
+}
+
+// readable returns the schedules without those that could not be read a moment ago: the log has named them.
+func (s *Schedules) readable(ids []string, now time.Time) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.broken, func(_ string, again time.Time) bool { return !now.Before(again) })
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { _, is := s.broken[id]; return is })
 }
 
 // skip goes on to the first tick that is less than an hour old.
