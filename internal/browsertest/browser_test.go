@@ -216,7 +216,7 @@ func (b *tab) tabTo(what, js string) {
 // fill puts a value into the field with a name, as typing would.
 func (b *tab) fill(name, value string) {
 	b.t.Helper()
-	find := fmt.Sprintf(`[...document.getElementsByName(%s)].find(e => e.offsetParent && e.type !== "hidden")`, quote(name))
+	find := fmt.Sprintf(`[...document.getElementsByName(%s)].find(e => e.checkVisibility() && e.type !== "hidden")`, quote(name))
 	b.until("there is the field "+name, find)
 	b.do("fill "+name, chromedp.Evaluate[chromedp.Void](fmt.Sprintf(
 		`(e => { e.value = %s; e.dispatchEvent(new Event("input", {bubbles: true})); e.dispatchEvent(new Event("change", {bubbles: true})) })(%s)`, quote(value), find)))
