@@ -50,7 +50,8 @@ type world struct {
 	settings sync.Map // by number: *config.AutoReply
 
 	mu       sync.Mutex
-	refuse   error             // what Accept returns after it accepted
+	refuse   error             // what Accept returns after it accepted; with a welcome text it accepts nothing
+	refused  int               // how often it did so
 	closed   int               // of so many orders the customer service window is not known to be open
 	accepted map[string]string // by idempotency key: the body
 	order    []string          // keys
@@ -103,6 +104,10 @@ func (w *world) accept(_ context.Context, key string, orders []message.Order) (a
 	if key != "bot" {
 		return nil, fmt.Errorf("API key %s: it is unknown", key)
 	}
+	if w.refuse != nil && strings.Contains(string(orders[0].Body), "Welcome!") {
+		w.refused++
+		return nil, w.refuse
+	}
 	for _, o := range orders {
 		body, known := w.accepted[o.Key]
 		switch {
@@ -131,10 +136,11 @@ func (w *world) replies(to string) (texts []string) {
 			From, Class string
 			Message     struct {
 				To, Recipient string
+				Kind          string `json:"recipient_type"`
 				Text          struct{ Body string }
 			}
 		}
-		if err := json.Unmarshal([]byte(w.accepted[key]), &body); err != nil || body.Class != "service" {
+		if err := json.Unmarshal([]byte(w.accepted[key]), &body); err != nil || body.Class != "service" || body.Message.Kind != "" {
 			w.t.Errorf("accepted %s: %v", w.accepted[key], err)
 		}
 		if body.Message.To == to || body.Message.Recipient == to {
@@ -364,13 +370,24 @@ func TestLoop(t *testing.T) {
 func TestSlowHook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	hanging := make(chan struct{}, 100)
-	url := hook(t, func(_ http.ResponseWriter, r *http.Request, _ string) {
+	hanging, release := make(chan struct{}, 1000), make(chan struct{})
+	var hangs atomic.Bool // until the caller gives up
+	slow := hook(t, func(_ http.ResponseWriter, r *http.Request, _ string) {
 		hanging <- struct{}{}
-		<-r.Context().Done()
+		if hangs.Load() {
+			<-r.Context().Done()
+			return
+		}
+		select {
+		case <-r.Context().Done():
+		case <-release:
+		}
 	})
-	w.settings.Store(other, &config.AutoReply{APIKey: "bot", Rules: []config.ReplyRule{{Words: []string{"price"}, Text: "10 EUR"}}})
-	w.settings.Store(number, &config.AutoReply{APIKey: "bot", Welcome: "Welcome!", Hook: &config.ReplyHook{URL: url, Secret: secret, Deadline: "4s"}})
+	fast := hook(t, func(rw http.ResponseWriter, _ *http.Request, _ string) {
+		io.WriteString(rw, `{"messages":[{"type":"text","text":{"body":"fast"}}]}`)
+	})
+	w.settings.Store(other, &config.AutoReply{APIKey: "bot", Hook: &config.ReplyHook{URL: fast, Secret: secret, Deadline: "10s"}})
+	w.settings.Store(number, &config.AutoReply{APIKey: "bot", Welcome: "Welcome!", Hook: &config.ReplyHook{URL: slow, Secret: secret, Deadline: "10s"}})
 	w.start("first")
 	w.ready(2)
 	for i := range 20 {
@@ -381,16 +398,28 @@ func TestSlowHook(t *testing.T) {
 	}
 	w.says(other, "15550000001", "text", `,"text":{"body":"price"}`, 0)
 	poll.Until(t, "the other number answers", func() bool { return len(w.replies("+15550000001")) == 1 })
-	if n := len(w.replies("+15550000100")); n > 0 && w.counted("sluice_auto_replies_missed_total", "reason", "hook_timeout") == 0 {
-		t.Errorf("%d answers before the hook's deadline", n)
+	if n := w.counted("sluice_auto_replies_missed_total", "reason", "hook_timeout"); n > 0 {
+		t.Errorf("the other number answered after %v requests to the slow hook had ended", n)
 	}
+	close(release)
 	for i := range 20 {
 		w.check(fmt.Sprintf("+155500001%02d", i), "Welcome!")
 	}
+	hangs.Store(true)
+	w.settings.Store(number, &config.AutoReply{APIKey: "bot", Welcome: "Late", Hook: &config.ReplyHook{URL: slow, Secret: secret, Deadline: "100ms"}})
+	n := 0
+	poll.Until(t, "the welcome text after the deadline", func() bool {
+		n++
+		person := fmt.Sprintf("1556%07d", n)
+		w.writes(person, "hello")
+		w.handled()
+		return slices.Equal(w.replies("+"+person), []string{"Late"}) && w.counted("sluice_auto_replies_missed_total", "reason", "hook_timeout") > 0
+	})
 }
 
 // TestRestart: a program that dies after it accepted an answer, and before it acknowledged the message, leaves one answer: the next program gets
-// the message again, and the idempotency key is the same. Messages of the downtime are answered.
+// the message again, and the idempotency key is the same. One that dies before leaves the answer to the next program. Messages of the downtime
+// are answered.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -399,7 +428,12 @@ func TestRestart(t *testing.T) {
 	stop := w.begin(rules)
 	w.writes("15550000001", "price")
 	w.writes("15550000002", "hello")
-	poll.Until(t, "the answers were accepted", func() bool { return len(w.replies("+15550000001"))+len(w.replies("+15550000002")) == 2 })
+	poll.Until(t, "one answer was accepted, and the other one was not", func() bool {
+		accepted := len(w.replies("+15550000001"))
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return accepted == 1 && w.refused > 0
+	})
 	stop()
 	w.mu.Lock()
 	w.refuse = nil

@@ -59,7 +59,7 @@ func (r *Replier) take(ctx, working context.Context, e events.GroupEntry) {
 		}
 		r.running.Go(func() {
 			defer func() { <-r.slots }()
-			end(r.handle(working, it))
+			end(r.handle(ctx, working, it))
 		})
 	}
 	end(true)
@@ -85,11 +85,11 @@ func (r *Replier) items(e events.GroupEntry) (all []*item) {
 	return all
 }
 
-// handle answers a message, and reports whether it is done. It repeats what fails for up to tryFor.
-func (r *Replier) handle(ctx context.Context, it *item) bool {
+// handle answers a message under working, and reports whether it is done. It repeats what fails for up to tryFor, until ctx ends.
+func (r *Replier) handle(ctx, working context.Context, it *item) bool {
 	began := time.Now()
 	for failures := 1; ; failures++ {
-		err := r.answer(ctx, it)
+		err := r.answer(working, it)
 		if err == nil {
 			return true
 		}

@@ -222,7 +222,7 @@ func (g *Group) Destroy(ctx context.Context) error {
 	return g.pipe(ctx, func(p redis.Pipeliner, s GroupEntry) redis.Cmder {
 		return p.XGroupDestroy(ctx, s.Stream, g.o.Name)
 	}, func(_ GroupEntry, cmd redis.Cmder) error {
-		if err := cmd.Err(); !redis.HasErrorPrefix(err, "ERR The XGROUP subcommand requires the key to exist") {
+		if err := cmd.Err(); !redis.HasErrorPrefix(err, "The XGROUP subcommand requires the key to exist") {
 			return err
 		}
 		return nil
