@@ -123,8 +123,11 @@ func TestCapPerDay(t *testing.T) {
 	}
 	var admitted atomic.Int64
 	var wg sync.WaitGroup
-	for worker := range 4 {
-		one := watched(t, s, &at)
+	var workers []*campaigns.Watch
+	for range 4 {
+		workers = append(workers, watched(t, s, &at))
+	}
+	for worker, one := range workers {
 		wg.Go(func() {
 			for i := range 10 {
 				for range 2 { // each is asked for again
