@@ -325,7 +325,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestAway: in the window a person gets the away text once, in place of the welcome text. Outside of it nobody gets it.
+// TestAway: in the window a person gets the away text once, in place of the welcome text. Outside of it none gets it.
 func TestAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -5,10 +5,11 @@ import (
 	"strings"
 
 	"sluice/internal/jsondoc"
+	"sluice/internal/message"
 )
 
 // mediaKinds are the members with media of a message.
-var mediaKinds = []string{"image", "video", "document", "audio", "sticker"}
+var mediaKinds = message.MediaKinds()
 
 // Portable reports whether another number of the same account can send a stored message: it names no other message, which Meta knows
 // only at its number, and no media id, which belongs to the number that uploaded it.

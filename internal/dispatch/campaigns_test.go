@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/portfolio"
 	"sluice/internal/queue"
 )
 
@@ -194,8 +195,8 @@ func TestTheStandbyLeavesWhatIsDue(t *testing.T) {
 	}
 }
 
-// TestANewCampaignKeepsItsRate: a worker that meets the first tasks of a campaign beside those of others sends none of them before it has
-// told Redis the rate.
+// TestANewCampaignKeepsItsRate: a worker that meets the first tasks of a campaign beside those of others sends none of them before
+// Redis knows the rate.
 func TestANewCampaignKeepsItsRate(t *testing.T) {
 	t.Parallel()
 	f := setupRecords(t)
@@ -275,5 +276,31 @@ func TestMoreSlowCampaignsThanAWorkerKnows(t *testing.T) {
 	got, end := fetchAll(t, c, g, n, 0, campaigns)
 	if len(got) != campaigns || end > 10*time.Second {
 		t.Errorf("sent messages of %d campaigns in %v, want one of each of %d", len(got), end, campaigns)
+	}
+}
+
+// TestTheCapDoesNotCountWhatTheLimitKeeps: messages that wait for the messaging limit of their portfolio use up no cap.
+func TestTheCapDoesNotCountWhatTheLimitKeeps(t *testing.T) {
+	t.Parallel()
+	f := setupRecords(t)
+	limits := portfolio.New(f.db, portfolio.Window)
+	if err := limits.Learn(t.Context(), phone, "1", 50); err != nil { // 1 of them is reserved
+		t.Fatal(err)
+	}
+	f.limit = limits
+	c := f.stopClock()
+	g, n := c.gate("w", 2000)
+	capped := message.Flow{Client: "a", Campaign: "x"}
+	all := &gates{of: map[message.Flow]message.Gate{capped: {Capped: true}}, left: map[message.Flow]int{capped: 200}}
+	g.o.Campaigns = all
+	tasks := make([]queue.Task, 120)
+	for i := range tasks {
+		tasks[i] = queue.Task{ID: fmt.Sprintf("%s-a_x_%d", phone, i), K: 1, Number: phone, Class: message.Marketing, Flow: capped}
+		f.record(tasks[i:i+1], Candidate{Flow: capped, Person: portfolio.Person{1, byte(i)}, Accepted: time.UnixMicro(int64(i + 1))})
+	}
+	f.add(tasks...)
+	got, _ := sentIn(t, c, g, n, 0, time.Second)
+	if sent := len(got[capped]); sent != 49 || all.left[capped] != 200-sent {
+		t.Errorf("sent %d, want 49, and the cap has %d left of 200", sent, all.left[capped])
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"sluice/client"
 	"sluice/internal/importfile"
+	"sluice/internal/message"
 )
 
 const (
@@ -54,7 +55,7 @@ func (m *mediaCheck) walk(value any) {
 		for _, name := range slices.Sorted(maps.Keys(v)) {
 			one := v[name]
 			file, _ := one.(map[string]any)
-			if link, ok := file["link"].(string); ok && slices.Contains([]string{"image", "video", "audio", "document", "sticker"}, name) {
+			if link, ok := file["link"].(string); ok && slices.Contains(message.MediaKinds(), name) {
 				m.note(mediaLink{name, link})
 			}
 			m.walk(one)

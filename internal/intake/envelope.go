@@ -218,10 +218,7 @@ func (e *envelope) content(m *message.Message) {
 func (e *envelope) finish(m *message.Message) {
 	const more = 64 // bytes for messaging_product and the recipient
 	if f := &e.fallback; f.object != nil {
-		m.Fallback = message.Fallback{Template: f.content.TemplateID(), Payload: content.AppendPayload(nil, f.object.Root(), f.content.To)}
-		if m.Content.Template == "" {
-			m.Fallback.Content = new(f.content)
-		}
+		m.Fallback = message.Fallback{Template: f.content.TemplateID(), Payload: content.AppendPayload(nil, f.object.Root(), f.content.To), Content: new(f.content)}
 	}
 	m.Payload = content.AppendPayload(make([]byte, 0, len(e.message.Raw())+more), e.message, m.Content.To)
 	if m.Key != "" {

@@ -17,9 +17,6 @@ type mediaChecker interface {
 	Check(ctx context.Context, kind, link string) (message.MediaFile, []message.Problem, error)
 }
 
-// mediaKinds are the kinds of media that can be checked.
-var mediaKinds = []string{"image", "video", "audio", "document", "sticker"}
-
 // mediaRequest is the body of POST /v1/media/check.
 type mediaRequest struct {
 	Type string `json:"type" doc:"The type of the message, or of the parameter of the template: image, video, audio, document or sticker."`
@@ -33,7 +30,7 @@ func (in *Intake) checkMedia(w http.ResponseWriter, r *http.Request) {
 	if refused == nil {
 		refused = httpapi.ReadJSON(w, r, &ask)
 	}
-	if refused == nil && !slices.Contains(mediaKinds, ask.Type) {
+	if refused == nil && !slices.Contains(message.MediaKinds(), ask.Type) {
 		refused = refuseAt("type", "media_kind_unknown")
 	}
 	var file message.MediaFile

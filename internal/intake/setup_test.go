@@ -178,6 +178,7 @@ type bench struct {
 	offset    time.Duration                                                                    // of Redis's clock
 	eta       func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: no wait
 	sendETA   func(ahead int) time.Duration                                                    // nil: it is not known
+	estimate  func(m *message.Message) *message.Cost                                           // nil: no price is known
 	// until when another app owns the conversation with a recipient
 	elsewhere map[string]time.Time
 	outside   map[string]bool // recipients whose customer service windows are closed
@@ -247,6 +248,12 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 				return 0, errors.New("not known")
 			}
 			return b.sendETA(ahead), nil
+		},
+		Estimate: func(m *message.Message, _ time.Time) *message.Cost {
+			if b.estimate == nil {
+				return nil
+			}
+			return b.estimate(m)
 		},
 		Clients: func() []string { return []string{"acme", "globex"} },
 		Quotas:  fakeUsed{b.store},

@@ -2,6 +2,9 @@ package message
 
 import "errors"
 
+// MediaKinds returns the kinds of media: the types of messages and of parameters that name a file.
+func MediaKinds() []string { return []string{"image", "video", "document", "audio", "sticker"} }
+
 // MediaFile is what a server says of a file behind a link.
 type MediaFile struct {
 	Type  string `json:"content_type,omitempty" doc:"The Content-Type of the file, without parameters. Absent: the server sends none that can be read."`

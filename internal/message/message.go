@@ -40,9 +40,9 @@ type Fallback struct {
 	Template string          // as name/language
 	Payload  json.RawMessage // as Message.Payload
 
-	// Of a free-form message, until it is stored.
+	// Until it is stored:
 	Content  *Content  // of Payload
-	Problems []Problem // why Meta sends no messages of the template now; empty: it sends them
+	Problems []Problem // of a free-form message: why Meta sends no messages of the template now; empty: it sends them
 }
 
 // Flow returns the flow of the message.

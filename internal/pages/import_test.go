@@ -203,13 +203,13 @@ func TestImportIsProtected(t *testing.T) {
 		header http.Header
 		want   int
 	}{
-		"a page of ours":       {admin, http.Header{"Origin": {s.url}}, http.StatusSwitchingProtocols},
-		"a page of ours, told": {admin, http.Header{"Origin": {"https://proxy.example"}, "Sec-Fetch-Site": {"same-origin"}}, http.StatusSwitchingProtocols},
-		"another site":         {admin, http.Header{"Origin": {"https://evil.example"}}, http.StatusForbidden},
-		"another site, told":   {admin, http.Header{"Origin": {s.url}, "Sec-Fetch-Site": {"cross-site"}}, http.StatusForbidden},
-		"no session":           {s.browser(s.url), http.Header{"Origin": {s.url}}, http.StatusSeeOther},
-		"it may only read":     {s.signIn("reader"), http.Header{"Origin": {s.url}}, http.StatusForbidden},
-		"it may not send":      {s.signIn("narrow"), http.Header{"Origin": {s.url}}, http.StatusForbidden},
+		"a page of ours":          {admin, http.Header{"Origin": {s.url}}, http.StatusSwitchingProtocols},
+		"our page behind a proxy": {admin, http.Header{"Origin": {"https://proxy.example"}, "Sec-Fetch-Site": {"same-origin"}}, http.StatusSwitchingProtocols},
+		"another site":            {admin, http.Header{"Origin": {"https://evil.example"}}, http.StatusForbidden},
+		"another site behind one": {admin, http.Header{"Origin": {s.url}, "Sec-Fetch-Site": {"cross-site"}}, http.StatusForbidden},
+		"no session":              {s.browser(s.url), http.Header{"Origin": {s.url}}, http.StatusSeeOther},
+		"it may only read":        {s.signIn("reader"), http.Header{"Origin": {s.url}}, http.StatusForbidden},
+		"it may not send":         {s.signIn("narrow"), http.Header{"Origin": {s.url}}, http.StatusForbidden},
 	} {
 		conn, status := c.b.dial(c.header)
 		if status != c.want {
