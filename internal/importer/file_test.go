@@ -88,10 +88,12 @@ func TestImportGoesOn(t *testing.T) {
 		im := New(Options{API: once(srv.URL), File: fileOf(t, text.String(), importfile.Options{From: "9"}), Results: results})
 		im.call = func(ctx context.Context, lines io.Reader, f func(client.LineResult) error) error {
 			return once(srv.URL).SendLines(ctx, lines, func(v client.LineResult) error {
-				if n++; n == stopAt {
+				err := f(v)
+				if n++; n == stopAt { // or the API would answer many more rows before the stop is noticed
 					stop()
+					err = ctx.Err()
 				}
-				return f(v)
+				return err
 			})
 		}
 		im.pause = func(context.Context) error { return nil }
