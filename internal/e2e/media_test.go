@@ -53,6 +53,11 @@ func TestUploadOnce(t *testing.T) {
 	if _, err := w.api.Check(t.Context(), m); err != nil {
 		t.Errorf("after its upload by Meta's path: %v", err)
 	}
+	second := "Content-Disposition: form-data; name=\"file\"; filename=\"y.png\"\r\nContent-Type: image/png\r\n\r\nother\r\n--b--\r\n"
+	answer := w.call("POST", "/v25.0/"+numbers[1]+"/media", "multipart/form-data; boundary=b", strings.Replace(form, "--b--", "--b", 1)+second, 400)
+	if !strings.Contains(answer, "several fields file") {
+		t.Errorf("a form with two files: %s", answer)
+	}
 	w.call("DELETE", "/v25.0/"+meta.ID, "", "", 200)
 	w.call("GET", "/v1/media/"+strings.TrimPrefix(id, "sha256:")+"?phone_number_id="+numbers[0], "", "", 404)
 	m.Content = json.RawMessage(`{"to":"+15551230001","type":"image","image":{"id":"sha256:ABC"}}`)
