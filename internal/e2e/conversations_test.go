@@ -53,15 +53,19 @@ func TestConversationsOfOtherApps(t *testing.T) {
 			owner(n, person, "other_app")
 		}
 	}
-	refused := func(number string) bool {
-		_, err := w.api.Send(t.Context(), message(number, bob, service))
+	// refused checks: what is sent before the producer knows of the other app, Meta would refuse.
+	refused := func(number, person string) bool {
+		_, err := w.api.Check(t.Context(), message(number, person, service))
 		problem, ok := errors.AsType[*client.Problem](err)
 		if ok && (problem.Status != http.StatusConflict || problem.Code != "conversation_of_other_app" || problem.Errors[0].Path != "message.to") {
 			t.Fatal(err)
 		}
 		return ok
 	}
-	poll.Until(t, "the number refuses", func() bool { return refused(refusing) })
+	poll.Until(t, "the number refuses", func() bool { return refused(refusing, bob) })
+	if _, err := w.api.Send(t.Context(), message(refusing, bob, service)); err == nil {
+		t.Error("a message that a check refuses is accepted")
+	}
 
 	// A template to a person overtakes the messages that wait.
 	waiting := []string{send(message(patient, ann, service)), send(message(patient, ann, service)), send(message(patient, bob, service))}
@@ -104,15 +108,15 @@ func TestConversationsOfOtherApps(t *testing.T) {
 	// A message that is in its queue when another app takes the conversation is rejected before Meta is asked.
 	owner(refusing, ann, "us")
 	given := time.Now().Unix()
-	poll.Until(t, "the number accepts", func() bool {
-		_, err := w.api.Send(t.Context(), message(refusing, ann, service))
-		return err == nil
-	})
+	poll.Until(t, "the number accepts", func() bool { return !refused(refusing, ann) })
+	w.settled([]string{send(message(refusing, ann, service))}, delivered)
 	poll.Until(t, "the next second", func() bool { return time.Now().Unix() > given }) // Meta's times are in seconds
-	later := message(refusing, ann, service)
-	later.SendAt = time.Now().Add(3 * time.Second)
-	id := send(later)
+	hold := fmt.Sprintf(`{"phone_number_id":%q,"actor":"anna","reason":"test"}`, refusing)
+	w.operate("POST", "/v1/holds", hold)
+	id := send(message(refusing, ann, service))
 	owner(refusing, ann, "other_app")
+	poll.Until(t, "the number refuses again", func() bool { return refused(refusing, ann) })
+	w.operate("POST", "/v1/holds/release", hold)
 	for _, r := range w.settled([]string{id}, over) {
 		if r.State != client.StateRejected || r.Reason != "conversation_of_other_app" {
 			t.Errorf("it is %s: %s", r.State, r.Reason)

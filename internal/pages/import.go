@@ -199,7 +199,7 @@ func (one *oneImport) run(ctx context.Context) importEnd {
 	}
 	one.show()
 	ended.Done = ended.Problem == ""
-	if failed := one.note(context.WithoutCancel(ctx), dry, fmt.Sprintf("import of %s ended: %s", one.name(), im.Progress())); failed != nil {
+	if failed := one.note(ctx, dry, fmt.Sprintf("import of %s ended: %s", one.name(), im.Progress())); failed != nil {
 		ended.Problem = strings.TrimSpace(ended.Problem + " The audit log does not have the end of the import: " + failed.words())
 	}
 	var report strings.Builder
@@ -216,12 +216,13 @@ func why(ctx context.Context, err error) string {
 	return err.Error()
 }
 
-// note writes an entry of the audit log, unless nothing is sent.
+// note writes an entry of the audit log, unless nothing is sent. An import that is stopped meanwhile has both its entries too, and says
+// that it was stopped, not that the audit log is unavailable.
 func (one *oneImport) note(ctx context.Context, dry bool, target string) *problem {
 	if dry {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, auditWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditWithin)
 	defer cancel()
 	s := *one.session.Load()
 	v := &view{ctx, one.p, one.r, s}
