@@ -39,7 +39,7 @@ key, ref, class, tags, campaign, send_at, expires_at: as in POST /v1/messages. S
 
 With --to the file has columns of its own. ` + "In the values of flags `{{name}}` stands for the cell in the column name: `--to phone --template order_update/en --param '1={{name}}'`. --to, --key and --ref are the name of a column, or a text with `{{name}}` in it." + `
 
-A row without key gets a key that is made of its content and --name. The second of two equal rows gets another key than the first, so both are sent.`
+A row without key gets a key that is made of its content and --name. So equal rows are sent once: the second one is a duplicate.`
 }
 
 // Run sends the rows, reports on standard error which were refused and why, and prints how many

@@ -18,6 +18,8 @@ import (
 // check counts what a dry run would send.
 type check struct {
 	recipients importfile.Distinct
+	keys       importfile.Distinct
+	repeated   int              // rows with the key of an earlier row
 	kinds      map[string]int   // messages by class and template
 	last       time.Time        // when the last one would be sent; zero: it is not known
 	costs      map[string]*cost // by currency
@@ -47,6 +49,10 @@ func (im *Import) checkLines(ctx context.Context, lines io.Reader, f func(client
 
 // count counts a message that would be sent.
 func (c *check) count(m client.Checked) {
+	if !c.keys.Add(m.Key) {
+		c.repeated++
+		return
+	}
 	var to struct{ To, Recipient string }
 	json.Unmarshal(m.Payload, &to)
 	c.recipients.Add(cmp.Or(to.To, to.Recipient))
@@ -82,7 +88,10 @@ func (c *check) add(one client.Cost) {
 
 // report writes what would happen.
 func (c *check) report(out io.Writer, p Progress, now time.Time) {
-	fmt.Fprintf(out, "Nothing was sent. %d rows would be accepted, %d were accepted before, %d would be refused\n", p.Accepted, p.Duplicate, p.Refused)
+	fmt.Fprintf(out, "Nothing was sent. %d rows would be accepted, %d were accepted before, %d would be refused\n", p.Accepted-c.repeated, p.Duplicate, p.Refused)
+	if c.repeated > 0 {
+		fmt.Fprintf(out, "rows with the key of an earlier row, or without a key and with its content: %d. Nothing is sent for them\n", c.repeated)
+	}
 	fmt.Fprintf(out, "to %d different recipients\n", c.recipients.Count())
 	if !c.last.IsZero() {
 		fmt.Fprintf(out, "the last one would be sent about %s, in %s, at the present rates\n", c.last.Format(time.RFC3339), max(c.last.Sub(now), 0).Round(time.Second))

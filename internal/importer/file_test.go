@@ -245,7 +245,7 @@ func TestImportThroughProxy(t *testing.T) {
 	})
 }
 
-// TestDryRun: rows are checked and not sent. The report counts recipients, messages by class and template, and codes.
+// TestDryRun: rows are checked and not sent. The report counts recipients, rows that are equal, messages by class and template, and codes.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -264,13 +264,13 @@ func TestDryRun(t *testing.T) {
 			if body.Key == "wrong" {
 				fmt.Fprintf(w, `{"line":%d,"status":422,"problem":{"status":422,"code":"template_not_found","detail":"No."}}`+"\n", n)
 			} else {
-				fmt.Fprintf(w, `{"line":%d,"status":200,"class":"marketing","template":"a/en","duplicate":%t,"payload":%s,"sent_about":"2030-01-01T00:00:0%dZ","estimated_cost":{"amount":"0.11","currency":"EUR","guess":%t}}`+"\n", n, body.Key == "again", body.Message, 9-n, n == 2)
+				fmt.Fprintf(w, `{"line":%d,"status":200,"key":%q,"class":"marketing","template":"a/en","duplicate":%t,"payload":%s,"sent_about":"2030-01-01T00:00:0%dZ","estimated_cost":{"amount":"0.11","currency":"EUR","guess":%t}}`+"\n", n, body.Key, body.Key == "again", body.Message, 9-n, n == 2)
 			}
 		}
 	}))
 	t.Cleanup(srv.Close)
 	var mistakes strings.Builder
-	file := fileOf(t, "to,template,key\n+1,a/en,1\n+2,a/en,2\n+1,a/en,3\n+3,a/en,again\n+4,a/en,wrong\n+5,,5\n", importfile.Options{From: "9"})
+	file := fileOf(t, "to,template,key\n+1,a/en,1\n+2,a/en,2\n+1,a/en,3\n+3,a/en,again\n+4,a/en,wrong\n+5,,5\n+2,a/en,2\n", importfile.Options{From: "9"})
 	im := New(Options{API: once(srv.URL), File: file, DryRun: true, Results: importfile.NewResults(&mistakes)})
 	if err := im.Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -278,6 +278,7 @@ func TestDryRun(t *testing.T) {
 	var out strings.Builder
 	im.Report(&out, time.Date(2029, 12, 31, 22, 0, 0, 0, time.UTC))
 	const want = `Nothing was sent. 3 rows would be accepted, 1 were accepted before, 2 would be refused
+rows with the key of an earlier row, or without a key and with its content: 1. Nothing is sent for them
 to 2 different recipients
 the last one would be sent about 2030-01-01T00:00:08Z, in 2h0m8s, at the present rates
 at a cost of about 0.33 EUR at Meta, 1 messages to countries without a price at the highest price of their category
@@ -367,12 +368,12 @@ func TestDryRunMedia(t *testing.T) {
 	t.Cleanup(srv.Close)
 	check, api := check{kinds: map[string]int{}, costs: map[string]*cost{}}, once(srv.URL)
 	header := `{"to":"+1","type":"template","template":{"components":[{"type":"header","parameters":[{"type":"image","image":{"link":"https://a/%d"}}]}]}}`
-	for _, payload := range []string{
+	for i, payload := range []string{
 		`{"to":"+1","type":"text","text":{"body":"https://a/0"}}`,
 		fmt.Sprintf(header, 1), fmt.Sprintf(header, 1), fmt.Sprintf(header, 404),
 		`{"to":"+1","type":"video","video":{"link":"https://a/1"}}`, `{"to":"+1","type":"image","image":{"id":"7"}}`,
 	} {
-		check.count(client.Checked{Payload: json.RawMessage(payload)})
+		check.count(client.Checked{Key: strconv.Itoa(i), Payload: json.RawMessage(payload)})
 	}
 	if err := check.media.run(t.Context(), api); err != nil {
 		t.Fatal(err)

@@ -147,7 +147,7 @@ func TestImportGivesKeys(t *testing.T) {
 			}
 		}
 	}, `{"ref":"a"}
-{"ref":"a"}
+{"ref":"b"}
 `)
 	if c := im.Progress().String(); c != "2 accepted, 0 accepted before, 0 refused" || err != nil || len(seen) != 2 {
 		t.Errorf("%s, %v, %v", c, err, seen)

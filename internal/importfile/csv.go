@@ -18,7 +18,7 @@ import (
 type csvFile struct {
 	source
 	in   *csv.Reader
-	keys *keys
+	name string // of the import
 	plan *plan
 	from string // the sender of rows without one
 	line int    // where the row that was read last begins
@@ -53,12 +53,12 @@ func openCSV(s source, o Options) (f *csvFile, names []string, err error) {
 }
 
 // newCSV reads the first row, and what its columns mean.
-func newCSV(s source, keys *keys, o Options) (*csvFile, error) {
+func newCSV(s source, o Options) (*csvFile, error) {
 	f, names, err := openCSV(s, o)
 	if err != nil {
 		return nil, err
 	}
-	f.keys = keys
+	f.name = o.Name
 	f.plan, err = newPlan(names, o)
 	return f, err
 }
@@ -158,7 +158,7 @@ func (f *csvFile) body(cells map[string]string, templates []string) (b body, err
 		SendAt: cells["send_at"], ExpiresAt: cells["expires_at"],
 	}
 	if b.Key == "" {
-		b.Key = f.keys.of("csv", content(cells, templates))
+		b.Key = contentKey("csv", content(cells, templates), f.name)
 	}
 	if templates != nil {
 		cells["template"] = f.plan.choose(templates, b.Key)

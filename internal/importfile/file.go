@@ -102,15 +102,14 @@ func Open(in io.Reader, o Options) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys := &keys{name: o.Name}
 	if s.format == CSV {
-		f.rows, err = newCSV(s, keys, o)
+		f.rows, err = newCSV(s, o)
 		return f, err
 	}
 	if o.Mapped || len(o.Values) > 0 || len(o.Templates) > 0 {
 		return nil, errors.New("the file is NDJSON: each line is a complete message, and columns cannot be mapped. Leave out --to and the flags about columns")
 	}
-	f.rows = &lines{source: s, keys: keys}
+	f.rows = &lines{source: s, name: o.Name}
 	return f, nil
 }
 

@@ -12,8 +12,8 @@ import (
 // lines reads the lines of NDJSON.
 type lines struct {
 	source
-	keys *keys
-	n    int // of the line that was read last
+	name string // of the import
+	n    int    // of the line that was read last
 }
 
 func (f *lines) next() (Row, error) {
@@ -70,7 +70,7 @@ func (f *lines) row(text []byte) (Row, error) {
 	}
 	key, has := members["key"]
 	if !has {
-		row.Key = f.keys.of("ndjson", text)
+		row.Key = contentKey("ndjson", text, f.name)
 		row.Body = append(fmt.Appendf(nil, `{"key":%q`, row.Key), text[1:]...)
 		if len(members) > 0 {
 			row.Body = append(fmt.Appendf(nil, `{"key":%q,`, row.Key), text[1:]...)

@@ -40,7 +40,7 @@ var resultColumns = []string{"line", "key", "id", "result", "code", "mistake"}
 type Results struct {
 	file   *os.File // nil: of NewResults
 	csv    *csv.Writer
-	before set // of the rows with a result when the file was opened
+	before lineHashes // of the rows with a result when the file was opened
 }
 
 // OpenResults opens a file of results, or creates it. It cuts off a last line that was not written completely. Until Close or the end of
@@ -50,7 +50,7 @@ func OpenResults(name string) (*Results, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Results{file: file, csv: csv.NewWriter(bufio.NewWriterSize(file, readSize))}
+	r := &Results{before: lineHashes{}, file: file, csv: csv.NewWriter(bufio.NewWriterSize(file, readSize))}
 	if err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
 		err = errors.New("another import writes its results to this file. Wait until it ends, or give the results another name")
 	} else if err != nil {
@@ -110,7 +110,7 @@ func (r *Results) read() error {
 		if err != nil {
 			return fmt.Errorf("cannot be read: %w. Give the results another name: rows that were accepted before are not sent again", err)
 		}
-		r.before.add(rowHash(line, cells[1]))
+		r.before.set(line, cells[1])
 	}
 	if err := r.file.Truncate(size); err != nil {
 		return err
@@ -154,7 +154,7 @@ func (r *Results) empty() error {
 }
 
 // Has reports whether the row had a result when the file was opened. A row that has another key since then has none.
-func (r *Results) Has(row Row) bool { return r.before.has(rowHash(row.Line, row.Key)) }
+func (r *Results) Has(row Row) bool { return r.before.has(row.Line, row.Key) }
 
 // Add adds the result of a row. It can be in memory until Flush or Close. After a crash the rows of lost results are sent again with their
 // keys, and are duplicates.
@@ -180,8 +180,26 @@ func (r *Results) Close() error {
 // oneLine makes one line of a text, so that each result is one line of the file.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// rowHash identifies a row: its line, and its key, so that a file with other rows in its lines is not mistaken for the same.
-func rowHash(line int, key string) uint64 {
-	sum := sha256.Sum256([]byte(strconv.Itoa(line) + " " + oneLine(key)))
-	return binary.BigEndian.Uint64(sum[:])
+// lineHashes has a hash of the key of each line, so that a file with other rows in its lines is not mistaken for the same. It needs 4 bytes
+// for a line.
+type lineHashes map[int]*[1 << 12]uint32 // by the line's number divided by the length; 0: the line has no result
+
+func (h lineHashes) set(line int, key string) {
+	page := h[line>>12]
+	if page == nil {
+		page = new([1 << 12]uint32)
+		h[line>>12] = page
+	}
+	page[line&(1<<12-1)] = keyHash(key)
+}
+
+func (h lineHashes) has(line int, key string) bool {
+	page := h[line>>12]
+	return page != nil && page[line&(1<<12-1)] == keyHash(key)
+}
+
+// keyHash is never 0.
+func keyHash(key string) uint32 {
+	sum := sha256.Sum256([]byte(oneLine(key)))
+	return max(binary.BigEndian.Uint32(sum[:]), 1)
 }

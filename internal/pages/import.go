@@ -19,7 +19,7 @@ import (
 // Limits of imports.
 const (
 	importsAtOnce = 4         // of a producer
-	importRows    = 1_000_000 // of a file: its keys are in memory
+	importRows    = 1_000_000 // of a file: the browser keeps their results
 	importHead    = 3         // rows that are shown of a chosen file
 	importEvery   = 500 * time.Millisecond
 	auditWithin   = 5 * time.Second
