@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"sluice/client"
 	"sluice/internal/graphsim"
@@ -67,8 +66,7 @@ func TestBudget(t *testing.T) {
 		}
 		ids = append(ids, a.ID)
 	}
-	w.worker()
-	w.worker()
+	workers := []*worker{w.worker(), w.worker()}
 	waiting := func() (left []string) {
 		for _, id := range ids {
 			if r, err := w.api.Get(t.Context(), id); err != nil || r.State == client.StateQueued {
@@ -93,17 +91,22 @@ func TestBudget(t *testing.T) {
 	budget("5.00")
 	w.settled(ids, over)
 	poll.Until(t, "what is spent", func() bool { return spent() == "0.70 of 5.00" })
+	for _, k := range workers { // others know the budget when they start
+		k.kill()
+	}
 	w.operate("PUT", "/v1/campaigns/spring/settings", `{"client":"shop","budget":"0.25","actor":"anna","reason":"test"}`)
 	var spring []string
 	for i := range 3 {
 		m := ask(numbers[0], fmt.Sprint("1555123001", i))
-		m.Campaign, m.SendAt = "spring", time.Now().Add(3*time.Second) // when the workers know the budget
+		m.Campaign = "spring"
 		a, err := w.api.Send(t.Context(), m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		spring = append(spring, a.ID)
 	}
+	w.worker()
+	w.worker()
 	poll.Until(t, "the budget of the campaign", func() bool {
 		c, err := w.api.Campaign(t.Context(), "shop", "spring")
 		if err != nil || c.Delivered != 2 || c.Settings == nil || c.Settings.Spent == nil || *c.Settings.Spent != "0.20" {
