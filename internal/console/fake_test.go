@@ -214,9 +214,9 @@ func (s fakeLimits) Forget(ctx context.Context, persons []portfolio.Person) (int
 }
 
 // OfPerson has a schedule of a client to the person, who has one name.
-func (s fakeSchedules) OfPerson(_ context.Context, is func(string) bool, forget bool) (all []schedules.OfPerson, _ error) {
+func (s fakeSchedules) OfPerson(_ context.Context, is func(string) bool, forget bool) (all []schedules.ClientSchedule, _ error) {
 	if is("+491701234567") && !is("+491701234568") && !s.removed {
-		one := schedules.OfPerson{Client: "acme"}
+		one := schedules.ClientSchedule{Client: "acme"}
 		one.Name, one.At, one.Next = "report", []string{"09:00"}, []time.Time{}
 		all = append(all, one)
 	}

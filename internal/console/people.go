@@ -58,7 +58,7 @@ type suppressed interface {
 
 // schedulesOf has the schedules, with their recipients.
 type schedulesOf interface {
-	OfPerson(ctx context.Context, is func(recipient string) bool, forget bool) ([]schedules.OfPerson, error)
+	OfPerson(ctx context.Context, is func(recipient string) bool, forget bool) ([]schedules.ClientSchedule, error)
 }
 
 // Traces returns what a part of Sluice stores about a person, and deletes it if forget is true.
@@ -106,8 +106,8 @@ type personExport struct {
 	OptOuts []personOptOut    `json:"suppressions" doc:"The entries in suppression lists."`
 	Events  []archive.Event   `json:"archive" doc:"The rows of the archive, the oldest first."`
 
-	Recurring []schedules.OfPerson  `json:"schedules" doc:"The schedules that send to the person, by client and name."`
-	Traces    []message.PersonEntry `json:"others" doc:"The other entries about the person."`
+	Recurring []schedules.ClientSchedule `json:"schedules" doc:"The schedules that send to the person, by client and name."`
+	Traces    []message.PersonEntry      `json:"others" doc:"The other entries about the person."`
 }
 
 // personOptOut is an entry of a suppression list.
@@ -149,11 +149,11 @@ type personDeleted struct {
 	Others    int    `json:"other_entries" doc:"Number of other entries that were deleted: customer service windows, owners of conversations, frequency caps, automatic replies, and events in dead-letter streams."`
 	Streams   string `json:"event_streams" doc:"What the event streams still contain."`
 
-	Schedules []personSchedule `json:"schedules" doc:"The schedules to the person, which were deleted, by client and name. A message that one of them was sending at the same moment may remain: send the request again."`
+	Schedules []deletedSchedule `json:"schedules" doc:"The schedules to the person, which were deleted, by client and name. A message that one of them was sending at the same moment may remain: send the request again."`
 }
 
-// personSchedule names a schedule.
-type personSchedule struct {
+// deletedSchedule names a schedule.
+type deletedSchedule struct {
 	Client string `json:"client,omitempty" doc:"The client whose schedule it was. Absent: it was of no client."`
 	Name   string `json:"name" doc:"Its name."`
 }
@@ -181,7 +181,7 @@ type found struct {
 	messages []message.Kept
 	who      message.PersonNames
 
-	schedules []schedules.OfPerson
+	schedules []schedules.ClientSchedule
 	traces    []message.PersonEntry
 }
 
@@ -230,7 +230,7 @@ func (c *Console) find(ctx context.Context, recipient string) (f found, refused 
 }
 
 // traces returns the schedules to a person and what other parts of Sluice store about the person, and deletes them if forget is true.
-func (c *Console) traces(ctx context.Context, who message.PersonNames, forget bool) (recurring []schedules.OfPerson, all []message.PersonEntry, _ httpapi.Refusal) {
+func (c *Console) traces(ctx context.Context, who message.PersonNames, forget bool) (recurring []schedules.ClientSchedule, all []message.PersonEntry, _ httpapi.Refusal) {
 	var err error
 	if c.o.Schedules != nil {
 		if recurring, err = c.o.Schedules.OfPerson(ctx, who.Is, forget); err != nil {
@@ -293,7 +293,7 @@ func (c *Console) exportPerson(ctx context.Context, w http.ResponseWriter, r *ht
 	if refused != nil {
 		return nil, refused
 	}
-	answer := personExport{Records: []personMessage{}, Limits: append([]portfolio.Entry{}, who.limits...), OptOuts: []personOptOut{}, Events: []archive.Event{}, Recurring: append([]schedules.OfPerson{}, who.schedules...), Traces: append([]message.PersonEntry{}, who.traces...)}
+	answer := personExport{Records: []personMessage{}, Limits: append([]portfolio.Entry{}, who.limits...), OptOuts: []personOptOut{}, Events: []archive.Event{}, Recurring: append([]schedules.ClientSchedule{}, who.schedules...), Traces: append([]message.PersonEntry{}, who.traces...)}
 	for _, o := range who.optOuts {
 		answer.OptOuts = append(answer.OptOuts, personOptOut{o.Client, o.Recipient, !o.Ended, o.Source, o.Reason, o.By, o.Number, o.At})
 	}
@@ -358,9 +358,9 @@ func (c *Console) deletePerson(ctx context.Context, w http.ResponseWriter, r *ht
 	if err != nil {
 		return nil, c.unavailable("delete messages of person", err)
 	}
-	done.Others, done.Schedules = len(traces), []personSchedule{}
+	done.Others, done.Schedules = len(traces), []deletedSchedule{}
 	for _, one := range recurring {
-		done.Schedules = append(done.Schedules, personSchedule{one.Client, one.Name})
+		done.Schedules = append(done.Schedules, deletedSchedule{one.Client, one.Name})
 	}
 	if c.o.Archived != nil {
 		if done.Archived, err = c.o.Archived.DeleteAll(ctx, who.hashes); err != nil {

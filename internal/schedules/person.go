@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// OfPerson is a schedule that sends to a person.
-type OfPerson struct {
+// ClientSchedule is a schedule with its client.
+type ClientSchedule struct {
 	Client string `json:"client,omitempty" doc:"The client whose schedule it is. Absent: it is of no client."`
 	schedule
 }
 
 // OfPerson returns the schedules whose recipient is a person, by client and name, and removes them if forget is true. It reads all
 // schedules. One that cannot be decrypted is left out: it sends nothing.
-func (s *Schedules) OfPerson(ctx context.Context, is func(recipient string) bool, forget bool) ([]OfPerson, error) {
+func (s *Schedules) OfPerson(ctx context.Context, is func(recipient string) bool, forget bool) ([]ClientSchedule, error) {
 	if !s.o.Box.HasKey() {
 		return nil, nil
 	}
-	now, found := s.now(ctx), map[string]OfPerson{}
+	now, found := s.now(ctx), map[string]ClientSchedule{}
 	err := s.all.scan(ctx, "*", func(id, text string) error {
 		e, err := s.all.open(id, text)
 		if err != nil {
@@ -29,14 +29,14 @@ func (s *Schedules) OfPerson(ctx context.Context, is func(recipient string) bool
 		}
 		if is(s.o.Recipient(e.Request)) {
 			client, _, _ := strings.Cut(id, "/")
-			found[id] = OfPerson{client, shownAs(id, e, now)}
+			found[id] = ClientSchedule{client, shownAs(id, e, now)}
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	all := make([]OfPerson, 0, len(found))
+	all := make([]ClientSchedule, 0, len(found))
 	for _, id := range slices.Sorted(maps.Keys(found)) {
 		removed := !forget
 		if forget {
