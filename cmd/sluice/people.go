@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,9 +12,9 @@ import (
 )
 
 type peopleCmd struct {
-	Show   peopleShowCmd   `cmd:"" help:"Count what is stored about a person: names, messages, entries of messaging limits, rows of the archive."`
-	Export peopleExportCmd `cmd:"" help:"Print all that is stored about a person as JSON: messages with their content, entries of messaging limits, and rows of the archive."`
-	Delete peopleDeleteCmd `cmd:"" help:"Delete all that is stored about a person. Without --confirm it only counts."`
+	Show   peopleShowCmd   `cmd:"" help:"Count what is stored about a person: names, messages, schedules, entries of messaging limits, rows of the archive, and other entries."`
+	Export peopleExportCmd `cmd:"" help:"Print all that is stored about a person as JSON: messages and schedules with their content, entries of messaging limits, rows of the archive, and other entries."`
+	Delete peopleDeleteCmd `cmd:"" help:"Delete all that is stored about a person, also the schedules to the person. Without --confirm it only counts."`
 }
 
 // personFlags name a person without showing the number to other users of the machine.
@@ -37,6 +38,8 @@ func (p personFlags) show(ctx context.Context, in io.Reader) error {
 		Messages               map[string]int
 		Limits                 int    `json:"messaging_limit_entries"`
 		ArchiveRows            int    `json:"archive_rows"`
+		Schedules              int    `json:"schedule_count"`
+		Others                 int    `json:"other_entries"`
 		EventStreams           string `json:"event_streams"`
 	},
 	) {
@@ -47,6 +50,8 @@ func (p personFlags) show(ctx context.Context, in io.Reader) error {
 		}
 		t.row(a.Limits, "entries in the ledgers of messaging limits")
 		t.row(a.ArchiveRows, "rows in the archive")
+		t.row(a.Schedules, "schedules that send to the person")
+		t.row(a.Others, "other entries")
 		fmt.Fprintln(t, a.EventStreams)
 	}))
 }
@@ -98,7 +103,9 @@ func (p peopleDeleteCmd) run(ctx context.Context, in io.Reader) error {
 		Deleted, Cancelled, Remaining int
 		Limits                        int    `json:"messaging_limit_entries"`
 		ArchiveRows                   int    `json:"archive_rows"`
+		Others                        int    `json:"other_entries"`
 		EventStreams                  string `json:"event_streams"`
+		Schedules                     []struct{ Client, Name string }
 	},
 	) {
 		t.row(a.Deleted, "messages deleted")
@@ -106,6 +113,11 @@ func (p peopleDeleteCmd) run(ctx context.Context, in io.Reader) error {
 		t.row(a.Remaining, "not deleted: they are being sent or in doubt. Run it again when they have ended")
 		t.row(a.Limits, "entries in the ledgers of messaging limits deleted")
 		t.row(a.ArchiveRows, "rows of the archive deleted")
+		t.row(a.Others, "other entries deleted")
+		t.row(len(a.Schedules), "schedules deleted:")
+		for _, one := range a.Schedules {
+			t.row("", cmp.Or(one.Client, "no client"), one.Name)
+		}
 		fmt.Fprintln(t, a.EventStreams)
 	}))
 }

@@ -180,8 +180,8 @@ func TestOrders(t *testing.T) {
 		},
 		"people show": {
 			[]string{"people", "show", "--to", person},
-			`POST /v1/people/show {"recipient":"+491701234567"}`, `{"identities":2,"portfolios":1,"messages":{"read":3},"archive_rows":4,"event_streams":"until later"}`,
-			[]string{"2  phone numbers", "3  messages are read", "4  rows", "until later"},
+			`POST /v1/people/show {"recipient":"+491701234567"}`, `{"identities":2,"portfolios":1,"messages":{"read":3},"archive_rows":4,"schedule_count":5,"other_entries":6,"event_streams":"until later"}`,
+			[]string{"2  phone numbers", "3  messages are read", "4  rows", "5  schedules", "6  other", "until later"},
 		},
 		"people export": {
 			[]string{"people", "export", "--to", person, "--reason", "asked", "--actor", "anna"},
@@ -195,8 +195,8 @@ func TestOrders(t *testing.T) {
 		},
 		"people delete": {
 			[]string{"people", "delete", "--to", person, "--confirm", "--waiting", "cancel", "--reason", "asked", "--actor", "anna"},
-			`POST /v1/people/delete {"actor":"anna","reason":"asked","recipient":"+491701234567","waiting":"cancel"}`, `{"deleted":3,"cancelled":1,"remaining":0,"archive_rows":4}`,
-			[]string{"3  messages deleted", "1  of them cancelled", "4  rows"},
+			`POST /v1/people/delete {"actor":"anna","reason":"asked","recipient":"+491701234567","waiting":"cancel"}`, `{"deleted":3,"cancelled":1,"remaining":0,"archive_rows":4,"other_entries":5,"schedules":[{"client":"acme","name":"report"},{"name":"weekly"}]}`,
+			[]string{"3  messages deleted", "1  of them cancelled", "4  rows", "5  other entries", "2  schedules deleted", "acme       report", "no client  weekly"},
 		},
 		"audit": {
 			[]string{"audit"},

@@ -11,8 +11,8 @@ import (
 	"sluice/internal/suppression"
 )
 
-// autoReplies adds the part that answers people who write to a number with automatic replies.
-func (p *Program) autoReplies(c config.Producer, requests *intake.Intake, persons *people.People) {
+// autoReplies adds the part that answers people who write to a number with automatic replies, and returns it.
+func (p *Program) autoReplies(c config.Producer, requests *intake.Intake, persons *people.People) *autoreply.Replier {
 	o := autoreply.Options{
 		Consumer: workerName(), Shards: message.Shards(c.Shards), Numbers: p.directory.Numbers, Settings: p.directory.AutoReply,
 		Stops:  suppression.NewWords(suppression.WordChanges(c.StopWords), suppression.WordChanges(c.StartWords)).Stop,
@@ -24,5 +24,7 @@ func (p *Program) autoReplies(c config.Producer, requests *intake.Intake, person
 			return string(person[:]), err
 		}
 	}
-	p.Work(autoreply.New(p.DB, o).Run)
+	r := autoreply.New(p.DB, o)
+	p.Work(r.Run)
+	return r
 }

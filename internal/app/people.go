@@ -8,6 +8,7 @@ import (
 	"sluice/internal/archive"
 	"sluice/internal/config"
 	"sluice/internal/console"
+	"sluice/internal/frequency"
 	"sluice/internal/holds"
 	"sluice/internal/ledger"
 	"sluice/internal/message"
@@ -44,6 +45,14 @@ func forPeople(o *console.Options, persons *people.People, limits *portfolio.Led
 		o.Archived = of
 	}
 	return err
+}
+
+// cappedPerson finds and deletes the counts of messages to a person under frequency caps.
+func (p *Program) cappedPerson(persons *people.People) console.Traces {
+	caps := frequency.New(p.DB, persons, p.directory.FrequencyCaps)
+	return func(ctx context.Context, who message.PersonNames, forget bool) ([]message.PersonEntry, error) {
+		return caps.OfPerson(ctx, p.directory.Clients(), who, forget)
+	}
 }
 
 // personal has the records of messages with their content.

@@ -158,7 +158,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		p.Close()
 		return nil, err
 	}
-	p.autoReplies(c, requests, persons)
+	replies := p.autoReplies(c, requests, persons)
 	p.Work(func(ctx context.Context) error {
 		<-ctx.Done()
 		requests.Stop()
@@ -183,10 +183,11 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	}})
 	p.Background(func(ctx context.Context) error { return state.Run(ctx, log) })
 	stored := templates.NewStore(p.DB)
+	targets := relay.NewTargets(p.DB, message.Shards(c.Shards), box)
 	forOperators := console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: auditLog, Keys: p.operatorKeys(), Numbers: p.directory.Known,
 		Campaigns:     ofCampaigns,
-		Relay:         relay.NewTargets(p.DB, message.Shards(c.Shards), box),
+		Relay:         targets,
 		Fleet:         state,
 		Directory:     p.entries,
 		Onboarding:    p.onboarding(c.Graph, accounts, stored),
@@ -199,7 +200,8 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if err := reports(&forOperators, c.Archive, p.prices); err != nil {
 		return p, err
 	}
-	forOperators.Suppressions = optOuts
+	forOperators.Suppressions, forOperators.Schedules = optOuts, recurring
+	forOperators.Traces = []console.Traces{windows.OfPerson, owners.OfPerson, p.cappedPerson(persons), replies.OfPerson, stream.OfPerson, targets.OfPerson}
 	if err := forPeople(&forOperators, persons, limits, book, c); err != nil {
 		return p, err
 	}

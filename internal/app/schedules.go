@@ -17,6 +17,7 @@ func (p *Program) schedules(box secrets.Box, keys httpapi.Keys, requests **intak
 		Check: func(key httpapi.Key, body []byte) (string, string, []message.Problem, httpapi.Refusal) {
 			return (*requests).CheckOrder(key, body)
 		},
+		Recipient: intake.Recipient,
 		Accept: func(ctx context.Context, key string, orders []message.Order) ([]message.OrderResult, error) {
 			return (*requests).AcceptOrders(ctx, key, orders)
 		},

@@ -54,7 +54,7 @@ type auditStore interface {
 	Latest(ctx context.Context, limit int) ([]message.AuditEntry, error)
 }
 
-// Options are what a Console works with. All but People, Personal, Limits, Archived, Reports and the last four are required.
+// Options are what a Console works with. All but People, Personal, Limits, Schedules, Traces, Archived, Reports and the last four are required.
 type Options struct {
 	Holds      holds
 	Lists      lists
@@ -74,6 +74,8 @@ type Options struct {
 	Personal      personal                              // of the people
 	Limits        limits                                // of the people; nil: there are none
 	Suppressions  suppressed                            // nil: there are none
+	Schedules     schedulesOf                           // of the people; nil: there are none
+	Traces        []Traces                              // what else is stored about people
 	Archived      archived                              // of the people; nil: there is no archive
 	Reports       reports                               // of the archive; nil: there is no archive
 	Keys          httpapi.Keys                          // keys with httpapi.ScopeConsole may read, those with httpapi.ScopeAdmin may act

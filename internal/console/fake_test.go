@@ -19,6 +19,7 @@ import (
 	"sluice/internal/people"
 	"sluice/internal/portfolio"
 	"sluice/internal/report"
+	"sluice/internal/schedules"
 )
 
 const (
@@ -45,6 +46,8 @@ type fakeStore struct {
 
 	unindexed bool // there is no index of recipients
 	forgotten int  // people
+	removed   bool // the schedule to the person
+	untraced  bool // what else is stored of the person
 }
 
 func (s *fakeStore) List(context.Context) ([]message.Hold, error) { return s.held, s.err }
@@ -158,6 +161,13 @@ func (s *fakeStore) Latest(context.Context, int) ([]message.AuditEntry, error) {
 // On, Find and the methods after them have the messages of one person: all of the store.
 func (s *fakeStore) On() bool { return !s.unindexed }
 
+func (s *fakeStore) Identity(recipient string) people.Identity {
+	if strings.TrimPrefix(recipient, "+") == "491701234567" {
+		return people.Identity{Hash: people.ID{1}}
+	}
+	return people.Identity{Hash: people.ID{9}}
+}
+
 func (s *fakeStore) Find(context.Context, string) (people.Person, error) {
 	return people.Person{Identities: []people.ID{{1}, {2}}, IDs: []people.ID{{2}}, Scopes: 1}, s.err
 }
@@ -202,6 +212,29 @@ func (s fakeLimits) Forget(ctx context.Context, persons []portfolio.Person) (int
 	all, err := s.Entries(ctx, persons)
 	return len(all), err
 }
+
+// OfPerson has a schedule of a client to the person, who has one name.
+func (s fakeSchedules) OfPerson(_ context.Context, is func(string) bool, forget bool) (all []schedules.ClientSchedule, _ error) {
+	if is("+491701234567") && !is("+491701234568") && !s.removed {
+		one := schedules.ClientSchedule{Client: "acme"}
+		one.Name, one.At, one.Next = "report", []string{"09:00"}, []time.Time{}
+		all = append(all, one)
+	}
+	s.removed = s.removed || forget
+	return all, s.err
+}
+
+// trace has an entry of the person.
+func (s fakeSchedules) trace(_ context.Context, who message.PersonNames, forget bool) (all []message.PersonEntry, _ error) {
+	if len(who.Hashes) == 2 && who.In("from 491701234567") && !s.untraced {
+		all = append(all, message.PersonEntry{What: "customer_service_window", Number: ours, At: time.Now()})
+	}
+	s.untraced = s.untraced || forget
+	return all, s.err
+}
+
+// fakeSchedules has what else is stored about the person.
+type fakeSchedules struct{ *fakeStore }
 
 // fakeNames forgets a person, and fakePersonal a message.
 type (
@@ -296,7 +329,7 @@ func setup(t *testing.T) *testConsole {
 		Accounts: func(context.Context) (map[string]string, error) {
 			return map[string]string{ours: "11", theirs: "22", "1": "33"}, d.store.err
 		},
-		Holds: d.store, People: fakeNames{d.store}, Limits: fakeLimits{d.store}, Personal: fakePersonal{d.store}, Archived: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: d.targets, Campaigns: d.campaigns, Keys: httpapi.FixedKeys(keys...),
+		Holds: d.store, People: fakeNames{d.store}, Limits: fakeLimits{d.store}, Personal: fakePersonal{d.store}, Schedules: fakeSchedules{d.store}, Traces: []console.Traces{fakeSchedules{d.store}.trace}, Archived: d.store, Reports: d.store, Lists: d.store, Messages: d.store, Audit: d.store, Relay: d.targets, Campaigns: d.campaigns, Keys: httpapi.FixedKeys(keys...),
 		Numbers:     func(number string) bool { return number == ours || number == theirs },
 		ClockOffset: func() time.Duration { return d.store.ahead },
 		Explain:     func(int) (title, advice string) { return "Undeliverable", "Ask for another number." },

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,11 +18,13 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/people"
 	"sluice/internal/portfolio"
+	"sluice/internal/schedules"
 )
 
 // names knows the names of people.
 type names interface {
 	On() bool
+	Identity(recipient string) people.Identity
 	Find(ctx context.Context, recipient string) (people.Person, error)
 	Forget(ctx context.Context, recipient string) (people.Person, error)
 }
@@ -53,6 +56,14 @@ type suppressed interface {
 	ForgetPerson(ctx context.Context, names []string) (int, error)
 }
 
+// schedulesOf has the schedules, with their recipients.
+type schedulesOf interface {
+	OfPerson(ctx context.Context, is func(recipient string) bool, forget bool) ([]schedules.ClientSchedule, error)
+}
+
+// Traces returns what a part of Sluice stores about a person, and deletes it if forget is true.
+type Traces func(ctx context.Context, who message.PersonNames, forget bool) ([]message.PersonEntry, error)
+
 // personAtOnce is how many records of a person are written at the same time, so that they share transactions.
 const personAtOnce = 64
 
@@ -71,13 +82,15 @@ type personFound struct {
 	Messages   map[message.State]int `json:"messages" doc:"Number of messages to the person whose records exist, by state."`
 	Limits     int                   `json:"messaging_limit_entries" doc:"Number of entries about the person in the ledgers of messaging limits. They end 24 hours after the last message."`
 	OptOuts    int                   `json:"suppression_entries" doc:"Number of entries about the person in suppression lists, also of a person who opted in again."`
+	Schedules  int                   `json:"schedule_count" doc:"Number of schedules that send to the person."`
+	Others     int                   `json:"other_entries" doc:"Number of other entries about the person: customer service windows, owners of conversations, frequency caps, automatic replies, and events in dead-letter streams."`
 	Archived   int                   `json:"archive_rows" doc:"Number of rows of the archive about the person. 0 without an archive."`
 	Streams    string                `json:"event_streams" doc:"What the event streams still contain."`
 }
 
 // streams is what an answer says about the event streams.
 const streams = "The event streams keep what Meta reported about the person, with phone numbers and texts, until their retention ends (events.retention, 24 h unless configured). " +
-	"Dead letters of relay targets and unreadable webhooks are kept longer: docs/security.md lists them. Consumers of events have their own copies."
+	"Events that a relay target has not taken wait until it takes them. Consumers of events have their own copies."
 
 // exportRequest is the body of POST /v1/people/export.
 type exportRequest struct {
@@ -92,6 +105,9 @@ type personExport struct {
 	Limits  []portfolio.Entry `json:"messaging_limits" doc:"The entries in the ledgers of messaging limits."`
 	OptOuts []personOptOut    `json:"suppressions" doc:"The entries in suppression lists."`
 	Events  []archive.Event   `json:"archive" doc:"The rows of the archive, the oldest first."`
+
+	Recurring []schedules.ClientSchedule `json:"schedules" doc:"The schedules that send to the person, by client and name."`
+	Traces    []message.PersonEntry      `json:"others" doc:"The other entries about the person."`
 }
 
 // personOptOut is an entry of a suppression list.
@@ -130,7 +146,16 @@ type personDeleted struct {
 	Limits    int    `json:"messaging_limit_entries" doc:"Number of entries in the ledgers of messaging limits that were deleted. Where the person was counted, an entry without a name counts until its end, because Meta counts too."`
 	OptOuts   int    `json:"suppression_entries" doc:"Number of entries in suppression lists whose recipients and reasons were deleted. Keyed hashes stay, so that the person gets no marketing messages."`
 	Archived  int    `json:"archive_rows" doc:"Number of rows of the archive that were deleted."`
+	Others    int    `json:"other_entries" doc:"Number of other entries that were deleted: customer service windows, owners of conversations, frequency caps, automatic replies, and events in dead-letter streams."`
 	Streams   string `json:"event_streams" doc:"What the event streams still contain."`
+
+	Schedules []deletedSchedule `json:"schedules" doc:"The schedules to the person, which were deleted, by client and name. A message that one of them was sending at the same moment may remain: send the request again."`
+}
+
+// deletedSchedule names a schedule.
+type deletedSchedule struct {
+	Client string `json:"client,omitempty" doc:"The client whose schedule it was. Absent: it was of no client."`
+	Name   string `json:"name" doc:"Its name."`
 }
 
 // person returns the recipient of a request without spaces, hyphens and brackets.
@@ -154,6 +179,10 @@ type found struct {
 	limits   []portfolio.Entry
 	shown    personFound
 	messages []message.Kept
+	who      message.PersonNames
+
+	schedules []schedules.ClientSchedule
+	traces    []message.PersonEntry
 }
 
 func (c *Console) find(ctx context.Context, recipient string) (f found, refused httpapi.Refusal) {
@@ -170,6 +199,13 @@ func (c *Console) find(ctx context.Context, recipient string) (f found, refused 
 	for _, id := range who.IDs {
 		f.persons, f.names = append(f.persons, portfolio.Person(id)), append(f.names, string(id[:]))
 	}
+	f.who = message.PersonNames{Hashes: slices.Compact(slices.Sorted(slices.Values(f.names))), Is: func(recipient string) bool {
+		id := c.o.People.Identity(recipient).Hash
+		return id != people.ID{} && slices.Contains(who.Identities, id)
+	}}
+	if f.schedules, f.traces, refused = c.traces(ctx, f.who, false); refused != nil {
+		return f, refused
+	}
 	if c.o.Limits != nil {
 		if f.limits, err = c.o.Limits.Entries(ctx, f.persons); err != nil {
 			return f, c.unavailable("find person under messaging limits", err)
@@ -183,11 +219,32 @@ func (c *Console) find(ctx context.Context, recipient string) (f found, refused 
 	if f.messages, err = c.o.Personal.OfRecipients(ctx, f.hashes); err != nil {
 		return f, c.unavailable("find messages of person", err)
 	}
-	f.shown = personFound{Identities: len(who.Identities), Scopes: who.Scopes, Messages: map[message.State]int{}, Limits: len(f.limits), OptOuts: len(f.optOuts), Streams: streams}
+	f.shown = personFound{
+		Identities: len(who.Identities), Scopes: who.Scopes, Messages: map[message.State]int{}, Limits: len(f.limits), OptOuts: len(f.optOuts),
+		Schedules: len(f.schedules), Others: len(f.traces), Streams: streams,
+	}
 	for _, m := range f.messages {
 		f.shown.Messages[m.State]++
 	}
 	return f, nil
+}
+
+// traces returns the schedules to a person and what other parts of Sluice store about the person, and deletes them if forget is true.
+func (c *Console) traces(ctx context.Context, who message.PersonNames, forget bool) (recurring []schedules.ClientSchedule, all []message.PersonEntry, _ httpapi.Refusal) {
+	var err error
+	if c.o.Schedules != nil {
+		if recurring, err = c.o.Schedules.OfPerson(ctx, who.Is, forget); err != nil {
+			return nil, nil, c.unavailable("find schedules to person", err)
+		}
+	}
+	for _, of := range c.o.Traces {
+		some, err := of(ctx, who, forget)
+		if err != nil {
+			return nil, nil, c.unavailable("find what is stored about person", err)
+		}
+		all = append(all, some...)
+	}
+	return recurring, all, nil
 }
 
 // rows calls f with the rows of the archive about a person, and returns their number.
@@ -236,7 +293,7 @@ func (c *Console) exportPerson(ctx context.Context, w http.ResponseWriter, r *ht
 	if refused != nil {
 		return nil, refused
 	}
-	answer := personExport{Records: []personMessage{}, Limits: append([]portfolio.Entry{}, who.limits...), OptOuts: []personOptOut{}, Events: []archive.Event{}}
+	answer := personExport{Records: []personMessage{}, Limits: append([]portfolio.Entry{}, who.limits...), OptOuts: []personOptOut{}, Events: []archive.Event{}, Recurring: append([]schedules.ClientSchedule{}, who.schedules...), Traces: append([]message.PersonEntry{}, who.traces...)}
 	for _, o := range who.optOuts {
 		answer.OptOuts = append(answer.OptOuts, personOptOut{o.Client, o.Recipient, !o.Ended, o.Source, o.Reason, o.By, o.Number, o.At})
 	}
@@ -293,9 +350,17 @@ func (c *Console) deletePerson(ctx context.Context, w http.ResponseWriter, r *ht
 	if refused := c.audited(ctx, ask.order, message.VerbPersonDelete, recipient, key); refused != nil {
 		return nil, refused
 	}
+	recurring, traces, refused := c.traces(ctx, who.who, true) // first: a schedule must not send meanwhile
+	if refused != nil {
+		return nil, refused
+	}
 	done, err := c.forget(ctx, who.messages)
 	if err != nil {
 		return nil, c.unavailable("delete messages of person", err)
+	}
+	done.Others, done.Schedules = len(traces), []deletedSchedule{}
+	for _, one := range recurring {
+		done.Schedules = append(done.Schedules, deletedSchedule{one.Client, one.Name})
 	}
 	if c.o.Archived != nil {
 		if done.Archived, err = c.o.Archived.DeleteAll(ctx, who.hashes); err != nil {

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -24,20 +25,20 @@ func TestPeople(t *testing.T) {
 		}
 		return answer
 	}
-	if a := ask("show", `{`+person+`}`, 200); a["identities"] != 2.0 || a["archive_rows"] != 1.0 || a["messaging_limit_entries"] != 1.0 || a["messages"].(map[string]any)["queued"] != 1.0 {
+	if a := ask("show", `{`+person+`}`, 200); a["identities"] != 2.0 || a["archive_rows"] != 1.0 || a["messaging_limit_entries"] != 1.0 || a["messages"].(map[string]any)["queued"] != 1.0 || a["schedule_count"] != 1.0 || a["other_entries"] != 1.0 {
 		t.Errorf("show: %v", a)
 	}
-	if a := ask("export", `{`+person+`,`+signed+`}`, 200); len(a["records"].([]any)) != 4 || len(a["archive"].([]any)) != 1 || len(a["messaging_limits"].([]any)) != 1 {
+	if a := ask("export", `{`+person+`,`+signed+`}`, 200); len(a["records"].([]any)) != 4 || len(a["archive"].([]any)) != 1 || len(a["messaging_limits"].([]any)) != 1 || len(a["schedules"].([]any)) != 1 || a["others"].([]any)[0].(map[string]any)["what"] != "customer_service_window" {
 		t.Errorf("export: %v", a)
 	}
-	if a := ask("delete", `{`+person+`,`+signed+`}`, 409); a["code"] != "person_has_messages" || !strings.Contains(a["detail"].(string), "2 messages") || len(d.store.open) != 4 {
+	if a := ask("delete", `{`+person+`,`+signed+`}`, 409); a["code"] != "person_has_messages" || !strings.Contains(a["detail"].(string), "2 messages") || len(d.store.open) != 4 || d.store.removed || d.store.untraced {
 		t.Errorf("delete: %v", a)
 	}
-	if a := ask("delete", `{`+person+`,"waiting":"cancel",`+signed+`}`, 200); a["deleted"] != 3.0 || a["cancelled"] != 1.0 || a["remaining"] != 1.0 || a["messaging_limit_entries"] != 1.0 || a["archive_rows"] != 1.0 || d.store.forgotten != 0 {
+	if a := ask("delete", `{`+person+`,"waiting":"cancel",`+signed+`}`, 200); a["deleted"] != 3.0 || a["cancelled"] != 1.0 || a["remaining"] != 1.0 || a["messaging_limit_entries"] != 1.0 || a["archive_rows"] != 1.0 || d.store.forgotten != 0 || a["other_entries"] != 1.0 || fmt.Sprint(a["schedules"]) != "[map[client:acme name:report]]" {
 		t.Errorf("delete: %v", a)
 	}
 	delete(d.store.open, "attempting")
-	if a := ask("delete", `{`+person+`,`+signed+`}`, 200); a["remaining"] != 0.0 || d.store.forgotten != 1 {
+	if a := ask("delete", `{`+person+`,`+signed+`}`, 200); a["remaining"] != 0.0 || d.store.forgotten != 1 || a["other_entries"] != 0.0 || len(a["schedules"].([]any)) != 0 {
 		t.Errorf("delete again: %v", a)
 	}
 	for _, e := range d.store.noted {

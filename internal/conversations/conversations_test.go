@@ -275,3 +275,25 @@ func BenchmarkMemory(b *testing.B) {
 		b.ReportMetric(float64(used()-before)/all, "B/person")
 	}
 }
+
+// TestOfPerson: the owner of a conversation is forgotten for all names of the person, and the others stay.
+func TestOfPerson(t *testing.T) {
+	t.Parallel()
+	f := setup(t, true)
+	of := f.report(message.OwnedByOther, time.Hour, false)
+	stays := of
+	stays.Phone = "16505559999"
+	f.ok(f.Note(t.Context(), []message.OwnerReport{of, stays}))
+	hash := f.people.Identity(phone).Hash
+	who := message.PersonNames{Hashes: []string{string(hash[:]), "another "}}
+	second := f.process() // has not read which numbers are shared
+	for i, want := range []int{1, 1, 0} {
+		all, err := second.OfPerson(t.Context(), who, i == 1)
+		if err != nil || len(all) != want || want > 0 && (all[0].Number != number || !all[0].At.Equal(of.At)) {
+			t.Errorf("%+v, %v, want %d", all, err, want)
+		}
+	}
+	if !f.until(f.Owners, "+"+phone).IsZero() || f.until(f.Owners, "+"+stays.Phone).IsZero() {
+		t.Error("the wrong conversation is forgotten")
+	}
+}

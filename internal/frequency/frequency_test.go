@@ -142,3 +142,31 @@ func TestAdmitAtOnce(t *testing.T) {
 		t.Errorf("%d messages were admitted, want 5", admitted.Load())
 	}
 }
+
+// TestOfPerson: what a person got from each client is found and deleted, and counts of others stay.
+func TestOfPerson(t *testing.T) {
+	t.Parallel()
+	db, c := setup(t, map[string][]config.FrequencyCap{"shop": {{Messages: 1, Within: "24h"}}, "bakery": {{Messages: 1, Within: "24h"}}})
+	const phone, stays = "+16505551234", "+16505559999"
+	admit := func(recipient, id string) bool {
+		t.Helper()
+		got, err := c.Admit(t.Context(), []frequency.Message{{ID: id, Client: "shop", Number: number, Class: message.Marketing, Recipient: recipient}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[0]
+	}
+	admit(phone, "a")
+	admit(stays, "b")
+	hash := people.New(db, people.Options{Hash: secrets.Hasher("a key", "recipient index"), Shards: 2}).Identity(phone).Hash
+	who := message.PersonNames{Hashes: []string{string(hash[:])}}
+	for i, want := range []int{1, 1, 0} {
+		all, err := c.OfPerson(t.Context(), []string{"shop", "bakery"}, who, i == 1)
+		if err != nil || len(all) != want || want > 0 && (all[0].Client != "shop" || all[0].At.IsZero()) {
+			t.Errorf("%+v, %v, want %d", all, err, want)
+		}
+	}
+	if admit(stays, "c") || !admit(phone, "d") {
+		t.Error("the wrong counts are deleted")
+	}
+}

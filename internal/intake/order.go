@@ -58,3 +58,14 @@ func (in *Intake) CheckOrder(key httpapi.Key, body []byte) (number, recipient st
 	}
 	return m.From, m.Content.Recipient(), unknownIn(m.Content).warnings(), nil
 }
+
+// Recipient returns the recipient of the body of a request to send, also if the request would be refused; empty: it has none.
+func Recipient(body []byte) string {
+	e := newEnvelope()
+	defer e.free()
+	if e.read(body) != nil {
+		return ""
+	}
+	m := e.readAll(nil, func() { e.open(e.body.Root()) })
+	return m.Content.Recipient()
+}

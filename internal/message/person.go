@@ -1,6 +1,11 @@
 package message
 
-import "time"
+import (
+	"encoding/base64"
+	"regexp"
+	"strings"
+	"time"
+)
 
 // Identities are the names of one person in one report of Meta. Empty members are not known. They are personal data: they are
 // in no log and no metric.
@@ -33,4 +38,37 @@ type WindowReport struct {
 	Phone  string // of the person; empty: unknown
 	User   string // business-scoped user id; empty: unknown
 	At     time.Time
+}
+
+// PersonNames finds a person in what is stored.
+type PersonNames struct {
+	Hashes []string                    // the keyed hashes that may stand for the person
+	Is     func(recipient string) bool // reports whether a phone number or user id is one of the person's names
+}
+
+// nameForm finds what may be a phone number, a business-scoped user id or Meta's id of a message in a text.
+var nameForm = regexp.MustCompile(`wamid\.[A-Za-z0-9+/_-]+|[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}|\d{7,}`)
+
+// In reports whether a text has one of the names, also inside of Meta's id of a message, which is Base64 of bytes with the phone number.
+func (p PersonNames) In(text string) bool {
+	for _, name := range nameForm.FindAllString(text, -1) {
+		if id, is := strings.CutPrefix(name, "wamid."); is {
+			plain, _ := base64.RawStdEncoding.DecodeString(id)
+			if p.In(string(plain)) {
+				return true
+			}
+		} else if (len(name) <= 15 || IsUserID(name)) && p.Is(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// PersonEntry is what a part of Sluice stores about a person, apart from messages, opt-outs and schedules.
+type PersonEntry struct {
+	What   string    `json:"what" doc:"customer_service_window (the person wrote to the number), conversation (an app owns the conversation), frequency_cap (messages that the person got from the client are counted), automatic_reply (the person wrote to the number or was answered), unreadable_webhook, event_dead_letter or relay_dead_letter (an event names the person)."`
+	Client string    `json:"client,omitempty" doc:"The client that it is about."`
+	Number string    `json:"phone_number_id,omitempty" doc:"The number that it is about."`
+	Target string    `json:"relay_target,omitempty" doc:"The relay target that it is about."`
+	At     time.Time `json:"at,omitzero" doc:"When the latest of it was stored. Absent: not known."`
 }

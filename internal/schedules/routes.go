@@ -60,7 +60,7 @@ type scheduleList struct {
 
 const about = "A schedule sends its message at the times `at`, every day, on some `days` of the week or on some `dates` of the month, by the clock of `time_zone`. A time that the clock jumps over is sent at the moment of the jump; " +
 	"a time that comes twice is sent the first time. Each tick is accepted like a request to `POST /v1/messages` of the API key that stored the schedule, with the idempotency key `schedule:<client>/<name>:<tick>`: it is one message, however many producers run or restart. " +
-	"A tick that cannot be accepted for a temporary cause is tried again for an hour, then skipped and counted. See [schedules](schedules.md)."
+	"A tick that cannot be accepted for a temporary cause is tried again after 1 s, then after pauses that double up to a minute. When it is an hour old it is skipped and counted. See [schedules](schedules.md)."
 
 // Routes returns the routes of the schedules.
 func (s *Schedules) Routes() []httpapi.Route {
@@ -291,6 +291,7 @@ func (s *Schedules) change(ctx context.Context, id string, change func(*entry) h
 	case err != nil:
 		return s.failed(err)
 	}
+	s.forget(id)
 	return refused
 }
 

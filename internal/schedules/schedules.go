@@ -20,6 +20,7 @@ import (
 
 	"sluice/internal/httpapi"
 	"sluice/internal/message"
+	"sluice/internal/retry"
 	"sluice/internal/secrets"
 	"sluice/internal/store"
 )
@@ -34,6 +35,9 @@ const (
 	// group is how many ticks are accepted together.
 	group = 100
 )
+
+// pauses are the pauses of a producer between the tries of a tick that is refused for a temporary cause.
+var pauses = retry.Pauses{First: time.Second, Max: time.Minute}
 
 // Results of ticks, as the API and a label of a metric have them. waiting is not final and not counted.
 const (
@@ -60,6 +64,8 @@ type Options struct {
 	// Check checks the body of a request to send with the rights of an API key, apart from what changes with time. It returns the number
 	// that sends it, the recipient, and the warnings. It does not block.
 	Check func(key httpapi.Key, body []byte) (number, recipient string, warnings []message.Problem, refused httpapi.Refusal)
+	// Recipient returns the recipient of the body of a request to send, also if it could not be sent; empty: it has none.
+	Recipient func(body []byte) string
 	// Accept accepts orders with the rights of the API key with a name, and returns a result for each, in order.
 	Accept     func(ctx context.Context, key string, orders []message.Order) ([]message.OrderResult, error)
 	Log        *slog.Logger
@@ -72,13 +78,20 @@ type Schedules struct {
 	all   *repository
 	ticks map[string]prometheus.Counter // by result
 
-	mu     sync.Mutex
-	broken map[string]time.Time // when a schedule that cannot be read is tried again
+	mu    sync.Mutex
+	later map[string]later // the schedules that this producer tries again later
+}
+
+// later is when a producer tries a schedule again: its tick was refused for a temporary cause, or it cannot be read.
+type later struct {
+	tick  time.Time // zero: it cannot be read
+	tries int       // of the tick
+	at    time.Time
 }
 
 // New returns the schedules of an installation. It does not access Redis.
 func New(o Options) *Schedules {
-	s := &Schedules{o: o, ticks: map[string]prometheus.Counter{}, broken: map[string]time.Time{}}
+	s := &Schedules{o: o, ticks: map[string]prometheus.Counter{}, later: map[string]later{}}
 	if o.DB != nil {
 		s.all = newRepository(o.DB, o.Box)
 	}
@@ -136,7 +149,9 @@ type tick struct {
 
 // handle handles a tick of each of some schedules.
 func (s *Schedules) handle(ctx context.Context, ids []string, now time.Time) error {
-	ids = s.readable(ids, now)
+	if ids = s.ready(ids, now); len(ids) == 0 {
+		return nil
+	}
 	all, errs, err := s.all.get(ctx, ids)
 	if err != nil {
 		return err
@@ -154,9 +169,7 @@ func (s *Schedules) handle(ctx context.Context, ids []string, now time.Time) err
 		case err != nil:
 			log := s.logOf(ids[i])
 			log.Error("cannot read a schedule, it sends nothing", "err", err)
-			s.mu.Lock()
-			s.broken[ids[i]] = now.Add(latest)
-			s.mu.Unlock()
+			s.delay(ids[i], later{at: now.Add(latest)})
 		case e.Next.IsZero() || e.Next.After(now): // it was changed since
 		case now.Sub(e.Next) >= latest:
 			if err := s.skip(ctx, t, now); err != nil {
@@ -179,12 +192,41 @@ func (s *Schedules) handle(ctx context.Context, ids []string, now time.Time) err
 	return nil
 }
 
-// readable returns the schedules without those that could not be read a moment ago: the log has named them.
-func (s *Schedules) readable(ids []string, now time.Time) []string {
+// ready returns the schedules without those that are tried again later.
+func (s *Schedules) ready(ids []string, now time.Time) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.broken, func(_ string, again time.Time) bool { return !now.Before(again) })
-	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { _, is := s.broken[id]; return is })
+	maps.DeleteFunc(s.later, func(_ string, l later) bool { return now.Sub(l.at) >= latest }) // its tick is done
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return now.Before(s.later[id].at) })
+}
+
+// delay lets a schedule be tried again later.
+func (s *Schedules) delay(id string, l later) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.later[id] = l
+}
+
+// again lets a tick be tried again after a pause, or when it is so old that it is skipped.
+func (s *Schedules) again(t *tick, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.later[t.id]
+	if !l.tick.Equal(t.Next) {
+		l = later{tick: t.Next}
+	}
+	l.tries++
+	if l.at = now.Add(pauses.After(l.tries)); l.at.After(t.Next.Add(latest)) {
+		l.at = t.Next.Add(latest)
+	}
+	s.later[t.id] = l
+}
+
+// forget lets a schedule be tried at once: it was changed.
+func (s *Schedules) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.later, id)
 }
 
 // skip goes on to the first tick that is less than an hour old.
@@ -241,6 +283,7 @@ func (s *Schedules) note(ctx context.Context, t *tick, now time.Time) error {
 		}
 	}
 	if last.Result == waiting {
+		s.again(t, now)
 		if was := t.Last; was != nil && was.At.Equal(last.At) && was.Code == last.Code {
 			return nil
 		}

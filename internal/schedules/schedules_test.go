@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -124,6 +125,13 @@ func check(key httpapi.Key, body []byte) (number, to string, warnings []message.
 	return m.From, m.Message.To, warnings, nil
 }
 
+// recipientOf reads the recipient of a request as intake does.
+func recipientOf(body []byte) string {
+	var m struct{ Message struct{ To string } }
+	json.Unmarshal(body, &m)
+	return m.Message.To
+}
+
 // producer is the schedules of a producer.
 type producer struct {
 	*Schedules
@@ -141,7 +149,7 @@ func (f *fixture) producer(change ...func(*Options)) *producer {
 	f.t.Cleanup(func() { db.Close() })
 	db.UseClock(func() time.Time { return time.UnixMilli(f.clock.Load()) })
 	p := &producer{f: f, registry: prometheus.NewRegistry()}
-	o := Options{DB: db, Box: secrets.New("the key", ""), Keys: f.allKeys, Check: check, Accept: f.accept, Log: f.lines, Registerer: p.registry}
+	o := Options{DB: db, Box: secrets.New("the key", ""), Keys: f.allKeys, Check: check, Recipient: recipientOf, Accept: f.accept, Log: f.lines, Registerer: p.registry}
 	for _, c := range change {
 		c(&o)
 	}
@@ -430,5 +438,96 @@ func TestSecrets(t *testing.T) {
 		if w := with("", "").do("wide", "GET", "/v1/schedules"+path, ""); w.Code != 422 || !strings.Contains(w.Body.String(), "schedules_need_key") {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
+	}
+}
+
+// TestPauses: a tick that is refused for a temporary cause is tried again after pauses that double up to a minute, and at once when the
+// schedule was changed. The next tick begins with the first pause. The tick is skipped when it is an hour old. The log has a line for each
+// cause, and not for each try.
+func TestPauses(t *testing.T) {
+	t.Parallel()
+	f := setup(t, "2026-03-01T08:30:00Z")
+	p := f.producer()
+	put := func(ref string) {
+		p.answer(p.do("wide", "PUT", "/v1/schedules/report", strings.Replace(order(hourly(), numberA), `"from"`, `"ref":"`+ref+`","from"`, 1)))
+	}
+	put("old")
+	for _, hour := range []struct {
+		tick   string
+		status int
+		code   string
+		want   []int // after how many seconds it is tried
+	}{
+		{"2026-03-01T09:00:00Z", 429, "quota_exceeded", []int{0, 1, 3, 7, 15, 31, 63, 123, 183, 200, 201, 203, 207}},
+		{"2026-03-01T10:00:00Z", 503, "store_unavailable", []int{1, 2, 4, 8, 16, 32, 64, 124, 184, 200, 201, 203, 207}}, // the first pass skips the tick before
+	} {
+		f.refuse = func(message.Order) (int, string) { return hour.status, hour.code }
+		f.at(hour.tick)
+		var tried []int
+		for second := range 210 {
+			before := f.calls
+			if second == 200 {
+				put(hour.code)
+			}
+			if p.pass(); f.calls > before {
+				tried = append(tried, second)
+			}
+			f.clock.Add(1000)
+		}
+		if !slices.Equal(tried, hour.want) {
+			t.Errorf("%s: tried after %d s, want %d", hour.tick, tried, hour.want)
+		}
+	}
+	if p.count(skipped) != 1 {
+		t.Errorf("%d ticks skipped", p.count(skipped))
+	}
+	if n := strings.Count(f.log.String(), "schedule tick not accepted"); n != 2 {
+		t.Errorf("%d lines of the log:\n%s", n, &f.log)
+	}
+}
+
+// TestOfPerson: the schedules to a person, also those that are paused, are found by any client, and removed with their next ticks. Those
+// to others stay. One that was changed to another recipient meanwhile stays too.
+func TestOfPerson(t *testing.T) {
+	t.Parallel()
+	f := setup(t, "2026-03-01T08:30:00Z")
+	p := f.producer()
+	const nine, other = `"at":["09:00"]`, "+15559990000"
+	p.set("acme", "report", nine)
+	p.set("wide", "report", nine+`,"paused":true`)
+	p.answer(p.do("wide", "PUT", "/v1/schedules/others", strings.ReplaceAll(order(nine, numberA), "+"+recipient, other)))
+	person := func(to string) bool { return to == "+"+recipient }
+	names := func(is func(string) bool, forget bool) (all string) {
+		t.Helper()
+		found, err := p.OfPerson(t.Context(), is, forget)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range found {
+			all += one.Client + "/" + one.Name + " "
+			if !strings.Contains(string(one.Request), "the text") {
+				t.Errorf("%+v", one)
+			}
+		}
+		return all
+	}
+	if got := names(person, false); got != "/report acme/report " {
+		t.Errorf("found %s", got)
+	}
+	asked := 0
+	changing := func(to string) bool { asked++; return asked <= 3 && person(to) } // after they were found
+	if got := names(changing, true); got != "" || f.redis.HLen(t.Context(), allKey()).Val() != 3 {
+		t.Errorf("removed %s", got)
+	}
+	if got := names(person, true); got != "/report acme/report " {
+		t.Errorf("removed %s", got)
+	}
+	f.at("2026-03-01T09:00:01Z")
+	p.pass()
+	if all := f.redis.HKeys(t.Context(), allKey()).Val(); len(all) != 1 || len(f.messages) != 1 || !strings.Contains(f.messages["schedule:/others:2026-03-01T09:00:00Z"], other) {
+		t.Errorf("left %s, sent %s", all, f.messages)
+	}
+	if log := f.log.String(); strings.Count(log, "schedule removed, because") != 2 || !strings.Contains(log, "client=acme schedule=report") || strings.Contains(log, recipient) {
+		t.Errorf("log: %s", log)
 	}
 }

@@ -364,3 +364,35 @@ func BenchmarkMemory(b *testing.B) {
 		b.ReportMetric(float64(time.Since(start).Microseconds()), "us/read")
 	}
 }
+
+// TestOfPerson: the windows of a person are found and deleted under each name, and those of others stay.
+func TestOfPerson(t *testing.T) {
+	t.Parallel()
+	f := setup(t, true)
+	f.note(message.WindowReport{Number: number, Phone: phone, User: user, At: f.now.Add(-time.Hour)}, message.WindowReport{Number: number, Phone: "16505559999", At: f.now})
+	of := func(forget bool) []message.PersonEntry {
+		t.Helper()
+		var who message.PersonNames
+		for _, name := range []string{phone, user} {
+			hash := f.people.Identity(name).Hash
+			who.Hashes = append(who.Hashes, string(hash[:]))
+		}
+		all, err := f.OfPerson(t.Context(), who, forget)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	for _, forget := range []bool{false, true} {
+		if all := of(forget); len(all) != 1 || all[0].Number != number || !all[0].At.Equal(f.now.Add(-time.Hour).Truncate(time.Second)) {
+			t.Errorf("%+v", all)
+		}
+	}
+	if all := of(false); len(all) != 0 {
+		t.Errorf("left %+v", all)
+	}
+	ends, err := f.Ends(t.Context(), []servicewindow.Query{{Number: number, Recipient: phone}, {Number: number, Recipient: user}, {Number: number, Recipient: "16505559999"}})
+	if err != nil || !ends[0].IsZero() || !ends[1].IsZero() || ends[2].IsZero() {
+		t.Errorf("%v %v", ends, err)
+	}
+}
