@@ -137,7 +137,7 @@ func (w *world) apply(p report) bool {
 	stale := slices.Contains(s.record.Refused, p.wamid)
 	// A rewound store may have the failure of an earlier attempt, and lack that the message was sent again:
 	// docs/reliability.md, "When Redis lost writes". Then the failure hides a sent of the later attempt.
-	hidden := l.rewound && p.state == message.Sent && in.Attempt > s.record.Attempt && s.record.State == message.Failed
+	hidden := l.rewound && p.state == message.Sent && p.attempt > s.record.Attempt && s.record.State == message.Failed
 	r, d := w.decideOf(s, in)
 	switch {
 	case l != p.of:
