@@ -84,7 +84,11 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	shards := message.Shards(c.Shards)
 	persons := newPeople(p.DB, c.Common, c.SecretsKey, c.MarkerKey, c.RecipientIndex, log)
 	p.Background(persons.Run)
-	w := worker{
+	var w worker
+	records.Replaces = func(m message.Context, code int) bool { // else a message would be sent after its campaign was cancelled
+		return cloudapi.Replaces(code, m.Template != "") && !w.watched.Cancelled(m.Flow())
+	}
+	w = worker{
 		Program: p, c: c, name: workerName(), shards: shards, box: box,
 		book: ledger.New(p.DB, records),
 		stream: events.New(p.DB, shards, events.Options{

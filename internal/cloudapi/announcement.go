@@ -147,7 +147,7 @@ func Reported(code int) message.Outcome {
 	if !known {
 		return message.Outcome{Kind: message.Refused, Code: code, Unknown: true}
 	}
-	return message.Outcome{Kind: e.Kind, Code: code, Hold: holdOn(e), Endless: e.Endless, RetryAfter: e.RetryAfter}
+	return message.Outcome{Kind: e.Kind, Code: code, Hold: holdOn(e), Outside: e.Code == reengagement, Endless: e.Endless, RetryAfter: e.RetryAfter}
 }
 
 // Resendable reports whether it can make sense to send a message again after a failed status with a code: the
@@ -155,4 +155,14 @@ func Reported(code int) message.Outcome {
 func Resendable(code int) bool {
 	o := Reported(code)
 	return o.Kind == message.Held || o.Unknown || Passes(code)
+}
+
+// Replaces reports whether a failed status with a code means that a fallback template may be sent in place of the message: Meta does not send the
+// template of the message, or the message is free-form, and the customer service window was closed.
+func Replaces(code int, template bool) bool {
+	o := Reported(code)
+	if template {
+		return o.Hold == message.HoldTemplate
+	}
+	return o.Outside
 }

@@ -121,6 +121,9 @@ func TestWhatAFailedStatusMeans(t *testing.T) {
 		if out.Hold != want || out.Unknown || cloudapi.Resendable(code) != (want != "") || out.Endless != (code == 132016) {
 			t.Errorf("%d: %+v, resendable: %t", code, out, cloudapi.Resendable(code))
 		}
+		if template, free := cloudapi.Replaces(code, true), cloudapi.Replaces(code, false); template != (want == message.HoldTemplate) || free != (code == 131047) {
+			t.Errorf("%d: the fallback template replaces a template %t, a free-form message %t", code, template, free)
+		}
 	}
 	for _, code := range []int{130429, 131000, 131016, 131056} { // temporary faults: resendable, without a hold
 		if out := cloudapi.Reported(code); out.Hold != "" || out.Unknown || !cloudapi.Resendable(code) {

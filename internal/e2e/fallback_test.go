@@ -3,14 +3,100 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"sluice/client"
+	"sluice/internal/cloudapi"
 	"sluice/internal/graphsim"
 	"sluice/internal/poll"
 )
+
+// TestFallbackAfterStatus: Meta takes a free-form message, and reports only later that its customer service window is closed: its fallback template is
+// sent, once, and its only final event is that of the template. Without a fallback template the message fails.
+func TestFallbackAfterStatus(t *testing.T) {
+	t.Parallel()
+	w := setup(t, 80, graphsim.Options{})
+	w.worker()
+	send := func(fallback any) string {
+		t.Helper()
+		a, err := w.api.Send(t.Context(), client.Message{From: numbers[0], Content: client.Text("+99999131047", "Hello"), FallbackTemplate: fallback})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.ID
+	}
+	replaced, failed := send(map[string]any{"name": "order", "language": map[string]any{"code": "en"}}), send(nil)
+	all := w.settled([]string{replaced, failed}, over)
+	if r := all[replaced]; r.State != client.StateDelivered || r.Type != "template" || r.Template != "order/en" || r.FallbackFor != "text" || r.Attempt != 2 || r.Duplicates != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := all[failed]; r.State != client.StateFailed || r.Code != 131047 || r.Attempt != 1 {
+		t.Errorf("without a fallback template: %+v", r)
+	}
+	if n := w.sim.Stats().Accepted; n != 3 {
+		t.Errorf("Meta took %d messages", n)
+	}
+	page, err := w.api.ReadEvents(t.Context(), client.EventOptions{From: "oldest", Types: []client.EventType{client.EventMessage, client.EventFinal}, Limit: 1000}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen []string
+	for _, e := range page.Events {
+		switch {
+		case e.Message.ID != replaced:
+		case e.Final != nil:
+			seen = append(seen, string("final "+e.Final.State))
+		case e.State.To == client.StateQueued || e.State.To == client.StateFailed:
+			seen = append(seen, strings.TrimSpace(string(e.State.To)+" "+e.State.Reason))
+		}
+	}
+	if want := []string{"queued", "queued fallback_template", "final delivered"}; !slices.Equal(seen, want) {
+		t.Errorf("events %q, want %q", seen, want)
+	}
+}
+
+// TestFallbackOfCancelledCampaign: when Meta reports after the cancel of a campaign that a message failed, its fallback template is not sent.
+func TestFallbackOfCancelledCampaign(t *testing.T) {
+	t.Parallel()
+	w := setup(t, 80, graphsim.Options{Webhook: graphsim.Webhook{Delay: graphsim.Span{Min: time.Hour, Max: time.Hour}}})
+	w.worker()
+	var ids []string
+	for _, campaign := range []string{"spring", "summer"} {
+		a, err := w.api.Send(t.Context(), client.Message{
+			From: numbers[0], Campaign: campaign, Content: client.Text("+15552200001", "Hello"),
+			FallbackTemplate: map[string]any{"name": "order", "language": map[string]any{"code": "en"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, a.ID)
+	}
+	sent := w.settled(ids, func(r client.Record) bool { return r.State == client.StateSubmitted })
+	w.operate("POST", "/v1/campaigns/spring/cancel", `{"actor":"anna","reason":"wrong price"}`)
+	poll.Until(t, "the cancel is done", func() bool {
+		holds, _ := w.operate("GET", "/v1/holds", "")["holds"].([]any)
+		return len(holds) == 0
+	})
+	for _, id := range ids {
+		body := fmt.Appendf(nil, `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{
+			"messaging_product":"whatsapp","metadata":{"phone_number_id":%q},
+			"statuses":[{"id":%q,"status":"failed","timestamp":"%d","recipient_id":"15552200001","errors":[{"code":131047}]}]}}]}]}`, numbers[0], sent[id].WAMID, time.Now().Unix())
+		if got := w.post(body, cloudapi.Sign(appSecret, body)); got != http.StatusOK {
+			t.Fatalf("the webhook is answered %d", got)
+		}
+	}
+	all := w.settled(ids, func(r client.Record) bool { return r.Final || r.State == client.StateSubmitted && r.Attempt == 2 })
+	if r := all[ids[0]]; r.State != client.StateFailed || r.Code != 131047 {
+		t.Errorf("of the cancelled campaign: %+v", r)
+	}
+	if r := all[ids[1]]; r.State != client.StateSubmitted || r.FallbackFor != "text" {
+		t.Errorf("of the other campaign: %+v", r)
+	}
+}
 
 // TestFallbackAndPacing: when Meta pauses a template, the messages that wait for it are sent with their fallback template, each
 // once, and their records say so; those without one wait. A message of a paced template waits at Meta, and goes on or fails when
@@ -45,8 +131,8 @@ func TestFallbackAndPacing(t *testing.T) {
 		return r
 	}
 
-	going, dropped := send("news", "+15552200998", nil), send("offer", "+15552200999", nil)
-	for _, id := range []string{going, dropped} {
+	going, dropped, other := send("news", "+15552200998", nil), send("offer", "+15552200999", nil), send("offer", "+15552200997", named("sale_2"))
+	for _, id := range []string{going, dropped, other} {
 		poll.Until(t, "Meta holds the message of a paced template", func() bool {
 			r := record(id)
 			return r.State == client.StateSubmitted && r.Reason == "held_for_quality_assessment"
@@ -59,9 +145,13 @@ func TestFallbackAndPacing(t *testing.T) {
 		r := record(dropped)
 		return r.State == client.StateDead && r.Code == 132015
 	})
+	poll.Until(t, "the other message of the paused template is delivered with its fallback template", func() bool {
+		r := record(other)
+		return r.State == client.StateDelivered && r.Template == "sale_2/en_US" && r.FallbackFor == "offer/en_US" && r.Attempt == 2
+	})
 
 	const all = 20
-	before := w.sim.Stats().Accepted
+	before, twice := w.sim.Stats().Accepted, w.sim.Duplicates() // the message that Meta dropped was taken twice
 	var ids []string
 	for i := range all {
 		ids = append(ids, send("sale", fmt.Sprintf("+1555%07d", 2_200_000+i), named("sale_2")))
@@ -79,7 +169,7 @@ func TestFallbackAndPacing(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	if replaced == 0 || w.sim.Duplicates() != 0 || w.sim.Stats().Accepted != before+all {
+	if replaced == 0 || twice != 1 || w.sim.Duplicates() != twice || w.sim.Stats().Accepted != before+all {
 		t.Errorf("%d of %d messages have their fallback template, %d duplicates, %d accepted", replaced, all, w.sim.Duplicates(), w.sim.Stats().Accepted-before)
 	}
 	if r := record(without); r.State != client.StateQueued || r.Template != "sale/en_US" {

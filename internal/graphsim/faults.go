@@ -116,7 +116,7 @@ var endings = map[string]fate{
 	// Accepted, and reported as failed with the code in the number.
 	"130472": {taken: true, failed: 130472},
 	"131026": {taken: true, failed: 131026},
-	"131047": {taken: true, failed: 131047},
+	"131047": {taken: true, failed: reengagement}, // a template is delivered
 	"131049": {taken: true, failed: 131049},
 	"131050": {taken: true, failed: 131050},
 	"131053": {taken: true, failed: 131053},

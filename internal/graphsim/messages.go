@@ -163,6 +163,9 @@ func (s *Sim) fateOf(st *standing, number Number, m request, now time.Time) (fat
 	if refused != 0 {
 		return fate{code: refused}, latency, nil
 	}
+	if m.Type == "template" && f.failed == reengagement { // a template needs no open window
+		f.failed = 0
+	}
 	if s.assets.blocks(number.ID, m) {
 		failed = 131026
 	}

@@ -15,6 +15,9 @@ const (
 	pairBurst = 45
 )
 
+// reengagement is Meta's code for a free-form message outside the customer service window.
+const reengagement = 131047
+
 // day is the length of the customer service window, and of the window of the portfolio's limit unless Options.LimitWindow is set.
 const day = 24 * time.Hour
 
@@ -122,7 +125,7 @@ func (s *Sim) limitedBy(st *standing, number string, m request, now time.Time) (
 	}
 	switch {
 	case s.options.Window && m.Type != "template":
-		return 0, 131047
+		return 0, reengagement
 	case most > 0 && !s.recipients.open(m.recipient, now, most, cmp.Or(time.Duration(s.options.LimitWindow), day)):
 		s.recipients.over.Add(1)
 		return 0, 131048

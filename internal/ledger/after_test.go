@@ -16,11 +16,15 @@ import (
 )
 
 // chained returns a fixture whose ledger adds the tasks of released messages.
-func chained(f fixture) fixture {
-	f.Ledger = ledger.New(f.db, ledger.Options{Due: func(w *store.Writes, o message.Open) error {
+func chained(f fixture) fixture { return chainedWith(f, ledger.Options{}) }
+
+// chainedWith is chained with further options.
+func chainedWith(f fixture, o ledger.Options) fixture {
+	o.Due = func(w *store.Writes, o message.Open) error {
 		w.RPush(store.Key(message.DefaultShards.Of(o.Message.From), tasks), o.ID)
 		return nil
-	}})
+	}
+	f.Ledger = ledger.New(f.db, o)
 	run, err := f.CurrentEpoch(f.t.Context(), f.shard)
 	if err == nil {
 		err = f.BeginEpoch(f.t.Context(), f.shard, run.ID)

@@ -112,17 +112,25 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids, others []st
 					continue
 				}
 				to, _ := reports[n].State()
+				in := record.Input{Kind: record.Status, At: now, Attempt: reports[n].Attempt}
 				m := message.Move{To: to, WAMID: reports[n].WAMID, Code: reports[n].Code, Detail: reports[n].Detail}
 				if to == message.Failed {
 					m = after.Failure(m, reports[n].Attempt, l.o.Resendable(m.Code))
+					in.Fallback = l.o.Replaces(after.Context, m.Code)
 				}
 				reports[n].First = after.State.Rank(after.Reason) < message.Sent.Rank("")
 				reports[n].Template, reports[n].Trace = after.Template, after.Trace
 				reports[n].Age = max(0, now.Sub(cmp.Or(after.Open().Began, after.AcceptedAt)))
 				var d record.Decision
-				after, d = after.Decide(record.Input{Kind: record.Status, At: now, Attempt: reports[n].Attempt, Move: m})
+				in.Move = m
+				after, d = after.Decide(in)
 				changed, events = after.Bill(reports[n].Charge) || changed || d.Changed, append(events, d.Changes...)
 				results[n] = resultOf(d)
+			}
+			if after.State == message.Queued && after.Task != before.Task && l.o.Due != nil {
+				if err := l.o.Due(w, after.Open()); err != nil {
+					return err
+				}
 			}
 			if changed {
 				if err := further.collect(l.writeWithFollowers(w, s, before, after, events, now, read, values)); err != nil {

@@ -46,8 +46,8 @@ type Options struct {
 	// an attempt. It gets the message as it was before. Nil: nothing follows.
 	Ended func(w *store.Writes, s message.Shard, o message.Open)
 
-	// Due adds to a transaction the task of a message whose wait for another message has ended. It gets the message as it
-	// is afterwards. Nil: nothing is added.
+	// Due adds to a transaction the task of a message whose wait for another message has ended, or that gets its fallback template
+	// after Meta reported a failure. It gets the message as it is afterwards. Nil: nothing is added.
 	Due func(w *store.Writes, o message.Open) error
 
 	// RecipientHash returns a keyed hash of a recipient, of at least 8 bytes, by which messages are found. Nil: there is no
@@ -57,6 +57,10 @@ type Options struct {
 	// Resendable reports whether a failure with a code means that a number or a template must be corrected first:
 	// then the message becomes a dead letter and can be sent again. Nil: no code does.
 	Resendable func(code int) bool
+
+	// Replaces reports whether the fallback template of a message is sent in its place, if it has one and it is safe, when Meta reports a
+	// failure with a code. Nil: the message fails.
+	Replaces func(m message.Context, code int) bool
 }
 
 // Ledger reads and changes records. It is safe for concurrent use.
@@ -84,6 +88,9 @@ func New(db *store.DB, o Options) *Ledger {
 	}
 	if o.Resendable == nil {
 		o.Resendable = func(int) bool { return false }
+	}
+	if o.Replaces == nil {
+		o.Replaces = func(message.Context, int) bool { return false }
 	}
 	if o.OpenLife == 0 {
 		o.OpenLife = 31 * 24 * time.Hour

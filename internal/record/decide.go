@@ -19,7 +19,7 @@ const (
 	// attempt and task.
 	Seen
 	// Status is a status from Meta: allowed when it raises the rank. A failure of an earlier attempt does not
-	// concern a later one.
+	// concern a later one. After a failure the message may be queued with its fallback template.
 	Status
 )
 
@@ -33,6 +33,8 @@ type Input struct {
 	Token   string        // with Outcome: of the attempt
 	From    message.State // with Seen
 	Task    int           // with Seen
+	// Fallback lets the fallback template take the place of a message that Meta reports as failed, if no attempt may have been delivered.
+	Fallback bool
 	// Incarnation identifies the record that the input is about, see Record.Incarnation; 0: unknown.
 	Incarnation int64
 }
@@ -75,6 +77,9 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	}
 	d.Changed = true
 	before := r
+	if in.Fallback && r.replaceable(m, attempt, at) {
+		m.To, m.Reason, m.Fallback = message.Queued, message.ReasonFallback, true
+	}
 	if in.Kind == Seen && m.Code == 0 && m.Detail == (message.ErrorDetail{}) && keepsError(m.To) {
 		m.Code, m.Detail = r.Code, r.Detail
 	}
@@ -94,7 +99,7 @@ func (r Record) Decide(in Input) (Record, Decision) {
 	}
 	switch m.To {
 	case message.Queued:
-		if in.Kind == Seen || before.State == message.InDoubt { // the task of an in-doubt message may be missing; the sweeper's check creates the next one
+		if in.Kind != Outcome || before.State == message.InDoubt { // the task of an in-doubt message may be missing; the sweeper's check creates the next one
 			r.Task++
 		}
 		if m.Resend {
@@ -203,6 +208,14 @@ func (r *Record) Failure(m message.Move, attempt int, correct bool) message.Move
 // was delivered.
 func (r *Record) MayFallBack() bool {
 	return r.State == message.Queued && r.Fallback != "" && r.Proven >= r.Attempt
+}
+
+// replaceable reports whether the fallback template may take the place of a message, by the move for a failure that Meta reported of an attempt. It
+// must be the last attempt, and it is certain that no earlier one was delivered. The move has the id of Meta's, by which a late outcome of the attempt
+// is known, and keeps the payload. After its final event a message is sent again only by an operator.
+func (r *Record) replaceable(m message.Move, attempt int, at time.Time) bool {
+	last := attempt > 0 && attempt == r.Attempt && r.Proven >= attempt-1
+	return last && r.Fallback != "" && m.Keep && m.WAMID != "" && !r.State.Final() && !r.Published && at.Before(r.ExpiresAt)
 }
 
 // Begin is the answer to a worker that begins an attempt.

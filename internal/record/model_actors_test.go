@@ -34,7 +34,7 @@ func (w *world) accept() {
 				break
 			}
 		}
-		w.lives[id] = &life{id: id, incarnation: r.Incarnation(), hash: m.Hash, payload: string(m.Payload), last: r}
+		w.lives[id] = &life{id: id, incarnation: r.Incarnation(), hash: m.Hash, payload: string(m.Payload), other: string(m.Fallback.Payload), last: r}
 		if _, there := w.tasks[task{id, 0}]; !there { // else it is the one of an earlier incarnation, perhaps in a worker's hands
 			w.tasks[task{id, 0}] = held{}
 		}
@@ -59,6 +59,9 @@ func (w *world) order(id string) message.Message {
 	m := message.Message{
 		ID: id, From: number, Class: message.Utility, Hash: fmt.Sprint("content ", w.steps), Payload: fmt.Appendf(nil, `{"content":%d}`, w.steps),
 		Content: message.Content{Type: "text", To: "+16505551234"}, ExpiresAt: w.now.Add(time.Duration(1+w.rng.IntN(120)) * time.Minute),
+	}
+	if w.steps%2 == 0 {
+		m.Fallback = message.Fallback{Template: "sale/en", Payload: fmt.Appendf(nil, `{"fallback":%d}`, w.steps)}
 	}
 	if w.one(4) {
 		m.SendAt = w.now.Add(time.Duration(w.rng.IntN(30)) * time.Second)

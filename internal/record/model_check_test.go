@@ -30,7 +30,7 @@ func (w *world) mayBeSent(l *life, j *job) {
 	if l.final != nil && l.final.Result == message.ResultNotDelivered && !l.rewound { // see docs/reliability.md, "When Redis lost writes"
 		w.broken("%s: sent after its end was published: %+v", j.id, l.final)
 	}
-	if j.record.Payload != l.payload {
+	if j.record.Payload != l.payload && (j.record.Payload != l.other || j.record.Instead == "") {
 		w.broken("%s: sent with the content %q", j.id, j.record.Payload)
 	}
 	if w.restoring {
@@ -106,7 +106,7 @@ func (w *world) checkOne(l *life, s seen) {
 	if r.Tombstone() != l.over || l.over && (r.State.Sendable() || r.State == message.Dead && l.last.State != message.Dead || r.Payload+r.Recipient != "") {
 		w.broken("%s: its time is over (%t), and it is %+v", l.id, l.over, r)
 	}
-	if kept := r.Payload == l.payload && r.Recipient != ""; !l.over && (r.State.Sendable() || keeps(r.State) && r.State != message.Failed) && !kept {
+	if kept := (r.Payload == l.payload || r.Payload == l.other && r.Instead != "") && r.Recipient != ""; !l.over && (r.State.Sendable() || keeps(r.State) && r.State != message.Failed) && !kept {
 		w.broken("%s: it is %s and its content is %q", l.id, r.State, r.Payload)
 	}
 	if !r.State.Kept() && !keeps(r.State) && r.Payload+r.Recipient != "" {
@@ -134,7 +134,7 @@ func (w *world) mayFollow(l *life, was, is record.Record) {
 	}
 	from, to := was.State, is.State
 	down := is.State.Rank(is.Reason) < was.State.Rank(was.Reason)
-	back := to == message.Queued && slices.Contains([]message.State{message.Attempting, message.InDoubt, message.Parked, message.Dead, message.Failed, message.Rejected, message.Expired}, from)
+	back := to == message.Queued && slices.Contains([]message.State{message.Attempting, message.InDoubt, message.Submitted, message.Parked, message.Dead, message.Failed, message.Rejected, message.Expired}, from)
 	same := from == message.Queued && is.Task == was.Task+1 || is.State.Rank(is.Reason) > was.State.Rank(was.Reason)
 	if is.State.Rank(is.Reason) == was.State.Rank(was.Reason) && from != to || down && !back {
 		w.broken("%s: %s became %s", l.id, from, to)
@@ -153,7 +153,7 @@ func (w *world) mayFollow(l *life, was, is record.Record) {
 	if is.Attempt != was.Attempt && !begun && !proven {
 		w.broken("%s: %s, attempt %d became %s, attempt %d", l.id, from, was.Attempt, to, is.Attempt)
 	}
-	if back && (from == message.Parked || keeps(from) || from == message.InDoubt) && is.Task != was.Task+1 {
+	if back && (from == message.Parked || keeps(from) || from == message.InDoubt || from == message.Submitted) && is.Task != was.Task+1 {
 		w.broken("%s: %s became queued with the same task %d", l.id, from, is.Task)
 	}
 }

@@ -57,7 +57,7 @@ func (w *world) taken(l *life, j *job) string {
 	}
 	j.request.fails = true
 	if w.one(5) {
-		add(message.Failed, 131053)
+		add(message.Failed, []int{131053, 131047}[w.wamids%2])
 		return wamid
 	}
 	if w.one(6) {
@@ -132,12 +132,12 @@ func (w *world) apply(p report) bool {
 		w.did("report of another attempt")
 	}
 	if p.state == message.Failed {
-		in.Move = s.record.Failure(in.Move, in.Attempt, p.code == 131042)
+		in.Move, in.Fallback = s.record.Failure(in.Move, in.Attempt, p.code == 131042), p.code == 131047
 	}
 	stale := slices.Contains(s.record.Refused, p.wamid)
 	// A rewound store may have the failure of an earlier attempt, and lack that the message was sent again:
 	// docs/reliability.md, "When Redis lost writes". Then the failure hides a sent of the later attempt.
-	hidden := l.rewound && p.state == message.Sent && in.Attempt > s.record.Attempt && s.record.State == message.Failed
+	hidden := l.rewound && p.state == message.Sent && p.attempt > s.record.Attempt && s.record.State == message.Failed
 	r, d := w.decideOf(s, in)
 	switch {
 	case l != p.of:
@@ -155,6 +155,15 @@ func (w *world) apply(p report) bool {
 			w.did("refused later")
 			for _, q := range l.requests {
 				q.proven = q.proven || q.attempt == p.attempt
+			}
+		}
+		if p.state == message.Failed && r.State == message.Queued {
+			w.did("report replaced")
+			w.tasks[task{id, r.Task}] = held{}
+			l.reported = "" // of the refused attempt
+			l.unsure = l.unsure || w.restoring
+			if l.final != nil && !l.rewound {
+				w.broken("%s: its fallback template is to be sent after its end was published: %+v", id, l.final)
 			}
 		}
 		if stale && (p.state == message.Failed || p.state == message.Sent) {

@@ -49,7 +49,7 @@ func openReal(t testing.TB, url string) *real {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	r := &real{db: d, book: ledger.New(d, ledger.Options{Resendable: func(code int) bool { return code == 131042 }}), shard: message.DefaultShards.Of(number)}
+	r := &real{db: d, book: ledger.New(d, ledger.Options{Resendable: func(code int) bool { return code == 131042 }, Replaces: func(_ message.Context, code int) bool { return code == 131047 }}), shard: message.DefaultShards.Of(number)}
 	d.UseClock(func() time.Time { return r.now })
 	run, err := r.book.CurrentEpoch(t.Context(), r.shard)
 	if err == nil {

@@ -120,7 +120,7 @@ func (c *tally) covers(t *testing.T) {
 	want := []string{
 		"accept made", "accept repeat", "accept other content", "accept another incarnation", "begin go", "begin busy", "begin early", "begin done",
 		"begin expired", "begin not alone", "begin late", "decide conflict", "request", "request again", "outcome late", "answer lost, applied", "answer lost, not applied",
-		"report early", "report of another incarnation", "report of another attempt", "report unmarked", "report applied", "refused later",
+		"report early", "report of another incarnation", "report of another attempt", "report unmarked", "report applied", "report replaced", "refused later",
 		"sweep abandoned", "sweep requeue", "sweep resend", "sweep park", "sweep close", "sweep expire", "sweep lost task",
 		"cancel", "settle sent", "settle queued", "settle cancelled", "replay", "rewind", "restore intent", "restore outcome",
 		"freeze", "crash", "take back", "duplicate", "removed", "submitted after rewind", "entombed", "accept repeat of what is over", "report of what is over",

@@ -15,6 +15,7 @@ type life struct {
 	incarnation int64
 	hash        string
 	payload     string
+	other       string // with the fallback template; empty: there is none
 	requests    []*request
 	last        record.Record // when it was last looked at
 	stored      string        // its stored form then

@@ -61,7 +61,7 @@ func taskOf(o message.Open) queue.Task {
 	return queue.Task{ID: o.ID, K: o.K, Number: o.Message.From, Class: o.Message.Class, Flow: o.Message.Flow()}
 }
 
-// AddTask returns a function that adds to w the task of a message whose wait for another message has ended.
+// AddTask returns a function that adds to w the task of a message that is queued again, see ledger.Options.Due.
 func AddTask(tasks *queue.Client) func(w *store.Writes, o message.Open) error {
 	return func(w *store.Writes, o message.Open) error { return tasks.Enqueue(w, taskOf(o)) }
 }
