@@ -133,8 +133,10 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Templates:  catalogue,
 		Offset:     p.DB.ClockOffset,
 		ETA:        eta.Of,
-		SendETA:    eta.Ahead,
-		Explain:    explain,
+		Forecast: func() func(context.Context, *message.Message) (message.Forecast, error) {
+			return repository.NewForecast(repository.ForecastOptions{Campaigns: ofCampaigns, Number: eta.Number, Numbers: p.directory.Numbers, Settings: watched.Settings}).Next
+		},
+		Explain: explain,
 
 		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits, persons),
 		Elsewhere: elsewhere(owners, p.directory), Account: p.directory.MessagingAccount,

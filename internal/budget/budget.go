@@ -238,11 +238,16 @@ func (s *Store) Concern(f message.Flow) bool {
 	return f.Client != "" && s.o.Of(f.Client) != (config.Budgets{}) || f.Campaign != "" && s.o.Campaign(f) > 0
 }
 
+// Of returns what is spent of the budgets of a flow, in two round trips; none if it has no budget.
+func (s *Store) Of(ctx context.Context, now time.Time, f message.Flow) ([]message.BudgetUse, error) {
+	return s.used(ctx, s.accounts(f, now))
+}
+
 // Over returns the budget that has too little left for a message; nil: there is none. It counts nothing, in two round trips.
 func (s *Store) Over(ctx context.Context, now time.Time, m Message) (*message.BudgetUse, error) {
-	used, err := s.used(ctx, s.accounts(m.Flow, now))
+	used, err := s.Of(ctx, now, m.Flow)
 	for i, u := range used {
-		if u.Spent+message.Amount(m.Cost) > u.Limit {
+		if u.Lacks(message.Amount(m.Cost)) {
 			return &used[i], err
 		}
 	}

@@ -18,9 +18,10 @@ import (
 // check counts what a dry run would send.
 type check struct {
 	recipients importfile.Distinct
-	kinds      map[string]int   // messages by class and template
-	last       time.Time        // when the last one would be sent; zero: it is not known
-	costs      map[string]*cost // by currency
+	kinds      map[string]int            // messages by class and template
+	last       time.Time                 // when the last one would be sent; zero: it is not known
+	waiting    map[client.OverBudget]int // the messages that would wait for a budget
+	costs      map[string]*cost          // by currency
 	media      mediaCheck
 }
 
@@ -54,6 +55,9 @@ func (c *check) count(m client.Checked) {
 	if m.SentAbout.After(c.last) {
 		c.last = m.SentAbout
 	}
+	for _, b := range m.OverBudgets {
+		c.waiting[b]++
+	}
 	if m.Cost != nil {
 		c.add(*m.Cost)
 	}
@@ -84,8 +88,19 @@ func (c *check) add(one client.Cost) {
 func (c *check) report(out io.Writer, p Progress, now time.Time) {
 	fmt.Fprintf(out, "Nothing was sent. %d rows would be accepted, %d were accepted before, %d would be refused\n", p.Accepted, p.Duplicate, p.Refused)
 	fmt.Fprintf(out, "to %d different recipients\n", c.recipients.Count())
+	for _, b := range slices.SortedFunc(maps.Keys(c.waiting), func(a, b client.OverBudget) int { return cmp.Compare(a.Budget, b.Budget) }) {
+		until := "until it is higher"
+		if !b.Until.IsZero() {
+			until = "at least until " + b.Until.Format(time.RFC3339)
+		}
+		fmt.Fprintf(out, "%d of them would wait %s: the budget %s of %s does not suffice, %s is spent\n", c.waiting[b], until, b.Budget, b.Limit, b.Spent)
+	}
 	if !c.last.IsZero() {
-		fmt.Fprintf(out, "the last one would be sent about %s, in %s, at the present rates\n", c.last.Format(time.RFC3339), max(c.last.Sub(now), 0).Round(time.Second))
+		last := "the last one"
+		if len(c.waiting) > 0 {
+			last = "the last one of the others"
+		}
+		fmt.Fprintf(out, "%s would be sent about %s, in %s, at the present rates\n", last, c.last.Format(time.RFC3339), max(c.last.Sub(now), 0).Round(time.Second))
 	}
 	for _, currency := range slices.Sorted(maps.Keys(c.costs)) {
 		of, note := c.costs[currency], ""

@@ -61,7 +61,7 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 		}
 	}
 	if s.Task == message.TaskWaiting && r.Campaign != "" {
-		if s.Capped, err = wt.cappedUntil(ctx, r.Flow(), s.Ahead+1); err != nil {
+		if s.Capped, err = wt.cappedUntil(ctx, r.Flow(), s.Ahead); err != nil {
 			return s, err
 		}
 	}
@@ -78,8 +78,8 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 	return s, err
 }
 
-// cappedUntil returns until about when the cap per day of a campaign keeps the last of its next messages; zero: the cap is not reached.
-func (wt *Waiting) cappedUntil(ctx context.Context, f message.Flow, messages int) (time.Time, error) {
+// cappedUntil returns until about when the cap per day of a campaign keeps a message behind so many others; zero: the cap is not reached.
+func (wt *Waiting) cappedUntil(ctx context.Context, f message.Flow, ahead int) (time.Time, error) {
 	settings, err := wt.o.Campaigns.Settings(ctx, f)
 	if err != nil || settings == nil || settings.CapPerDay == 0 {
 		return time.Time{}, err
@@ -88,5 +88,6 @@ func (wt *Waiting) cappedUntil(ctx context.Context, f message.Flow, messages int
 	if err != nil || today < settings.CapPerDay {
 		return time.Time{}, err
 	}
-	return time.Now().Add(settings.CapWait(messages, today, time.Until(ends))), nil
+	now := time.Now()
+	return now.Add(settings.CapWait(ahead, today, now, ends, func(int) time.Duration { return 0 })), nil
 }
