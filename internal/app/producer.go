@@ -188,6 +188,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	forOperators := console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: auditLog, Keys: p.operatorKeys(), Numbers: p.directory.Known,
 		Campaigns:     ofCampaigns,
+		Recurring:     recurring,
 		Relay:         relay.NewTargets(p.DB, message.Shards(c.Shards), box),
 		Fleet:         state,
 		Directory:     p.entries,

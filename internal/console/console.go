@@ -62,6 +62,7 @@ type Options struct {
 	Audit      auditStore
 	Relay      relayTargets
 	Campaigns  campaigns
+	Recurring  recurring
 	Fleet      numbers
 	Directory  entries
 	Onboarding onboarder
@@ -101,9 +102,9 @@ func New(o Options) *Console {
 	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, the kind of an entry of the directory with -set or -remove, number-drain, number-cancel, number-move, import, reencrypt, onboard, registration, template-sync, person-export, person-delete, campaign-cancel, campaign-open, campaign-set.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, the kind of an entry of the directory with -set or -remove, number-drain, number-cancel, number-move, import, reencrypt, onboard, registration, template-sync, person-export, person-delete, campaign-cancel, campaign-open, campaign-set, schedule-remove.",
 	}, []string{"action"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbOnboard, message.VerbRegistration, message.VerbTemplates, message.VerbPersonExport, message.VerbPersonDelete, message.VerbCampaignCancel, message.VerbCampaignOpen, message.VerbCampaignSet} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbOnboard, message.VerbRegistration, message.VerbTemplates, message.VerbPersonExport, message.VerbPersonDelete, message.VerbCampaignCancel, message.VerbCampaignOpen, message.VerbCampaignSet, message.VerbScheduleRemove} {
 		orders.WithLabelValues(verb)
 	}
 	for _, verb := range directoryVerbs() {
