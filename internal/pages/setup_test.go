@@ -64,6 +64,7 @@ type site struct {
 	fleet   *fleet.Fleet // of the last serve
 	api     http.Handler // of callers, of the last serve
 	limits  *portfolio.Ledger
+	budget  message.Amount    // of each campaign; 0: it has none
 	replies *config.AutoReply // of the number theirs; nil: it has none
 	summary *report.Summary   // of the archive; nil: there is no archive
 
