@@ -26,7 +26,8 @@ type Campaign struct {
 	Templates     []CampaignTemplate `json:"templates,omitempty"`            // the counters by template
 	Numbers       []CampaignNumber   `json:"numbers,omitempty"`
 	Pending       *int               `json:"pending,omitempty"`        // messages that wait for a send slot
-	PendingDoneBy time.Time          `json:"pending_done_by,omitzero"` // when these will have been sent, estimated; zero: none waits
+	PendingDoneBy time.Time          `json:"pending_done_by,omitzero"` // when these will have been sent, estimated; zero: none waits, or see OverBudgets
+	OverBudgets   []OverBudget       `json:"over_budgets,omitempty"`   // the budgets that have too little left for all pending messages
 	Holds         []Hold             `json:"holds,omitempty"`          // on the campaign, its templates, its numbers or everything
 
 	Settings *CampaignSettings `json:"settings,omitempty"` // how fast it is sent, and how many messages in a day; nil: no operator has set that

@@ -91,15 +91,25 @@ type Accepted struct {
 // Checked is what Sluice would do with a message. ID and Info.CallbackData are those that it would have.
 type Checked struct {
 	Info
-	Key       string          `json:"key,omitempty"`            // the idempotency key; empty: the message gets another ID each time
-	Duplicate bool            `json:"duplicate"`                // a message with this key was accepted before
-	SendAt    time.Time       `json:"send_at,omitzero"`         // no attempt before this time
-	ExpiresAt time.Time       `json:"expires_at"`               // no attempt would start after this time
-	Cost      *Cost           `json:"estimated_cost,omitempty"` // what Meta would charge; nil: it is not known
-	SentAbout time.Time       `json:"sent_about,omitzero"`      // when it would be sent, estimated; zero: it is not known. With CheckLines behind the lines before it
-	After     *WaitsFor       `json:"after,omitempty"`          // the message would wait for this one
-	Payload   json.RawMessage `json:"payload"`                  // Meta's message object as Sluice would send it
-	Warnings  []Mistake       `json:"warnings,omitempty"`       // possible mistakes
+	Key         string          `json:"key,omitempty"`            // the idempotency key; empty: the message gets another ID each time
+	Duplicate   bool            `json:"duplicate"`                // a message with this key was accepted before
+	SendAt      time.Time       `json:"send_at,omitzero"`         // no attempt before this time
+	ExpiresAt   time.Time       `json:"expires_at"`               // no attempt would start after this time
+	Cost        *Cost           `json:"estimated_cost,omitempty"` // what Meta would charge; nil: it is not known
+	SentAbout   time.Time       `json:"sent_about,omitzero"`      // when it would be sent, estimated; zero: it is not known. With CheckLines behind the lines before it
+	OverBudgets []OverBudget    `json:"over_budgets,omitempty"`   // the budgets that have too little left for it, with CheckLines also for the lines before it: it would wait
+	After       *WaitsFor       `json:"after,omitempty"`          // the message would wait for this one
+	Payload     json.RawMessage `json:"payload"`                  // Meta's message object as Sluice would send it
+	Warnings    []Mistake       `json:"warnings,omitempty"`       // possible mistakes
+}
+
+// OverBudget is a budget that has too little left. Amounts are in the currency of the prices of the installation.
+type OverBudget struct {
+	Budget   string    `json:"budget"`             // per_day or per_month, of the client; campaign, of the campaign
+	Limit    string    `json:"limit"`              // the budget
+	Spent    string    `json:"spent"`              // what counts as spent
+	Until    time.Time `json:"until,omitzero"`     // when it begins anew; zero: it is that of a campaign
+	Messages int       `json:"messages,omitempty"` // of a campaign: about how many of its pending messages do not fit into the budget
 }
 
 // LineResult is the result of one message of a batch.

@@ -39,6 +39,7 @@ var objects = map[string]reflect.Type{
 	"Usage":            reflect.TypeFor[Usage](),
 	"QuotaUse":         reflect.TypeFor[Quota](),
 	"BudgetUse":        reflect.TypeFor[BudgetUse](),
+	"OverBudget":       reflect.TypeFor[OverBudget](),
 	"Cost":             reflect.TypeFor[Cost](),
 	"TimelineEntry":    reflect.TypeFor[Step](),
 	"Explanation":      reflect.TypeFor[Explanation](),

@@ -158,7 +158,14 @@ func showCampaign(t table, one client.Campaign) {
 	t.row("undelivered", share(one.Undelivered))
 	t.row("taken in the last full minute", taken(one))
 	if one.Pending != nil && *one.Pending > 0 {
-		t.row("wait for a send slot", fmt.Sprintf("%d, sent by about %s", *one.Pending, one.PendingDoneBy.Format(time.RFC3339)))
+		by := ""
+		if !one.PendingDoneBy.IsZero() {
+			by = ", sent by about " + one.PendingDoneBy.Format(time.RFC3339)
+		}
+		t.row("wait for a send slot", fmt.Sprint(*one.Pending, by))
+	}
+	for _, b := range one.OverBudgets {
+		t.row("over the budget "+b.Budget, fmt.Sprintf("about %d, %s of %s is spent%s", b.Messages, b.Spent, b.Limit, until(b.Until)))
 	}
 	for _, h := range one.Holds {
 		t.row("held", h.Reason)
@@ -184,4 +191,12 @@ func showCampaign(t table, one client.Campaign) {
 			t.row(v.Template, v.Messages, v.Delivered, v.Read, v.Undelivered)
 		}
 	}
+}
+
+// until says when a budget begins anew.
+func until(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return ", until " + at.Format(time.RFC3339)
 }

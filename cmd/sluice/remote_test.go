@@ -63,9 +63,9 @@ func TestOrders(t *testing.T) {
 		"campaign": {
 			[]string{"campaigns", "show", "a/b"},
 			"GET /v1/campaigns/a%2Fb ",
-			`{"messages":8,"states":{"queued":5,"failed":3},"undelivered":3,"pending":5,"pending_done_by":"2026-01-31T15:04:05Z","holds":[{"reason":"price"}],` +
+			`{"messages":8,"states":{"queued":5,"failed":3},"undelivered":3,"pending":5,"pending_done_by":"2026-01-31T15:04:05Z","over_budgets":[{"budget":"campaign","limit":"0.50","spent":"0.25","messages":3}],"holds":[{"reason":"price"}],` +
 				`"undelivered_by_cause":[{"state":"failed","count":3,"error":{"code":131026,"title":"Undeliverable","advice":"Ask."}}],"templates":[{"template":"a/en","messages":2},{"template":"b/en","messages":6}]}`,
-			[]string{"5 (62.5 %)", "5, sent by about 2026-01-31T15:04:05Z", "price", "131026", "Undeliverable", "a/en"},
+			[]string{"5 (62.5 %)", "5, sent by about 2026-01-31T15:04:05Z", "over the budget campaign", "about 3, 0.25 of 0.50 is spent", "price", "131026", "Undeliverable", "a/en"},
 		},
 		"settings of a campaign": {
 			[]string{"campaigns", "set", "a/b", "--client", "acme", "--rate", "0.5", "--ramp-from", "0.1", "--ramp-over", "24h", "--cap-per-day", "5000", "--time-zone", "Europe/Berlin", "--reason", "warm up", "--actor", "anna"},

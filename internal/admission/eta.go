@@ -46,35 +46,25 @@ func NewETA(read func(context.Context, string) (backlog.Number, error), log *slo
 // Of estimates how long a new message of a number, class and flow would wait for its slot. It blocks for
 // at most etaTimeout. After an error the wait is unknown, and ETA has logged the cause.
 func (e *ETA) Of(ctx context.Context, number string, c message.Class, f message.Flow) (time.Duration, error) {
-	n, err := e.of(ctx, number)
+	n, err := e.Number(ctx, number)
 	if err != nil {
 		return 0, err
 	}
 	return n.SlotETA(c, f), nil
 }
 
-// Ahead estimates how long a new message would wait until it is sent, behind what waits and so many other new messages of its number,
-// class and flow. It blocks and fails as Of does.
-func (e *ETA) Ahead(ctx context.Context, number string, c message.Class, f message.Flow, ahead int) (time.Duration, error) {
-	n, err := e.of(ctx, number)
-	if err != nil {
-		return 0, err
-	}
-	return n.SendETA(c, f, ahead), nil
-}
-
 // LimitWait estimates how long a new message of a number and class would wait for capacity under the messaging limit of its
 // portfolio, see backlog.Number. It blocks and fails as Of does.
 func (e *ETA) LimitWait(ctx context.Context, number string, c message.Class) (time.Duration, error) {
-	n, err := e.of(ctx, number)
+	n, err := e.Number(ctx, number)
 	if err != nil {
 		return 0, err
 	}
 	return n.LimitWait(c), nil
 }
 
-// of returns the reading of a number.
-func (e *ETA) of(ctx context.Context, number string) (backlog.Number, error) {
+// Number returns a reading of the backlog of a number. It blocks and fails as Of does.
+func (e *ETA) Number(ctx context.Context, number string) (backlog.Number, error) {
 	e.mu.Lock()
 	r := e.last[number]
 	if r == nil || time.Since(r.begun) >= etaFresh {

@@ -133,8 +133,10 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 		Templates:  catalogue,
 		Offset:     p.DB.ClockOffset,
 		ETA:        eta.Of,
-		SendETA:    eta.Ahead,
-		Explain:    explain,
+		Forecast: func() func(context.Context, *message.Message) (message.Forecast, error) {
+			return repository.NewForecast(repository.ForecastOptions{Campaigns: ofCampaigns, Number: eta.Number, Numbers: p.directory.Numbers, Settings: watched.Settings}).Next
+		},
+		Explain: explain,
 
 		LimitWait: limitWait(limits, eta), CountedPerson: countedPerson(limits, persons),
 		Elsewhere: elsewhere(owners, p.directory), Account: p.directory.MessagingAccount,
@@ -187,6 +189,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	forOperators := console.Options{
 		Holds: heldMessages{holds, reader}, Lists: book, Messages: repository.New(book, tasks), Audit: auditLog, Keys: p.operatorKeys(), Numbers: p.directory.Known,
 		Campaigns:     ofCampaigns,
+		Schedules:     recurring,
 		Relay:         targets,
 		Fleet:         state,
 		Directory:     p.entries,
@@ -200,7 +203,7 @@ func NewProducer(ctx context.Context, c config.Producer, log *slog.Logger) (*Pro
 	if err := reports(&forOperators, c.Archive, p.prices); err != nil {
 		return p, err
 	}
-	forOperators.Suppressions, forOperators.Schedules = optOuts, recurring
+	forOperators.Suppressions = optOuts
 	forOperators.Traces = []console.Traces{windows.OfPerson, owners.OfPerson, p.cappedPerson(persons), replies.OfPerson, stream.OfPerson, targets.OfPerson}
 	if err := forPeople(&forOperators, persons, limits, book, c); err != nil {
 		return p, err

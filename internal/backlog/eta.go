@@ -1,11 +1,16 @@
 package backlog
 
 import (
+	"context"
+	"fmt"
 	"math"
 	"slices"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"sluice/internal/message"
+	"sluice/internal/queue"
 	"sluice/internal/ratelimit"
 )
 
@@ -43,21 +48,21 @@ func (n Number) ETA(c message.Class) time.Duration {
 
 // SlotETA estimates how long until a new message of class c and a flow would get a slot, if nothing more urgent came meanwhile.
 func (n Number) SlotETA(c message.Class, f message.Flow) time.Duration {
-	return n.behind(c, f, n.pending(c, f))
+	return n.behind(c, f, n.Pending(c, f))
 }
 
 // SendETA estimates how long until a new message of class c and a flow would be sent, if so many other new messages of its class and flow
 // came before it, each to another person, and nothing more urgent.
 func (n Number) SendETA(c message.Class, f message.Flow, ahead int) time.Duration {
-	wait := n.behind(c, f, n.pending(c, f)+ahead)
+	wait := n.behind(c, f, n.Pending(c, f)+ahead)
 	if c == message.Service {
 		return wait
 	}
 	return max(wait, n.limitWait(c.Order()+1, c.Order() == 0, 1+ahead))
 }
 
-// pending returns how many tasks of a class and flow are pending.
-func (n Number) pending(c message.Class, f message.Flow) int {
+// Pending returns how many tasks of a class and flow are pending.
+func (n Number) Pending(c message.Class, f message.Flow) int {
 	for _, w := range n.Waiting {
 		if w.Class == c {
 			return w.of(f)
@@ -66,16 +71,50 @@ func (n Number) pending(c message.Class, f message.Flow) int {
 	return 0
 }
 
-// FlowETA returns how many messages of a flow wait for a slot, and estimates how long until all of them would have left, if nothing more
-// urgent came meanwhile.
-func (n Number) FlowETA(f message.Flow) (pending int, in time.Duration) {
-	for _, w := range n.Waiting {
-		if own := w.of(f); own > 0 {
-			pending += own
-			in = max(in, n.behind(w.Class, f, own-1), n.LimitWait(w.Class))
+// FlowETA returns how many messages of a flow wait for a slot at some numbers. in estimates how long until one would leave that has so many of
+// them before it, if nothing more urgent came meanwhile.
+func FlowETA(all []Number, f message.Flow) (pending int, in func(ahead int) time.Duration) {
+	for _, n := range all {
+		for _, w := range n.Waiting {
+			pending += w.of(f)
 		}
 	}
-	return pending, in
+	return pending, func(ahead int) (in time.Duration) {
+		for _, n := range all {
+			for _, w := range n.Waiting {
+				if own := w.of(f); own > 0 {
+					in = max(in, n.behind(w.Class, f, own*ahead/pending), n.LimitWait(w.Class))
+				}
+			}
+		}
+		return in
+	}
+}
+
+// Next returns the ids of the messages of a flow that leave next, up to most of each number and class. It is one round trip.
+func (r *Reader) Next(ctx context.Context, all []Number, f message.Flow, most int) (ids []string, err error) {
+	var lists []*redis.StringSliceCmd
+	err = r.db.Pipe(ctx, func(p redis.Pipeliner) {
+		lists = nil
+		for _, n := range all {
+			for _, w := range n.Waiting {
+				if w.of(f) > 0 {
+					lists = append(lists, p.LRange(ctx, queue.FlowKey(r.shards.Of(n.Number), n.Number, w.Class.Order(), f), int64(-most), -1)) // the head is at the right end
+				}
+			}
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read which messages of a flow leave next: %w", err)
+	}
+	for _, list := range lists {
+		for _, task := range list.Val() {
+			if t, ok := queue.ParseTaskID(task); ok {
+				ids = append(ids, t.Message)
+			}
+		}
+	}
+	return ids, nil
 }
 
 // of returns how many pending tasks are of a flow.

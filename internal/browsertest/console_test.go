@@ -41,6 +41,7 @@ func TestConsole(t *testing.T) {
 	t.Run("campaigns", func(t *testing.T) { testCampaigns(t, w) })
 	t.Run("import", func(t *testing.T) { testImport(t, w) })
 	t.Run("relay", func(t *testing.T) { testRelay(t, w) })
+	t.Run("schedules", func(t *testing.T) { testSchedules(t, w) })
 	t.Run("directory", func(t *testing.T) { testDirectory(t, w) })
 	t.Run("client", func(t *testing.T) { testClient(t, w) })
 	t.Run("overview and number", func(t *testing.T) { testOverview(t, w) }) // with what the others left
@@ -327,6 +328,25 @@ func testRelay(t *testing.T, w *world) {
 	b.shows("h1", "Page not found")
 	b.looks("not-found")
 	b.forget() // the browser says that the answer is a 404
+}
+
+// A schedule is shown with its next times, and removed with a reason.
+func testSchedules(t *testing.T, w *world) {
+	b := w.signIn(t, rig.APIKey)
+	b.open("/console/schedules")
+	b.shows("#empty", "There are no schedules")
+	_, err := w.api.SetSchedule(t.Context(), "weekly-report", client.ScheduleOrder{
+		ScheduleTiming: client.ScheduleTiming{At: []string{"09:00"}, Days: []string{"mon"}, TimeZone: "Europe/Berlin"},
+		Request:        client.Message{From: w.numbers[0], Content: client.Text("+15550100001", "Hello")},
+	})
+	check(t, err)
+	b.shows("#schedules", "mon at 09:00 Europe/Berlin") // by itself
+	b.looks("schedules")
+	b.click("Remove")
+	b.shows("#remove-title", "weekly-report")
+	b.fill("reason", "it has ended")
+	b.submit("remove")
+	b.shows("#empty", "There are no schedules")
 }
 
 // A client is added, and a number of the file gets it. A key that only reads sees both, and no form.

@@ -50,7 +50,7 @@ type Store struct {
 
 	mu        sync.Mutex
 	corrected map[message.Spending]correction
-	closed    map[message.Flow]time.Time // until when
+	closed    map[message.Flow][4]time.Time // until when, by class
 }
 
 // correction is by how much what messages cost differs from their estimates, when it was read.
@@ -63,15 +63,16 @@ type correction struct {
 func New(db *store.DB, o Options) *Store {
 	return &Store{
 		db: db, o: o, admit: db.Script(fmt.Sprintf("local REMEMBER = %d\n", remember.Milliseconds()) + admitLua),
-		corrected: map[message.Spending]correction{}, closed: map[message.Flow]time.Time{},
+		corrected: map[message.Spending]correction{}, closed: map[message.Flow][4]time.Time{},
 	}
 }
 
 // Message is one that is about to be sent for the first time.
 type Message struct {
-	ID   string
-	Flow message.Flow
-	Cost int // the estimate of its price, in millionths of the currency
+	ID    string
+	Flow  message.Flow
+	Class message.Class // used by Admit only
+	Cost  int           // the estimate of its price, in millionths of the currency
 }
 
 // account is what counts together as spent.
@@ -127,14 +128,20 @@ type ask struct {
 	reply    *redis.Cmd
 }
 
-// Closed reports whether a message of a flow did not fit in a moment ago. It asks memory only.
-func (s *Store) Closed(f message.Flow) bool {
+// Closed reports for each class, the most urgent first, whether a message of a flow did not fit in a moment ago. Messages of other classes may be
+// free, or cheaper. It asks memory only.
+func (s *Store) Closed(f message.Flow) (is [4]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	until, is := s.closed[f]
-	if is && !time.Now().Before(until) {
+	until, some := s.closed[f]
+	if !some {
+		return is
+	}
+	for class, t := range until {
+		is[class] = time.Now().Before(t)
+	}
+	if is == [4]bool{} {
 		delete(s.closed, f)
-		is = false
 	}
 	return is
 }
@@ -189,7 +196,9 @@ func (s *Store) Admit(ctx context.Context, now time.Time, all []Message) ([]bool
 		for i, place := range a.places {
 			if may[place] = admitted[i] == 1; !may[place] {
 				s.mu.Lock()
-				s.closed[f] = time.Now().Add(closedFor)
+				until := s.closed[f]
+				until[all[place].Class.Order()] = time.Now().Add(closedFor)
+				s.closed[f] = until
 				s.mu.Unlock()
 			}
 		}
@@ -220,7 +229,9 @@ func (s *Store) correct(ctx context.Context, asks map[message.Flow]*ask) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.corrected, func(_ message.Spending, c correction) bool { return now.Sub(c.at) > time.Hour }) // of an earlier day, perhaps
-	maps.DeleteFunc(s.closed, func(_ message.Flow, until time.Time) bool { return now.After(until) })
+	maps.DeleteFunc(s.closed, func(_ message.Flow, until [4]time.Time) bool {
+		return !slices.ContainsFunc(until[:], now.Before)
+	})
 	for i, of := range old {
 		s.corrected[of] = correction{by[i], now}
 	}
@@ -238,11 +249,16 @@ func (s *Store) Concern(f message.Flow) bool {
 	return f.Client != "" && s.o.Of(f.Client) != (config.Budgets{}) || f.Campaign != "" && s.o.Campaign(f) > 0
 }
 
+// Of returns what is spent of the budgets of a flow, in two round trips; none if it has no budget.
+func (s *Store) Of(ctx context.Context, now time.Time, f message.Flow) ([]message.BudgetUse, error) {
+	return s.used(ctx, s.accounts(f, now))
+}
+
 // Over returns the budget that has too little left for a message; nil: there is none. It counts nothing, in two round trips.
 func (s *Store) Over(ctx context.Context, now time.Time, m Message) (*message.BudgetUse, error) {
-	used, err := s.used(ctx, s.accounts(m.Flow, now))
+	used, err := s.Of(ctx, now, m.Flow)
 	for i, u := range used {
-		if u.Spent+message.Amount(m.Cost) > u.Limit {
+		if u.Lacks(message.Amount(m.Cost)) {
 			return &used[i], err
 		}
 	}

@@ -54,7 +54,7 @@ type auditStore interface {
 	Latest(ctx context.Context, limit int) ([]message.AuditEntry, error)
 }
 
-// Options are what a Console works with. All but People, Personal, Limits, Schedules, Traces, Archived, Reports and the last four are required.
+// Options are what a Console works with. All but People, Personal, Limits, Traces, Archived, Reports and the last four are required.
 type Options struct {
 	Holds      holds
 	Lists      lists
@@ -62,6 +62,7 @@ type Options struct {
 	Audit      auditStore
 	Relay      relayTargets
 	Campaigns  campaigns
+	Schedules  scheduled
 	Fleet      numbers
 	Directory  entries
 	Onboarding onboarder
@@ -74,7 +75,6 @@ type Options struct {
 	Personal      personal                              // of the people
 	Limits        limits                                // of the people; nil: there are none
 	Suppressions  suppressed                            // nil: there are none
-	Schedules     schedulesOf                           // of the people; nil: there are none
 	Traces        []Traces                              // what else is stored about people
 	Archived      archived                              // of the people; nil: there is no archive
 	Reports       reports                               // of the archive; nil: there is no archive
@@ -103,9 +103,9 @@ func New(o Options) *Console {
 	}
 	orders := promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_operator_actions_total",
-		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, the kind of an entry of the directory with -set or -remove, number-drain, number-cancel, number-move, import, reencrypt, onboard, registration, template-sync, person-export, person-delete, campaign-cancel, campaign-open, campaign-set.",
+		Help: "Actions of operators that were carried out, by action: hold, release, resolution of an in-doubt message, replay, resend, note, rate, relay-set, relay-remove, relay-drop, the kind of an entry of the directory with -set or -remove, number-drain, number-cancel, number-move, import, reencrypt, onboard, registration, template-sync, person-export, person-delete, campaign-cancel, campaign-open, campaign-set, schedule-remove.",
 	}, []string{"action"})
-	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbOnboard, message.VerbRegistration, message.VerbTemplates, message.VerbPersonExport, message.VerbPersonDelete, message.VerbCampaignCancel, message.VerbCampaignOpen, message.VerbCampaignSet} {
+	for _, verb := range []string{message.VerbHold, message.VerbRelease, message.VerbSent, message.VerbNotSent, message.VerbCancel, message.VerbReplay, message.VerbResend, message.VerbNote, message.VerbRate, message.VerbRelaySet, message.VerbRelayRemove, message.VerbRelayDrop, message.VerbOnboard, message.VerbRegistration, message.VerbTemplates, message.VerbPersonExport, message.VerbPersonDelete, message.VerbCampaignCancel, message.VerbCampaignOpen, message.VerbCampaignSet, message.VerbScheduleRemove} {
 		orders.WithLabelValues(verb)
 	}
 	for _, verb := range directoryVerbs() {

@@ -87,6 +87,8 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 		"changeRegistration":      {"/v1/numbers/" + ours + "/registration", `{"action":"deregister",` + signed + `}`},
 		"listTemplates":           {"/v1/templates?waba_id=11", ""},
 		"syncTemplates":           {"/v1/templates/sync", `{"waba_id":"11",` + signed + `}`},
+		"listSchedules":           {"/v1/schedules", ""},
+		"removeSchedule":          {"/v1/schedules/weekly/remove", `{"client":"acme",` + signed + `}`},
 		"setRate":                 {"/v1/numbers/" + ours + "/rate", `{"rate":5,` + signed + `}`},
 	}
 	var slow sync.WaitGroup
@@ -161,6 +163,9 @@ func TestConsoleAnswersAsDescribed(t *testing.T) {
 			}
 			if name == "cancelCampaign" {
 				call(strings.Replace(g.path, "spring", "nosuch", 1), "wide", body(), nil)
+			}
+			if name == "removeSchedule" {
+				call(strings.Replace(g.path, "weekly", "nosuch", 1), "wide", body(), nil)
 			}
 			if name == "deletePerson" {
 				d.store.open[queued] = message.Open{ID: queued, State: message.Queued}

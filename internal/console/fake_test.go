@@ -44,10 +44,12 @@ type fakeStore struct {
 
 	reported report.Filter // of the last report
 
-	unindexed bool // there is no index of recipients
-	forgotten int  // people
-	removed   bool // the schedule to the person
-	untraced  bool // what else is stored of the person
+	removed []string // schedules
+
+	unindexed   bool // there is no index of recipients
+	forgotten   int  // people
+	unscheduled bool // the schedule to the person is removed
+	untraced    bool // what else is stored of the person
 }
 
 func (s *fakeStore) List(context.Context) ([]message.Hold, error) { return s.held, s.err }
@@ -214,13 +216,13 @@ func (s fakeLimits) Forget(ctx context.Context, persons []portfolio.Person) (int
 }
 
 // OfPerson has a schedule of a client to the person, who has one name.
-func (s fakeSchedules) OfPerson(_ context.Context, is func(string) bool, forget bool) (all []schedules.ClientSchedule, _ error) {
-	if is("+491701234567") && !is("+491701234568") && !s.removed {
-		one := schedules.ClientSchedule{Client: "acme"}
+func (s fakeSchedules) OfPerson(_ context.Context, is func(string) bool, forget bool) (all []schedules.Listed, _ error) {
+	if is("+491701234567") && !is("+491701234568") && !s.unscheduled {
+		one := schedules.Listed{Client: "acme"}
 		one.Name, one.At, one.Next = "report", []string{"09:00"}, []time.Time{}
 		all = append(all, one)
 	}
-	s.removed = s.removed || forget
+	s.unscheduled = s.unscheduled || forget
 	return all, s.err
 }
 
@@ -232,9 +234,6 @@ func (s fakeSchedules) trace(_ context.Context, who message.PersonNames, forget 
 	s.untraced = s.untraced || forget
 	return all, s.err
 }
-
-// fakeSchedules has what else is stored about the person.
-type fakeSchedules struct{ *fakeStore }
 
 // fakeNames forgets a person, and fakePersonal a message.
 type (

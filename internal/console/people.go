@@ -56,11 +56,6 @@ type suppressed interface {
 	ForgetPerson(ctx context.Context, names []string) (int, error)
 }
 
-// schedulesOf has the schedules, with their recipients.
-type schedulesOf interface {
-	OfPerson(ctx context.Context, is func(recipient string) bool, forget bool) ([]schedules.ClientSchedule, error)
-}
-
 // Traces returns what a part of Sluice stores about a person, and deletes it if forget is true.
 type Traces func(ctx context.Context, who message.PersonNames, forget bool) ([]message.PersonEntry, error)
 
@@ -106,8 +101,8 @@ type personExport struct {
 	OptOuts []personOptOut    `json:"suppressions" doc:"The entries in suppression lists."`
 	Events  []archive.Event   `json:"archive" doc:"The rows of the archive, the oldest first."`
 
-	Recurring []schedules.ClientSchedule `json:"schedules" doc:"The schedules that send to the person, by client and name."`
-	Traces    []message.PersonEntry      `json:"others" doc:"The other entries about the person."`
+	Recurring []schedules.Listed    `json:"schedules" doc:"The schedules that send to the person, by client and name."`
+	Traces    []message.PersonEntry `json:"others" doc:"The other entries about the person."`
 }
 
 // personOptOut is an entry of a suppression list.
@@ -181,7 +176,7 @@ type found struct {
 	messages []message.Kept
 	who      message.PersonNames
 
-	schedules []schedules.ClientSchedule
+	schedules []schedules.Listed
 	traces    []message.PersonEntry
 }
 
@@ -230,12 +225,10 @@ func (c *Console) find(ctx context.Context, recipient string) (f found, refused 
 }
 
 // traces returns the schedules to a person and what other parts of Sluice store about the person, and deletes them if forget is true.
-func (c *Console) traces(ctx context.Context, who message.PersonNames, forget bool) (recurring []schedules.ClientSchedule, all []message.PersonEntry, _ httpapi.Refusal) {
-	var err error
-	if c.o.Schedules != nil {
-		if recurring, err = c.o.Schedules.OfPerson(ctx, who.Is, forget); err != nil {
-			return nil, nil, c.unavailable("find schedules to person", err)
-		}
+func (c *Console) traces(ctx context.Context, who message.PersonNames, forget bool) (recurring []schedules.Listed, all []message.PersonEntry, _ httpapi.Refusal) {
+	recurring, err := c.o.Schedules.OfPerson(ctx, who.Is, forget)
+	if err != nil {
+		return nil, nil, c.unavailable("find schedules to person", err)
 	}
 	for _, of := range c.o.Traces {
 		some, err := of(ctx, who, forget)
@@ -293,7 +286,7 @@ func (c *Console) exportPerson(ctx context.Context, w http.ResponseWriter, r *ht
 	if refused != nil {
 		return nil, refused
 	}
-	answer := personExport{Records: []personMessage{}, Limits: append([]portfolio.Entry{}, who.limits...), OptOuts: []personOptOut{}, Events: []archive.Event{}, Recurring: append([]schedules.ClientSchedule{}, who.schedules...), Traces: append([]message.PersonEntry{}, who.traces...)}
+	answer := personExport{Records: []personMessage{}, Limits: append([]portfolio.Entry{}, who.limits...), OptOuts: []personOptOut{}, Events: []archive.Event{}, Recurring: append([]schedules.Listed{}, who.schedules...), Traces: append([]message.PersonEntry{}, who.traces...)}
 	for _, o := range who.optOuts {
 		answer.OptOuts = append(answer.OptOuts, personOptOut{o.Client, o.Recipient, !o.Ended, o.Source, o.Reason, o.By, o.Number, o.At})
 	}

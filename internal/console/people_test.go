@@ -31,7 +31,7 @@ func TestPeople(t *testing.T) {
 	if a := ask("export", `{`+person+`,`+signed+`}`, 200); len(a["records"].([]any)) != 4 || len(a["archive"].([]any)) != 1 || len(a["messaging_limits"].([]any)) != 1 || len(a["schedules"].([]any)) != 1 || a["others"].([]any)[0].(map[string]any)["what"] != "customer_service_window" {
 		t.Errorf("export: %v", a)
 	}
-	if a := ask("delete", `{`+person+`,`+signed+`}`, 409); a["code"] != "person_has_messages" || !strings.Contains(a["detail"].(string), "2 messages") || len(d.store.open) != 4 || d.store.removed || d.store.untraced {
+	if a := ask("delete", `{`+person+`,`+signed+`}`, 409); a["code"] != "person_has_messages" || !strings.Contains(a["detail"].(string), "2 messages") || len(d.store.open) != 4 || d.store.unscheduled || d.store.untraced {
 		t.Errorf("delete: %v", a)
 	}
 	if a := ask("delete", `{`+person+`,"waiting":"cancel",`+signed+`}`, 200); a["deleted"] != 3.0 || a["cancelled"] != 1.0 || a["remaining"] != 1.0 || a["messaging_limit_entries"] != 1.0 || a["archive_rows"] != 1.0 || d.store.forgotten != 0 || a["other_entries"] != 1.0 || fmt.Sprint(a["schedules"]) != "[map[client:acme name:report]]" {

@@ -19,7 +19,7 @@ type auditLog struct {
 // auditEntry is one order in the audit log.
 type auditEntry struct {
 	At         time.Time `json:"at,omitzero" doc:"When the order was carried out, by the clock of Redis."`
-	Action     string    `json:"action" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove, relay-drop, number-set, app-set, key-set, client-set, the same with -remove, number-drain, number-cancel, number-move, reencrypt, onboard, registration, template-sync, person-export, person-delete, campaign-cancel or campaign-open. sent, not-sent and cancel are decisions about messages. note: something that was done elsewhere, for example a message sent by hand. unreadable: the entry in Redis, which target names, cannot be read."`
+	Action     string    `json:"action" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove, relay-drop, number-set, app-set, key-set, client-set, the same with -remove, number-drain, number-cancel, number-move, reencrypt, onboard, registration, template-sync, person-export, person-delete, campaign-cancel, campaign-open, campaign-set or schedule-remove. sent, not-sent and cancel are decisions about messages. note: something that was done elsewhere, for example a message sent by hand. unreadable: the entry in Redis, which target names, cannot be read."`
 	Target     string    `json:"target" doc:"A message id, what is held, the number whose rate limit was set, the relay target, or the entry of the directory."`
 	Actor      string    `json:"actor" doc:"The person who gave the order, as the request said. sluice: Sluice did it by itself."`
 	APIKeyName string    `json:"api_key_name,omitempty" doc:"The name of the API key of the request."`
@@ -182,7 +182,7 @@ func (c *Console) routes() []httpapi.Route {
 			Answers: []httpapi.Answer{{Status: 200, Doc: "The entry is written.", Type: auditEntry{}}},
 			Codes:   orderCodes("target_missing"), Handler: c.handle(c.note),
 		},
-	}, append(slices.Concat(c.relayRoutes(), c.numberRoutes(), c.directoryRoutes(), c.onboardingRoutes(), c.peopleRoutes(), c.templateRoutes(), c.campaignRoutes()), c.reportRoute())...), httpapi.About(c.Document)...)
+	}, append(slices.Concat(c.relayRoutes(), c.numberRoutes(), c.directoryRoutes(), c.onboardingRoutes(), c.peopleRoutes(), c.templateRoutes(), c.campaignRoutes(), c.scheduleRoutes()), c.reportRoute())...), httpapi.About(c.Document)...)
 }
 
 const aboutUndelivered = "A message can be sent again if it is proven that Meta did not deliver it and if Sluice still has its content. " +

@@ -10,8 +10,9 @@ import (
 
 // Budgets decide which messages may be sent by what they cost.
 type Budgets interface {
-	// Closed reports whether a budget has had too little left for a message of a flow, a moment ago. It asks memory only.
-	Closed(message.Flow) bool
+	// Closed reports for each class, the most urgent first, whether a budget has had too little left for a message of a flow, a moment ago. It
+	// asks memory only.
+	Closed(message.Flow) [4]bool
 	// Admit counts what the messages of some candidates cost as spent, and returns for each whether it may be sent now.
 	Admit(ctx context.Context, now time.Time, some []Candidate) ([]bool, error)
 }

@@ -16,15 +16,27 @@ type Campaigns interface {
 	Admit(ctx context.Context, all []message.CapAsk) ([]bool, error)
 }
 
-// gate returns how often a message of a flow may be fetched now.
-func (d *dispatcher) gate(f message.Flow) (g message.Gate) {
+// gate returns how often a message of a flow may be fetched now, and of which classes none, because of budgets.
+func (d *dispatcher) gate(f message.Flow) (g message.Gate, closed [4]bool) {
 	if d.o.Campaigns != nil && f.Campaign != "" {
 		g = d.o.Campaigns.Gate(f)
 	}
-	if d.o.Budgets != nil && d.o.Budgets.Closed(f) {
-		g.Closed, g.Every = true, 0
+	if d.o.Budgets != nil {
+		closed = d.o.Budgets.Closed(f)
 	}
-	return g
+	return g, closed
+}
+
+// gatedAny reports whether not all messages of a flow may be fetched at once.
+func (d *dispatcher) gatedAny(f message.Flow) bool {
+	g, closed := d.gate(f)
+	return g.Limited() || closed != [4]bool{}
+}
+
+// gated reports whether not all messages of a flow and class may be fetched at once.
+func (d *dispatcher) gated(f message.Flow, class int) bool {
+	g, closed := d.gate(f)
+	return g.Limited() || closed[class]
 }
 
 // limitCampaigns finds the tasks that were fetched before this worker knew that their flow waits at this number, so that they use no slot, and
@@ -32,7 +44,7 @@ func (d *dispatcher) gate(f message.Flow) (g message.Gate) {
 func (d *dispatcher) limitCampaigns(n *number, r fetched, tasks []*queue.Fetched, known []Candidate) (kept bool) {
 	for i := range known {
 		c := &known[i]
-		if c.Verdict == Sendable && d.gate(c.Flow).Limited() && !r.rated[c.Flow.String()] && c.holdOn(n.id, tasks[i].ID, r.holds) == "" {
+		if c.Verdict == Sendable && d.gated(c.Flow, tasks[i].Class) && !r.rated[c.Flow.String()] && c.holdOn(n.id, tasks[i].ID, r.holds) == "" {
 			c.Verdict, kept = Kept, true
 		}
 	}
@@ -45,7 +57,7 @@ func (d *dispatcher) limitCaps(ctx context.Context, n *number, r fetched, tasks 
 	var asks []message.CapAsk
 	var of []int // the index of each in known
 	for i, c := range known {
-		if c.Verdict == Sendable && d.gate(c.Flow).Capped && c.holdOn(n.id, tasks[i].ID, r.holds) == "" {
+		if g, _ := d.gate(c.Flow); c.Verdict == Sendable && g.Capped && c.holdOn(n.id, tasks[i].ID, r.holds) == "" {
 			asks, of = append(asks, message.CapAsk{Flow: c.Flow, ID: tasks[i].Message}), append(of, i)
 		}
 	}

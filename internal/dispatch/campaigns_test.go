@@ -144,6 +144,48 @@ func TestACampaignThatIsClosed(t *testing.T) {
 	}
 }
 
+// overBudget are Budgets that keep all messages of a class, and close it.
+type overBudget struct {
+	class message.Class
+	asked int
+}
+
+func (b *overBudget) Closed(message.Flow) (is [4]bool) {
+	is[b.class.Order()] = b.asked > 0
+	return is
+}
+
+func (b *overBudget) Admit(_ context.Context, _ time.Time, some []Candidate) ([]bool, error) {
+	b.asked += len(some)
+	return make([]bool, len(some)), nil
+}
+
+// TestFreeMessagesOverABudget: what a budget keeps of one class of a flow does not slow its messages of another class, which cost nothing, alone and
+// where the campaign has a rate.
+func TestFreeMessagesOverABudget(t *testing.T) {
+	t.Parallel()
+	for every, want := range map[time.Duration]int{0: 150, 500 * time.Millisecond: 4} {
+		f := setupRecords(t)
+		c := f.stopClock()
+		g, n := c.gate("w", 80)
+		flow := message.Flow{Client: "a", Campaign: "x"}
+		over := &overBudget{class: message.Utility}
+		g.o.Budgets, g.o.Campaigns = over, &gates{of: map[message.Flow]message.Gate{flow: {Every: every}}}
+		f.flow(30, flow, message.Utility)
+		for i := range 30 {
+			f.record([]queue.Task{{ID: fmt.Sprintf("%s-a_x_utility%d", phone, i)}}, Candidate{Flow: flow, Cost: 1})
+		}
+		f.flow(400, flow, message.Marketing)
+		got, fetches := sentIn(t, c, g, n, 0, 2*time.Second)
+		if n := len(got[flow]); n < want || n > want+want/2 || fetches > 2*25 {
+			t.Errorf("at most one in %v: %d free messages in 2 s, want about %d; %d fetches", every, n, want, fetches)
+		}
+		if over.asked == 0 || over.asked > 30 {
+			t.Errorf("the budget was asked for %d messages", over.asked)
+		}
+	}
+}
+
 // TestManyClosedCampaignsKeepNoOther: campaigns that may send nothing leave their place to others, however many there are.
 func TestManyClosedCampaignsKeepNoOther(t *testing.T) {
 	t.Parallel()

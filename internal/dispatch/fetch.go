@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,7 +34,7 @@ const (
 type fetched struct {
 	now   time.Time       // Redis's clock
 	left  int             // classes that may have more tasks, as bits
-	rated map[string]bool // the flows of which the script knew that their campaigns have settings
+	rated map[string]bool // the flows of which the script knew how they are limited
 	tasks []*queue.Fetched
 	holds []string // on templates, tags and campaigns, and tasks that may go all the same
 }
@@ -257,24 +258,34 @@ func (d *dispatcher) fetchTasks(ctx context.Context, n *number, capacity int, se
 	return r, max(ahead, time.Millisecond) - trip, nil
 }
 
-// weights writes the weights of flows for fetch.lua, without those of 1, and how often messages of their campaigns may go, if these have
-// settings. It returns which have.
+// weights writes the weights of flows for fetch.lua, without those of 1, how often messages of their campaigns may go, if these have settings, and
+// the classes that budgets close. It returns which have such limits.
 func (d *dispatcher) weights(flows []string) (text string, rated map[string]bool) {
 	var b []byte
 	for _, flow := range flows {
 		f := message.FlowOf(flow)
-		client, campaign, gate := 1, 1, d.gate(f)
+		client, campaign := 1, 1
+		gate, closed := d.gate(f)
+		limited := gate.Limited() || closed != [4]bool{}
 		if d.o.Weigh != nil {
 			client, campaign = d.o.Weigh(f)
 		}
-		if client != 1 || campaign != 1 || gate.Limited() {
+		if client != 1 || campaign != 1 || limited {
 			b = fmt.Appendf(b, "%s\t%d\t%d", flow, client, campaign)
-			if gate.Limited() {
+			if limited {
 				if rated == nil {
 					rated = map[string]bool{}
 				}
 				rated[flow] = true
-				b = fmt.Appendf(b, "\t%d", gate.Every.Microseconds())
+				b = append(b, '\t')
+			}
+			if gate.Limited() {
+				b = strconv.AppendInt(b, gate.Every.Microseconds(), 10)
+			}
+			for class, is := range closed {
+				if is {
+					b = fmt.Appendf(b, "\t%d", class+1)
+				}
 			}
 			b = append(b, '\n')
 		}
@@ -295,7 +306,7 @@ func (d *dispatcher) meet(n *number, names any) {
 		now[flow] = true
 	}
 	for _, flow := range n.flows {
-		if !now[flow] && (len(met) < flowsKnown || len(met) < limitedKnown && d.gate(message.FlowOf(flow)).Limited()) {
+		if !now[flow] && (len(met) < flowsKnown || len(met) < limitedKnown && d.gatedAny(message.FlowOf(flow))) {
 			met = append(met, flow)
 		}
 	}

@@ -8,8 +8,8 @@
 --       sequence of this fetch, what to ask of each class: a digit for each, 0 nothing, n 2^(n-1)
 --       tasks a slot, and a digit: 1 when the worker serves the number, 0 when it stands by; then, if
 --       not 0, how much further than usual slots are booked us, spare slots; then the weights of flows: for each a
---       line with its name, the weight of its client, that of its campaign and, if the campaign has a rate, the time between two
---       of its tasks us, or 0 if none may go, separated by tabs. Without weights (not even an empty text) nothing is fetched
+--       line with its name, the weight of its client, that of its campaign and, if it is limited, the time between two of its tasks us,
+--       0 if none may go, or nothing, and then each class (from 1) of which none may go, separated by tabs. Without weights (not even an empty text) nothing is fetched
 --       where flows share slots: the reply has their names, for the next call
 -- Reply seconds, us: now; until the first slot us, time between slots us, slots booked, full rate,
 --       classes that may have more, as bits; what is leased now: for each class a line: class
@@ -61,8 +61,8 @@ if redis.call('EXISTS', unpack(rare)) > 0 then
     named[class + 1] = true
   end
   if named then
-    for flow, client, campaign, every in string.gmatch(ARGV[9] or '', '([^\t\n]*)\t(%d+)\t(%d+)\t?(%d*)') do
-      weights[flow] = {client, campaign, tonumber(every)}
+    for flow, client, campaign, every, closed in string.gmatch(ARGV[9] or '', '([^\t\n]*)\t(%d+)\t(%d+)\t?(%d*)([\t%d]*)') do
+      weights[flow] = {client, campaign, tonumber(every), closed}
     end
     for class in pairs(ARGV[9] and {} or named) do
       each_flow(shard, number, class - 1, FLOWS, function(flow) met[#met + 1] = flow end)
@@ -185,7 +185,8 @@ local function shared(c, some)
       local w = weights[f.flow]
       if w then
         client.weight, f.weight = w[1], w[2]
-        if w[3] and f.left > 0 then limit(f, w[3]) end
+        local every = string.find(w[4], c, 1, true) and 0 or w[3]
+        if every and f.left > 0 then limit(f, every) end
       end
       client.left, client.rest = client.left + f.left, client.rest + f.rest
     end)

@@ -13,7 +13,8 @@ import (
 )
 
 // TestBudget: of the messages of a client, from two numbers by two workers, only as many leave as its budget of the day allows, and the
-// others say why they wait. What is not delivered costs nothing. With a higher budget the others are sent.
+// others say why they wait. What is not delivered costs nothing. With a higher budget the others are sent. A campaign and a check say for how many
+// messages the budget does not suffice.
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	priced := filepath.Join(t.TempDir(), "prices.yaml")
@@ -112,9 +113,21 @@ func TestBudget(t *testing.T) {
 		if err != nil || c.Delivered != 2 || c.Settings == nil || c.Settings.Spent == nil || *c.Settings.Spent != "0.20" {
 			return false
 		}
+		if len(c.OverBudgets) != 1 || c.OverBudgets[0] != (client.OverBudget{Budget: "campaign", Limit: "0.25", Spent: "0.20", Messages: 1}) || !c.PendingDoneBy.IsZero() {
+			return false
+		}
 		return slices.ContainsFunc(spring, func(id string) bool {
 			e, err := w.api.Explain(t.Context(), id)
 			return err == nil && e.Rule == "budget"
 		})
 	})
+	m := ask(numbers[0], "15551230019")
+	m.Campaign = "spring"
+	if c, err := w.api.Check(t.Context(), m); err != nil || len(c.OverBudgets) != 1 || c.OverBudgets[0].Budget != "campaign" || !c.SentAbout.IsZero() {
+		t.Errorf("a check over the budget: %+v, %v", c, err)
+	}
+	m.Campaign = "autumn"
+	if c, err := w.api.Check(t.Context(), m); err != nil || c.OverBudgets != nil || c.SentAbout.IsZero() {
+		t.Errorf("a check within the budgets: %+v, %v", c, err)
+	}
 }

@@ -19,11 +19,18 @@ import (
 type check struct {
 	recipients importfile.Distinct
 	keys       importfile.Distinct
-	repeated   int              // rows with the key of an earlier row
-	kinds      map[string]int   // messages by class and template
-	last       time.Time        // when the last one would be sent; zero: it is not known
-	costs      map[string]*cost // by currency
+	repeated   int                    // rows with the key of an earlier row
+	kinds      map[string]int         // messages by class and template
+	last       time.Time              // when the last one would be sent; zero: it is not known
+	waiting    map[string]*overBudget // the messages that would wait for a budget, by its name
+	costs      map[string]*cost       // by currency
 	media      mediaCheck
+}
+
+// overBudget are messages that would wait for a budget.
+type overBudget struct {
+	client.OverBudget // as it was at the last of them
+	messages          int
 }
 
 // cost is what messages would cost at Meta.
@@ -60,6 +67,15 @@ func (c *check) count(m client.Checked) {
 	if m.SentAbout.After(c.last) {
 		c.last = m.SentAbout
 	}
+	for _, b := range m.OverBudgets {
+		of := c.waiting[b.Budget]
+		if of == nil {
+			of = &overBudget{}
+			c.waiting[b.Budget] = of
+		}
+		of.OverBudget = b
+		of.messages++
+	}
 	if m.Cost != nil {
 		c.add(*m.Cost)
 	}
@@ -93,8 +109,20 @@ func (c *check) report(out io.Writer, p Progress, now time.Time) {
 		fmt.Fprintf(out, "rows with the key of an earlier row, or without a key and with its content: %d. Nothing is sent for them\n", c.repeated)
 	}
 	fmt.Fprintf(out, "to %d different recipients\n", c.recipients.Count())
+	for _, name := range slices.Sorted(maps.Keys(c.waiting)) {
+		b := c.waiting[name]
+		until := "until it is higher"
+		if !b.Until.IsZero() {
+			until = "at least until " + b.Until.Format(time.RFC3339)
+		}
+		fmt.Fprintf(out, "%d of them would wait %s: the budget %s of %s does not suffice, %s is spent\n", b.messages, until, b.Budget, b.Limit, b.Spent)
+	}
 	if !c.last.IsZero() {
-		fmt.Fprintf(out, "the last one would be sent about %s, in %s, at the present rates\n", c.last.Format(time.RFC3339), max(c.last.Sub(now), 0).Round(time.Second))
+		last := "the last one"
+		if len(c.waiting) > 0 {
+			last = "the last one of the others"
+		}
+		fmt.Fprintf(out, "%s would be sent about %s, in %s, at the present rates\n", last, c.last.Format(time.RFC3339), max(c.last.Sub(now), 0).Round(time.Second))
 	}
 	for _, currency := range slices.Sorted(maps.Keys(c.costs)) {
 		of, note := c.costs[currency], ""

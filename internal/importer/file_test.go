@@ -261,7 +261,9 @@ func TestDryRun(t *testing.T) {
 			if lines.Decode(&body) != nil {
 				return
 			}
-			if body.Key == "wrong" {
+			if body.Key == "3" { // over a budget
+				fmt.Fprintf(w, `{"line":%d,"status":200,"class":"marketing","template":"a/en","payload":%s,"over_budgets":[{"budget":"per_day","limit":"0.25","spent":"0.00","until":"2030-01-02T00:00:00Z"}],"estimated_cost":{"amount":"0.11","currency":"EUR"}}`+"\n", n, body.Message)
+			} else if body.Key == "wrong" {
 				fmt.Fprintf(w, `{"line":%d,"status":422,"problem":{"status":422,"code":"template_not_found","detail":"No."}}`+"\n", n)
 			} else {
 				fmt.Fprintf(w, `{"line":%d,"status":200,"key":%q,"class":"marketing","template":"a/en","duplicate":%t,"payload":%s,"sent_about":"2030-01-01T00:00:0%dZ","estimated_cost":{"amount":"0.11","currency":"EUR","guess":%t}}`+"\n", n, body.Key, body.Key == "again", body.Message, 9-n, n == 2)
@@ -280,7 +282,8 @@ func TestDryRun(t *testing.T) {
 	const want = `Nothing was sent. 3 rows would be accepted, 1 were accepted before, 2 would be refused
 rows with the key of an earlier row, or without a key and with its content: 1. Nothing is sent for them
 to 2 different recipients
-the last one would be sent about 2030-01-01T00:00:08Z, in 2h0m8s, at the present rates
+1 of them would wait at least until 2030-01-02T00:00:00Z: the budget per_day of 0.25 does not suffice, 0.00 is spent
+the last one of the others would be sent about 2030-01-01T00:00:08Z, in 2h0m8s, at the present rates
 at a cost of about 0.33 EUR at Meta, 1 messages to countries without a price at the highest price of their category
 marketing, template a/en: 3
 refused with row_invalid: 1, first lines 7

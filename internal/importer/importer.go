@@ -79,7 +79,7 @@ type refusals struct {
 func New(o Options) *Import {
 	im := &Import{
 		o: o, notes: o.Notes, rows: make(chan importfile.Row, 64), pause: pause,
-		check: check{kinds: map[string]int{}, costs: map[string]*cost{}}, codes: map[string]*refusals{},
+		check: check{kinds: map[string]int{}, costs: map[string]*cost{}, waiting: map[string]*overBudget{}}, codes: map[string]*refusals{},
 	}
 	im.progress.Size = o.Size
 	if im.notes == nil {

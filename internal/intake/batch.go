@@ -51,8 +51,8 @@ func (in *Intake) batch(w http.ResponseWriter, r *http.Request) {
 
 // checkBatch serves POST /v1/messages/batch/check. As with checkOnly, the metrics count nothing.
 func (in *Intake) checkBatch(w http.ResponseWriter, r *http.Request) {
-	ahead := map[sharing]int{}
-	in.serveLines(w, r, batchKind{in.checkGroup, func(string) {}, func(g *group) { in.estimateGroup(r.Context(), g, ahead) }})
+	forecast := in.forecast()
+	in.serveLines(w, r, batchKind{in.checkGroup, func(string) {}, func(g *group) { forecast.showGroup(r.Context(), g, in.now()) }})
 }
 
 // serveLines reads, handles and answers the lines of a batch concurrently, up to batchGroups groups at once. It answers the lines in

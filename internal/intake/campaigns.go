@@ -47,12 +47,13 @@ type campaign struct {
 	Undelivered int                   `json:"undelivered" doc:"Number of messages that ended without reaching their recipients."`
 	Taken       *int                  `json:"taken_last_minute,omitempty" doc:"Messages that Meta took in the last full minute. Absent if the API key may not use all numbers of the campaign."`
 
-	Causes    []campaignFailures `json:"undelivered_by_cause,omitempty" doc:"The undelivered messages by cause, the most frequent first. GET /v1/messages with campaign and state lists them."`
-	Templates []campaignTemplate `json:"templates,omitempty" doc:"The same counters by template, to compare templates."`
-	Numbers   []campaignNumber   `json:"numbers,omitempty" doc:"Number of messages by number."`
-	Pending   *int               `json:"pending,omitempty" doc:"Number of messages that wait for a send slot. Other queued messages wait for their time, a retry, a hold or a limit."`
-	DoneBy    time.Time          `json:"pending_done_by,omitzero" doc:"When these will have been sent, estimated from the present rates and the backlog. Absent if none waits."`
-	Holds     []httpapi.Hold     `json:"holds,omitempty" doc:"The holds on the campaign, on its templates, on its numbers or on everything."`
+	Causes      []campaignFailures `json:"undelivered_by_cause,omitempty" doc:"The undelivered messages by cause, the most frequent first. GET /v1/messages with campaign and state lists them."`
+	Templates   []campaignTemplate `json:"templates,omitempty" doc:"The same counters by template, to compare templates."`
+	Numbers     []campaignNumber   `json:"numbers,omitempty" doc:"Number of messages by number."`
+	Pending     *int               `json:"pending,omitempty" doc:"Number of messages that wait for a send slot. Other queued messages wait for their time, a retry, a hold or a limit."`
+	DoneBy      time.Time          `json:"pending_done_by,omitzero" doc:"When these will have been sent, estimated from the present rates, the backlog and the cap per day, by the days of its time zone. Absent if none waits, and with over_budgets."`
+	OverBudgets []overBudget       `json:"over_budgets,omitempty" doc:"The budgets that have too little left for all pending messages, by their estimated prices. What else waits of the client does not count."`
+	Holds       []httpapi.Hold     `json:"holds,omitempty" doc:"The holds on the campaign, on its templates, on its numbers or on everything."`
 
 	Settings *httpapi.CampaignSettings `json:"settings,omitempty" doc:"How fast the campaign is sent, and how many messages in a day. Absent: no operator has set that."`
 
@@ -274,7 +275,10 @@ func (in *Intake) completeCampaign(ctx context.Context, c *campaign, p message.C
 		return err
 	}
 	c.Pending = &wait.Pending
-	if wait.Pending > 0 {
+	for _, s := range wait.Short {
+		c.OverBudgets = append(c.OverBudgets, showOverBudget(s.BudgetUse, s.Messages))
+	}
+	if wait.Pending > 0 && len(wait.Short) == 0 {
 		c.DoneBy = in.now().Add(wait.In).UTC().Truncate(time.Second)
 	}
 	if wait.Cancelled != nil {

@@ -155,9 +155,10 @@ type shownCampaign struct {
 		Template                               string
 		Messages, Delivered, Read, Undelivered int
 	}
-	Pending *int
-	DoneBy  time.Time `json:"pending_done_by"`
-	Holds   []struct{ Tag, Reason string }
+	Pending     *int
+	OverBudgets json.RawMessage `json:"over_budgets"`
+	DoneBy      time.Time       `json:"pending_done_by"`
+	Holds       []struct{ Tag, Reason string }
 }
 
 // TestCampaigns: a key sees the counters of the numbers that it may use, and of a campaign with no such message nothing.
@@ -187,6 +188,10 @@ func TestCampaigns(t *testing.T) {
 	}
 	if *narrow.Pending != 5 || time.Until(narrow.DoneBy) < 59*time.Minute || len(narrow.Holds) != 1 || narrow.Holds[0].Tag != "spring" {
 		t.Errorf("waits: %+v", narrow)
+	}
+	b.campaigns.wait.Short = []message.Shortage{{BudgetUse: message.BudgetUse{Budget: "per_day", Limit: 500_000, Spent: 250_000, Until: time.Unix(0, 0)}, Messages: 3}}
+	if c := get(b.wide, "/v1/campaigns/spring"); !c.DoneBy.IsZero() || string(c.OverBudgets) != `[{"budget":"per_day","limit":"0.50","spent":"0.25","until":"1970-01-01T00:00:00Z","messages":3}]` {
+		t.Errorf("over the budget: done by %v, %s", c.DoneBy, c.OverBudgets)
 	}
 	var list struct{ Campaigns []shownCampaign }
 	for token, want := range map[string]int{b.wide: 2, b.narrow: 1} {

@@ -13,15 +13,16 @@ import (
 // checkedMessage is the answer of POST /v1/messages/check.
 type checkedMessage struct {
 	message.Context
-	Key       string            `json:"key,omitempty" doc:"The idempotency key. Without one, the message gets another id each time."`
-	Duplicate bool              `json:"duplicate" doc:"true: a message with this key was accepted before. A request to send is answered with that message, or refused if its content is different."`
-	SendAt    time.Time         `json:"send_at,omitzero" doc:"The message would not be sent before this time."`
-	ExpiresAt time.Time         `json:"expires_at" doc:"No attempt would start after this time."`
-	SentAbout time.Time         `json:"sent_about,omitzero" doc:"When Sluice would send the message at the present rates, behind what waits now; an estimate. In a batch it is also behind the lines before it with the same number, class and campaign. Absent for a duplicate, for a message that is scheduled or waits for another message, and while the backlog cannot be read."`
-	Cost      *message.Cost     `json:"estimated_cost,omitempty" doc:"What Meta would charge, by the prices of this installation. Absent for a duplicate, without prices, and for a category without a price. Meta charges at delivery, and a utility template inside the customer service window is free, so it may be less."`
-	After     *message.After    `json:"after,omitempty" doc:"The message would wait for this message."`
-	Payload   json.RawMessage   `json:"payload" doc:"Meta's message object as Sluice would send it."`
-	Warnings  []message.Problem `json:"warnings,omitempty" doc:"Possible mistakes. The message would be accepted."`
+	Key         string            `json:"key,omitempty" doc:"The idempotency key. Without one, the message gets another id each time."`
+	Duplicate   bool              `json:"duplicate" doc:"true: a message with this key was accepted before. A request to send is answered with that message, or refused if its content is different."`
+	SendAt      time.Time         `json:"send_at,omitzero" doc:"The message would not be sent before this time."`
+	ExpiresAt   time.Time         `json:"expires_at" doc:"No attempt would start after this time."`
+	SentAbout   time.Time         `json:"sent_about,omitzero" doc:"When Sluice would send the message at the present rates, behind what waits now; an estimate. In a batch it is also behind the lines before it with the same number, class and campaign. The cap per day of the campaign counts, by the days of its time zone. Absent for a duplicate, with over_budgets, for a message that is scheduled or waits for another message, and while the backlog cannot be read."`
+	OverBudgets []overBudget      `json:"over_budgets,omitempty" doc:"The budgets that have too little left for the message, in a batch with the lines before it: the message would wait for them, and sent_about is absent. What waits of the campaign counts by an estimate, and what waits of other campaigns of the client does not count."`
+	Cost        *message.Cost     `json:"estimated_cost,omitempty" doc:"What Meta would charge, by the prices of this installation. Absent for a duplicate, without prices, and for a category without a price. Meta charges at delivery, and a utility template inside the customer service window is free, so it may be less."`
+	After       *message.After    `json:"after,omitempty" doc:"The message would wait for this message."`
+	Payload     json.RawMessage   `json:"payload" doc:"Meta's message object as Sluice would send it."`
+	Warnings    []message.Problem `json:"warnings,omitempty" doc:"Possible mistakes. The message would be accepted."`
 }
 
 // checkedLine is the answer to a line of a batch that is only checked.
@@ -39,7 +40,7 @@ func (in *Intake) checkOnly(w http.ResponseWriter, r *http.Request) {
 	if refused == nil {
 		var shown checkedMessage
 		if shown, refused = in.checked(r.Context(), w.Header(), &m, now); refused == nil {
-			in.estimate(r.Context(), &m, &shown, 0, now)
+			in.forecast().show(r.Context(), &m, &shown, now)
 			httpapi.WriteJSON(w, "application/json", http.StatusOK, shown)
 			return
 		}
@@ -47,38 +48,51 @@ func (in *Intake) checkOnly(w http.ResponseWriter, r *http.Request) {
 	refused.Write(w)
 }
 
-// estimate sets when a message would be sent, behind so many others that would be accepted before it, and reports whether it is one that is
-// sent as soon as it can be.
-func (in *Intake) estimate(ctx context.Context, m *message.Message, shown *checkedMessage, ahead int, now time.Time) bool {
-	if in.o.SendETA == nil || shown.Duplicate || m.SendAt.After(now) || m.After.ID != "" {
-		return false
+// forecast sets when messages would be sent that would be accepted one after the other.
+type forecast func(ctx context.Context, m *message.Message) (message.Forecast, error)
+
+// forecast begins with no message before. It is nil if nothing is known.
+func (in *Intake) forecast() forecast {
+	if in.o.Forecast == nil {
+		return nil
 	}
-	if wait, err := in.o.SendETA(ctx, m.From, m.Class, m.Flow(), ahead); err == nil {
-		shown.SentAbout = now.Add(wait).UTC().Truncate(time.Second)
-	}
-	return true
+	return in.o.Forecast()
 }
 
-// sharing are messages that are sent one after the other.
-type sharing struct {
-	number string
-	class  message.Class
-	flow   message.Flow
+// show sets when a message would be sent, if it is one that is sent as soon as it can be.
+func (next forecast) show(ctx context.Context, m *message.Message, shown *checkedMessage, now time.Time) {
+	if next == nil || shown.Duplicate || m.SendAt.After(now) || m.After.ID != "" {
+		return
+	}
+	f, err := next(ctx, m)
+	for _, u := range f.Short {
+		shown.OverBudgets = append(shown.OverBudgets, showOverBudget(u, 0))
+	}
+	if err == nil && len(f.Short) == 0 {
+		shown.SentAbout = now.Add(f.In).UTC().Truncate(time.Second)
+	}
 }
 
-// estimateGroup sets when each message of a group would be sent. ahead counts those of the groups before, and then of this one.
-func (in *Intake) estimateGroup(ctx context.Context, g *group, ahead map[sharing]int) {
-	now := in.now()
+// showGroup is show for the messages of a group.
+func (next forecast) showGroup(ctx context.Context, g *group, now time.Time) {
 	for i := range g.lines {
-		l := &g.lines[i]
-		if l.refused != nil {
-			continue
-		}
-		m := &g.messages[l.message]
-		if of := (sharing{m.From, m.Class, m.Flow()}); in.estimate(ctx, m, l.checked, ahead[of], now) {
-			ahead[of]++
+		if l := &g.lines[i]; l.refused == nil {
+			next.show(ctx, &g.messages[l.message], l.checked, now)
 		}
 	}
+}
+
+// overBudget is a budget that has too little left.
+type overBudget struct {
+	Budget   string         `json:"budget" doc:"per_day or per_month, of the client; campaign, of the campaign."`
+	Limit    message.Amount `json:"limit" doc:"The budget, as text, in the currency of the prices."`
+	Spent    message.Amount `json:"spent" doc:"What counts as spent."`
+	Until    time.Time      `json:"until,omitzero" doc:"When its day or month ends, by UTC, and it begins anew. Absent for a campaign."`
+	Messages int            `json:"messages,omitempty" doc:"Of a campaign: about how many of its pending messages do not fit into the budget."`
+}
+
+func showOverBudget(u message.BudgetUse, messages int) overBudget {
+	return overBudget{u.Budget, u.Limit, u.Spent, u.Until.UTC(), messages}
 }
 
 // checked describes a message that would be accepted, or returns why it would be refused.

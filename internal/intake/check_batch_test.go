@@ -2,38 +2,49 @@ package intake_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/internal/message"
 )
 
-// TestCheckBatchSaysWhen: a line is sent after the lines before it with the same number, class and campaign.
+// TestCheckBatchSaysWhen: a line is sent after the lines before it that would be accepted and are sent as soon as they can be. Where a budget has
+// too little left it says so, and no time.
 func TestCheckBatchSaysWhen(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.sendETA = func(ahead int) time.Duration { return time.Duration(ahead+1) * time.Hour }
+	b.forecast = func(ahead int) message.Forecast {
+		f := message.Forecast{In: time.Duration(ahead+1) * time.Hour}
+		if ahead == 2 {
+			f.Short = []message.BudgetUse{{Client: "acme", Budget: "campaign", Limit: 500_000, Spent: 250_000}}
+		}
+		return f
+	}
 	lines := []string{
-		envelope(`,"campaign":"a"`), envelope(`,"campaign":"b"`), "{", envelope(`,"campaign":"a"`), envelope(`,"campaign":"a","class":"marketing"`), envelope(`,"campaign":"a"`),
-		envelope(`,"campaign":"a","send_at":"` + time.Now().Add(time.Hour).Format(time.RFC3339) + `"`),
+		envelope(`,"campaign":"a"`), "{", envelope(`,"campaign":"a"`),
+		envelope(`,"campaign":"a","send_at":"` + time.Now().Add(time.Hour).Format(time.RFC3339) + `"`), envelope(`,"campaign":"a"`),
 	}
 	r := b.do(t, http.MethodPost, "/v1/messages/batch/check", strings.Join(lines, "\n"), withHeader("Content-Type", "application/x-ndjson"))
-	want := []time.Duration{1, 1, 0, 2, 1, 3, 0} // hours; 0: none
+	want := []string{"1", "", "2", "", `[{"budget":"campaign","limit":"0.50","spent":"0.25"}]`} // hours, or budgets
 	for i, text := range strings.Split(strings.TrimSpace(r.body), "\n") {
-		var got struct {
-			SentAbout time.Time `json:"sent_about"`
+		var line struct {
+			SentAbout   time.Time       `json:"sent_about"`
+			OverBudgets json.RawMessage `json:"over_budgets"`
 		}
-		if err := json.Unmarshal([]byte(text), &got); err != nil {
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
 			t.Fatal(err)
 		}
-		hours := time.Duration(0)
-		if !got.SentAbout.IsZero() {
-			hours = (time.Until(got.SentAbout) + 30*time.Minute) / time.Hour
+		got := string(line.OverBudgets)
+		if !line.SentAbout.IsZero() {
+			got += fmt.Sprint(int((time.Until(line.SentAbout) + 30*time.Minute) / time.Hour))
 		}
-		if hours != want[i] {
-			t.Errorf("line %d is sent after %d hours, want %d: %s", i+1, hours, want[i], text)
+		if got != want[i] {
+			t.Errorf("line %d: %q, want %q: %s", i+1, got, want[i], text)
 		}
 	}
 }

@@ -146,9 +146,9 @@ type Options struct {
 	Refuse     func(number string) bool                                                 // reports whether messages of a number with an unknown type are refused; nil: they are accepted
 	Offset     func() time.Duration                                                     // returns how far Redis's clock, which decides about deadlines, is ahead of the clock of this machine; nil: not at all
 	ETA        eta                                                                      // nil: deadlines are not compared with the backlog
-	// SendETA estimates how long until a new message would be sent, behind what waits and so many other new messages of its number, class and
-	// flow. It blocks and fails like ETA. Nil: it is not known.
-	SendETA func(ctx context.Context, number string, c message.Class, f message.Flow, ahead int) (time.Duration, error)
+	// Forecast returns a function that estimates when new messages would be sent, behind what waits and the messages of its earlier calls, which
+	// come from one goroutine. Nil: it is not known.
+	Forecast func() func(ctx context.Context, m *message.Message) (message.Forecast, error)
 	// LimitWait estimates how long a new template message would wait for capacity under the messaging limit of the portfolio. Nil: not at all.
 	LimitWait func(ctx context.Context, number string, c message.Class) (time.Duration, error)
 	// CountedPerson reports whether a message of a number to a recipient needs no such capacity. Nil: it needs capacity.

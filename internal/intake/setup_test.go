@@ -177,7 +177,7 @@ type bench struct {
 	refuse    bool                                                                             // refuse unknown types
 	offset    time.Duration                                                                    // of Redis's clock
 	eta       func(ctx context.Context, number string, c message.Class) (time.Duration, error) // nil: no wait
-	sendETA   func(ahead int) time.Duration                                                    // nil: it is not known
+	forecast  func(ahead int) message.Forecast                                                 // nil: it is not known
 	estimate  func(m *message.Message) *message.Cost                                           // nil: no price is known
 	// until when another app owns the conversation with a recipient
 	elsewhere map[string]time.Time
@@ -243,11 +243,15 @@ func setupOn(t testing.TB, l net.Listener) *bench {
 			}
 			return b.eta(ctx, number, c)
 		},
-		SendETA: func(_ context.Context, _ string, _ message.Class, _ message.Flow, ahead int) (time.Duration, error) {
-			if b.sendETA == nil {
-				return 0, errors.New("not known")
+		Forecast: func() func(context.Context, *message.Message) (message.Forecast, error) {
+			ahead := 0
+			return func(context.Context, *message.Message) (message.Forecast, error) {
+				if b.forecast == nil {
+					return message.Forecast{}, errors.New("not known")
+				}
+				ahead++
+				return b.forecast(ahead - 1), nil
 			}
-			return b.sendETA(ahead), nil
 		},
 		Estimate: func(m *message.Message, _ time.Time) *message.Cost {
 			if b.estimate == nil {

@@ -8,7 +8,7 @@ import (
 // AuditEntry is an entry of the audit log: an action of an operator, with the reason.
 type AuditEntry struct {
 	At     time.Time `json:"at,omitzero" doc:"When, by the store's clock."`
-	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove, relay-drop, the kind of an entry with -set or -remove (number-set), number-drain, number-cancel, number-move, reencrypt, onboard, registration, template-sync, person-export, person-delete, campaign-cancel, campaign-open or campaign-set."`
+	Verb   string    `json:"verb" doc:"hold, release, sent, not-sent, cancel, replay, resend, rate, note, relay-set, relay-remove, relay-drop, the kind of an entry with -set or -remove (number-set), number-drain, number-cancel, number-move, reencrypt, onboard, registration, template-sync, person-export, person-delete, campaign-cancel, campaign-open, campaign-set or schedule-remove."`
 	On     string    `json:"on" doc:"The id of the message, or the name of what is held."`
 	Actor  string    `json:"actor" doc:"The name that the operator gave."`
 	Key    string    `json:"key,omitempty" doc:"The name of the API key of the request."`
@@ -39,6 +39,8 @@ const (
 	VerbCampaignCancel = "campaign-cancel" // the messages of a campaign cancelled and refused
 	VerbCampaignOpen   = "campaign-open"   // messages of a cancelled campaign accepted again
 	VerbCampaignSet    = "campaign-set"    // settings of a campaign changed
+
+	VerbScheduleRemove = "schedule-remove" // a schedule removed
 
 	VerbOnboard      = "onboard"       // a number connected after an Embedded Signup
 	VerbRegistration = "registration"  // a number registered, deregistered or verified at Meta, or its PIN set

@@ -28,7 +28,8 @@ func (s State) Undelivered() bool { return s.Final() && !s.AtMeta() }
 // CampaignWait is what the messages of a campaign wait for.
 type CampaignWait struct {
 	Pending int           // messages that wait for a send slot
-	In      time.Duration // until these will have been sent, about
+	In      time.Duration // until these will have been sent, about, if Short is empty
+	Short   []Shortage    // the budgets that do not suffice for these
 	Holds   []Hold        // that apply to some or all of its messages
 
 	Cancelled *CancelledCampaign // nil: it is not cancelled

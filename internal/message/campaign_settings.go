@@ -3,6 +3,7 @@ package message
 import (
 	"cmp"
 	"fmt"
+	"sort"
 	"strings"
 	"time"
 )
@@ -63,14 +64,20 @@ func (s CampaignSettings) Day(t time.Time) (name string, end time.Time) {
 	return t.Format(time.DateOnly), end
 }
 
-// CapWait returns how long the cap keeps the last of so many messages, if it has counted today's messages and the day ends after a time; 0: it
-// may be sent today, or there is no cap.
-func (s CampaignSettings) CapWait(messages, today int, dayEnds time.Duration) time.Duration {
-	left := max(s.CapPerDay-today, 0)
-	if s.CapPerDay == 0 || messages <= left {
-		return 0
+// CapWait estimates how long until a message is sent that has so many others of the campaign before it, if the cap has counted today's
+// messages until now and the day ends at a time. in estimates the same without the cap.
+func (s CampaignSettings) CapWait(ahead, today int, now, dayEnds time.Time, in func(ahead int) time.Duration) time.Duration {
+	if s.CapPerDay == 0 {
+		return in(ahead)
 	}
-	return max(dayEnds, 0) + time.Duration((messages-left-1)/s.CapPerDay)*24*time.Hour
+	// Today go those that the cap leaves, if the rates let them go before the day ends.
+	left := min(max(s.CapPerDay-today, 0), ahead+1)
+	left = sort.Search(left, func(i int) bool { return in(i) >= dayEnds.Sub(now) })
+	if ahead < left {
+		return in(ahead)
+	}
+	day := dayEnds.AddDate(0, 0, (ahead-left)/s.CapPerDay) // days of a time zone are not always of 24 hours
+	return max(in(ahead), day.Sub(now)+in((ahead-left)%s.CapPerDay)-in(0))
 }
 
 // CampaignChange is a change of the settings of a campaign. What it leaves out stays.

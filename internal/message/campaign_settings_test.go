@@ -82,3 +82,41 @@ func TestCampaignChange(t *testing.T) {
 		}
 	}
 }
+
+// TestCapWait: with a cap, what is left of today goes today, and the rest on the next days of its time zone, of which one has 23 hours here. A rate
+// may let fewer go today than the cap, and take longer than the cap.
+func TestCapWait(t *testing.T) {
+	t.Parallel()
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 3, 28, 22, 0, 0, 0, zone) // two hours before the day on which the clocks change
+	at := func(seconds float64) func(int) time.Duration {
+		return func(ahead int) time.Duration { return time.Duration(float64(ahead) * seconds * float64(time.Second)) }
+	}
+	for name, tt := range map[string]struct {
+		ahead, today int
+		in           func(int) time.Duration
+		want         string
+	}{
+		"the last of today":            {3999, 1000, at(0.5), "28 22:33:19"},
+		"the first of tomorrow":        {4000, 1000, at(0.5), "29 00:00:00"},
+		"the last of tomorrow":         {8999, 1000, at(0.5), "29 00:41:39"},
+		"after the day of 23 hours":    {9000, 1000, at(0.5), "30 00:00:00"},
+		"the cap is reached":           {0, 5000, at(0.5), "29 00:00:00"},
+		"the cap was lowered":          {5000, 9000, at(0.5), "30 00:00:00"},
+		"the rate ends the day before": {2000, 1000, at(6), "29 01:20:00"}, // 1200 go today
+		"the rate takes longer":        {20000, 0, at(60), "11 20:20:00"},  // 1440 a day: in April
+		"the others of the number":     {0, 0, func(int) time.Duration { return 3 * time.Hour }, "29 01:00:00"},
+	} {
+		s := message.CampaignSettings{CapPerDay: 5000, TimeZone: "Europe/Berlin"}
+		_, ends := s.Day(now)
+		if got := now.Add(s.CapWait(tt.ahead, tt.today, now, ends, tt.in)).Format("2 15:04:05"); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+	if got := (message.CampaignSettings{}).CapWait(7, 0, now, time.Time{}, at(1)); got != 7*time.Second {
+		t.Errorf("without a cap: %v", got)
+	}
+}

@@ -24,6 +24,29 @@ type BudgetUse struct {
 	Until  time.Time `json:"until" doc:"When the period ends."`
 }
 
+// Lacks reports whether the budget has too little left for messages that cost so much together.
+func (u BudgetUse) Lacks(cost Amount) bool { return u.Spent+cost > u.Limit }
+
+// Fits returns for how many of some messages that cost so much together the budget suffices, if each costs the same.
+func (u BudgetUse) Fits(messages int, cost Amount) int {
+	if !u.Lacks(cost) {
+		return messages
+	}
+	return int(float64(max(u.Limit-u.Spent, 0)) * float64(messages) / float64(cost))
+}
+
+// Shortage is a budget that does not suffice for all messages that wait.
+type Shortage struct {
+	BudgetUse
+	Messages int // about how many of them it does not suffice for
+}
+
+// Forecast is when a message would be sent.
+type Forecast struct {
+	In    time.Duration // about, if Short is empty
+	Short []BudgetUse   // the budgets that have too little left for it and those before it
+}
+
 // Cost is the estimated price of a message.
 type Cost struct {
 	Amount   Amount `json:"amount" doc:"As text, like 0.0625."`

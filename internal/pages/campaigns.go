@@ -24,12 +24,13 @@ type campaign struct {
 	Undelivered int
 	Taken       int `json:"taken_last_minute"`
 
-	Causes    []campaignCause `json:"undelivered_by_cause"`
-	Templates []campaignTemplate
-	Numbers   []campaignNumber
-	Pending   int
-	DoneBy    time.Time `json:"pending_done_by"`
-	Holds     []httpapi.Hold
+	Causes      []campaignCause `json:"undelivered_by_cause"`
+	Templates   []campaignTemplate
+	Numbers     []campaignNumber
+	Pending     int
+	DoneBy      time.Time    `json:"pending_done_by"`
+	OverBudgets []overBudget `json:"over_budgets"`
+	Holds       []httpapi.Hold
 
 	Settings *httpapi.CampaignSettings
 
@@ -38,6 +39,13 @@ type campaign struct {
 
 	Operator   bool `json:"-"` // the API key of the session belongs to no client
 	AllNumbers bool `json:"-"` // the API key of the session is for all numbers: it may hold the campaign at all of them, and Taken is known
+}
+
+// overBudget is a budget that has too little left for all pending messages.
+type overBudget struct {
+	Budget, Limit, Spent string
+	Until                time.Time
+	Messages             int
 }
 
 // campaignCause is how many messages were not delivered for one cause.

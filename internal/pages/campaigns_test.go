@@ -152,3 +152,20 @@ func TestCampaignPages(t *testing.T) {
 		t.Errorf("the list of two cost %d commands, a campaign %d", n, one)
 	}
 }
+
+// TestCampaignOverItsBudget: the page says for how many messages the budget does not suffice, and no time.
+func TestCampaignOverItsBudget(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	for i := range 5 {
+		s.order("admin", ours, fmt.Sprint("k", i), "sale", "spring")
+	}
+	b := s.signIn("admin")
+	contains(t, b.get("/console/campaigns/spring"), "5 wait for a send slot; they will have been sent by about")
+	s.budget = 350_000
+	p := b.get("/console/campaigns/spring")
+	contains(t, p, "The budget campaign of 0.35 does not suffice: 0.00 is spent, and about 2 messages wait until it is higher.", "5 wait for a send slot.")
+	if strings.Contains(p.text, "will have been sent") {
+		t.Error("the page says when all are sent")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"sluice/internal/fleet"
@@ -13,6 +14,40 @@ import (
 type numberDetail struct {
 	fleet.Number
 	History []fleet.Point
+	Replies *autoReply `json:"-"` // nil: it has no automatic replies, or they cannot be read
+}
+
+// autoReply is what Sluice answers to people who write to a number, as the console API says.
+type autoReply struct {
+	APIKey string `json:"api_key"`
+	Rules  []struct {
+		Words []string
+		Text  string
+	}
+	Hook *struct{ URL, Deadline string }
+	Away *struct {
+		Text, From, To string
+		Days           []string
+		Zone           string `json:"time_zone"`
+	}
+	Welcome string
+}
+
+// autoReplyOf returns the automatic replies of a number, as the directory has them; nil: there are none, or they cannot be read.
+func (v *view) autoReplyOf(number string) *autoReply {
+	kind := entryKinds[slices.IndexFunc(entryKinds, func(k entryKind) bool { return k.Name == "numbers" })]
+	all, failed := v.entries(kind, number)
+	if failed != nil || len(all) == 0 {
+		return nil
+	}
+	var e struct {
+		Replies *autoReply `json:"auto_reply"`
+	}
+	text, err := json.Marshal(all[0])
+	if err != nil || json.Unmarshal(text, &e) != nil {
+		return nil
+	}
+	return e.Replies
 }
 
 // Chart returns the history as JSON for static/charts.js: arrays of Unix times, attempts per second, effective rates, rate
@@ -53,6 +88,9 @@ func numberPage() page {
 		read: func(v *view) (any, *problem) {
 			var n numberDetail
 			failed := v.console("GET", path(v), nil, &n)
+			if failed == nil {
+				n.Replies = v.autoReplyOf(n.ID)
+			}
 			return n, failed
 		},
 		acts: map[string]func(*view) (done, *problem){

@@ -80,6 +80,7 @@ func all() []page {
 		holdsPage(),
 		templatesPage(),
 		relayPage(),
+		schedulesPage(),
 		directoryPage(),
 		clientPage(),
 		reportsPage(),

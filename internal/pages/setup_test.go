@@ -37,6 +37,7 @@ import (
 	"sluice/internal/relay"
 	"sluice/internal/report"
 	"sluice/internal/repository"
+	"sluice/internal/schedules"
 	"sluice/internal/secrets"
 	"sluice/internal/store"
 	"sluice/internal/suppression"
@@ -63,7 +64,9 @@ type site struct {
 	fleet   *fleet.Fleet // of the last serve
 	api     http.Handler // of callers, of the last serve
 	limits  *portfolio.Ledger
-	summary *report.Summary // of the archive; nil: there is no archive
+	budget  message.Amount    // of each campaign; 0: it has none
+	replies *config.AutoReply // of the number theirs; nil: it has none
+	summary *report.Summary   // of the archive; nil: there is no archive
 
 	commands atomic.Int64    // that the pages sent to Redis
 	usages   []message.Usage // nil: those in Redis
@@ -120,7 +123,7 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 		Holds: held, Fleet: s.fleet,
 		Rates: ratelimit.NewController(s.db, shards, func(string) int { return 80 }),
 		Directory: directory.NewStore(directory.StoreOptions{
-			DB: s.db, Box: secrets.New("a key of the tests", ""), File: directory.File{Numbers: []config.Number{{ID: ours}, {ID: theirs}}},
+			DB: s.db, Box: secrets.New("a key of the tests", ""), File: directory.File{Numbers: []config.Number{{ID: ours}, {ID: theirs, AutoReply: s.replies}}},
 			Unfinished: func(context.Context, string) (int, error) { return s.unfinished, nil },
 			Accounts: func(context.Context) (map[string]string, error) {
 				return map[string]string{"77": "900", "79": "900"}, nil
@@ -133,6 +136,7 @@ func (s *site) serve(all []httpapi.Key) (*pages.Pages, string) {
 		},
 		Lists: book, Messages: repository.New(book, queue.NewClient(s.db, shards)), Audit: audit.New(s.db, shards),
 		Suppressions: suppression.New(s.db, suppression.Options{}),
+		Schedules:    schedules.New(schedules.Options{DB: s.db, Box: secrets.New("a key of the tests", ""), Keys: keys, Log: log}),
 		Campaigns:    repository.NewCampaigns(book, reader, held.Store, campaigns.NewStore(s.db, held.Store, audit.New(s.db, shards)), nil),
 		Relay:        relay.NewTargets(s.db, shards, secrets.New("", "")), Keys: httpapi.FixedKeys(covered...),
 		Numbers: func(number string) bool { return number == ours || number == theirs }, Explain: explain,

@@ -22,7 +22,7 @@ func (b Budgets) Admit(ctx context.Context, now time.Time, some []dispatch.Candi
 	all := make([]budget.Message, len(some))
 	for i, c := range some {
 		r := c.Known.(*record.Record)
-		all[i] = budget.Message{ID: r.ID + "." + strconv.Itoa(r.Attempt), Flow: c.Flow, Cost: c.Cost} // sent again by an operator it counts again
+		all[i] = budget.Message{ID: r.ID + "." + strconv.Itoa(r.Attempt), Flow: c.Flow, Class: r.Class, Cost: c.Cost} // sent again by an operator it counts again
 	}
 	may, err := b.Store.Admit(ctx, now, all)
 	for i, is := range may {

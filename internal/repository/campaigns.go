@@ -34,11 +34,8 @@ func (c *Campaigns) CampaignWait(ctx context.Context, f message.Flow, numbers []
 	if err != nil {
 		return w, err
 	}
-	for _, n := range all {
-		pending, in := n.FlowETA(f)
-		w.Pending += pending
-		w.In = max(w.In, in)
-	}
+	pending, in := backlog.FlowETA(all, f)
+	w.Pending = pending
 	every, err := c.holds.List(ctx)
 	if err != nil {
 		return w, err
@@ -54,12 +51,52 @@ func (c *Campaigns) CampaignWait(ctx context.Context, f message.Flow, numbers []
 	if w.Cancelled, err = c.campaigns.Get(ctx, f); err != nil {
 		return w, err
 	}
-	if w.Settings, err = c.campaigns.Settings(ctx, f); err != nil || w.Settings == nil {
+	var settings message.CampaignSettings
+	if w.Settings, err = c.campaigns.Settings(ctx, f); err != nil {
 		return w, err
 	}
-	err = c.used(ctx, &w)
-	w.In = max(w.In, w.Settings.CapWait(w.Pending, w.Today, time.Until(w.DayEnds)))
+	if w.Settings != nil {
+		settings = *w.Settings
+		err = c.used(ctx, &w)
+	}
+	if err != nil || pending == 0 {
+		return w, err
+	}
+	now := time.Now()
+	w.In = settings.CapWait(pending-1, w.Today, now, w.DayEnds, in)
+	used, err := c.budgets.Of(ctx, now, f)
+	if err != nil || len(used) == 0 {
+		return w, err
+	}
+	cost, err := c.cost(ctx, all, f, pending)
+	for _, u := range used {
+		if fit := u.Fits(pending, cost); cost > 0 && fit < pending {
+			w.Short = append(w.Short, message.Shortage{BudgetUse: u, Messages: pending - fit})
+		}
+	}
 	return w, err
+}
+
+// costOf is of how many of the messages that leave next of each number and class the price is read, for an estimate of all.
+const costOf = 100
+
+// cost estimates what the messages of a flow cost that wait for a slot, by those that leave next. What counts as spent already costs nothing.
+func (c *Campaigns) cost(ctx context.Context, all []backlog.Number, f message.Flow, pending int) (message.Amount, error) {
+	if pending == 0 {
+		return 0, nil
+	}
+	ids, err := c.backlog.Next(ctx, all, f, costOf)
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	records, err := c.ReadAnywhere(ctx, ids)
+	sum := 0
+	for _, r := range records {
+		if r.Spent == 0 {
+			sum += r.Price
+		}
+	}
+	return message.Amount(float64(sum) / float64(len(ids)) * float64(pending)), err
 }
 
 // CancelCampaign cancels a campaign, and returns when; or message.ErrNotFound if there is no message of it.

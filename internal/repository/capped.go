@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 
 	"sluice/internal/dispatch"
@@ -20,7 +21,8 @@ func (c *Candidates) capped(ctx context.Context, all []record.Record, out []disp
 		if out[i].Verdict != dispatch.Sendable || out[i].Recipient == (ratelimit.Recipient{}) || !c.caps.Concern(r.Client, r.Class) {
 			continue
 		}
-		asked = append(asked, frequency.Message{ID: r.ID, Client: r.Client, Number: r.From, Class: r.Class, Recipient: recipientIn(r.Payload)})
+		counted := cmp.Or(r.MovedFrom, r.ID) // a worker may have counted it before it was moved to this number
+		asked = append(asked, frequency.Message{ID: counted, Client: r.Client, Number: r.From, Class: r.Class, Recipient: recipientIn(r.Payload)})
 		of = append(of, i)
 	}
 	may, err := c.caps.Admit(ctx, asked)

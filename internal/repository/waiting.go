@@ -61,7 +61,7 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 		}
 	}
 	if s.Task == message.TaskWaiting && r.Campaign != "" {
-		if s.Capped, err = wt.cappedUntil(ctx, r.Flow(), s.Ahead+1); err != nil {
+		if err = wt.capped(ctx, r.Flow(), &s); err != nil {
 			return s, err
 		}
 	}
@@ -78,15 +78,24 @@ func (wt *Waiting) QueueStatus(ctx context.Context, r message.Record) (message.Q
 	return s, err
 }
 
-// cappedUntil returns until about when the cap per day of a campaign keeps the last of its next messages; zero: the cap is not reached.
-func (wt *Waiting) cappedUntil(ctx context.Context, f message.Flow, messages int) (time.Time, error) {
+// capped sets until about when the cap per day of a campaign keeps a message, if the cap is reached; else it may be reached before the message's turn,
+// and then that is later.
+func (wt *Waiting) capped(ctx context.Context, f message.Flow, s *message.QueueStatus) error {
 	settings, err := wt.o.Campaigns.Settings(ctx, f)
 	if err != nil || settings == nil || settings.CapPerDay == 0 {
-		return time.Time{}, err
+		return err
 	}
 	today, ends, err := wt.o.Campaigns.Counted(ctx, *settings)
-	if err != nil || today < settings.CapPerDay {
-		return time.Time{}, err
+	if err != nil {
+		return err
 	}
-	return time.Now().Add(settings.CapWait(messages, today, time.Until(ends))), nil
+	now := time.Now()
+	wait := settings.CapWait(s.Ahead, today, now, ends, func(ahead int) time.Duration {
+		return time.Duration(float64(s.In) * float64(ahead) / float64(max(s.Ahead, 1)))
+	})
+	if today >= settings.CapPerDay {
+		s.Capped = now.Add(wait)
+	}
+	s.In = max(s.In, wait)
+	return nil
 }
