@@ -124,7 +124,7 @@ func (l *Ledger) applying(ctx context.Context, s message.Shard, ids, others []st
 				var d record.Decision
 				in.Move = m
 				after, d = after.Decide(in)
-				changed, events = after.Bill(reports[n].Charge) || changed || d.Changed, append(events, d.Changes...)
+				changed, events = after.Bill(m.WAMID, reports[n].Charge) || changed || d.Changed, append(events, d.Changes...)
 				results[n] = resultOf(d)
 			}
 			if after.State == message.Queued && after.Task != before.Task && l.o.Due != nil {

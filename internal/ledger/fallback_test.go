@@ -71,3 +71,32 @@ func TestFallbackAfterFailure(t *testing.T) {
 		}
 	})
 }
+
+// TestChargeOfAFallback: what Meta charges for the fallback template counts, also if a status of the failed attempt comes late and says that it was free.
+func TestChargeOfAFallback(t *testing.T) {
+	t.Parallel()
+	on(t, func(t *testing.T, f fixture) {
+		f = chainedWith(f, ledger.Options{Replaces: func(message.Context, int) bool { return true }})
+		m := newMessage("one")
+		m.Client, m.Campaign, m.Price = "acme", "spring", 100
+		m.Fallback = message.Fallback{Template: "sale/en", Payload: []byte(`{"type":"template"}`)}
+		f.acceptedAs(m)
+		f.finished(f.begun(m.ID, 0, "w/1"), message.Move{To: message.Submitted, WAMID: "wamid.one"})
+		charged := func(attempt int, wamid, status string, c message.Charge) message.MarkedReport {
+			e := report(m.ID, attempt, wamid, status)
+			e.Charge = c
+			return e
+		}
+		free := message.Charge{Category: "service", Free: true}
+		f.apply(charged(1, "wamid.one", "failed", free), charged(1, "wamid.one", "sent", free))
+		f.finished(f.begun(m.ID, 1, "w/2"), message.Move{To: message.Submitted, WAMID: "wamid.two"})
+		f.apply(charged(2, "wamid.two", "delivered", message.Charge{Category: "marketing", Cost: 70}))
+		if r := f.read(m.ID); r.Billed != "marketing" || r.Spent != 70 {
+			t.Errorf("billed as %s for %d", r.Billed, r.Spent)
+		}
+		spent, err := f.Corrected(t.Context(), []message.Spending{{Client: "acme", Campaign: "spring"}})
+		if err != nil || spent[0] != -30 {
+			t.Errorf("corrected by %v, %v", spent, err)
+		}
+	})
+}

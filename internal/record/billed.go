@@ -1,11 +1,17 @@
 package record
 
-import "sluice/internal/message"
+import (
+	"slices"
 
-// Bill notes what Meta charges for the message, and returns whether the record changed: the first report with a charge counts. Messages
-// of no client and no campaign are not counted.
-func (r *Record) Bill(c message.Charge) bool {
-	if r.Billed != "" || r.Flow() == (message.Flow{}) || r.Tombstone() {
+	"sluice/internal/message"
+)
+
+// Bill notes what Meta charges for the message, by a report with an id of Meta's, and returns whether the record changed: the first report
+// with a charge counts. A late one of an attempt that failed does not, or the charge for what was sent in its place would be lost. Messages of no
+// client and no campaign are not counted.
+func (r *Record) Bill(wamid string, c message.Charge) bool {
+	late := slices.Contains(r.Refused, wamid) && !delivered(r.State)
+	if late || r.Billed != "" || r.Flow() == (message.Flow{}) || r.Tombstone() {
 		return false
 	}
 	switch {

@@ -11,6 +11,7 @@ import (
 // Forecast estimates when new messages would be sent that would be accepted one after the other. One goroutine uses it.
 type Forecast struct {
 	o     ForecastOptions
+	all   []backlog.Number // nil: not read yet
 	ahead map[line]int
 	flows map[message.Flow]*flowAhead
 	cost  map[message.Spending]message.Amount // of the messages before
@@ -42,11 +43,11 @@ type flowAhead struct {
 
 // NewForecast returns a Forecast of no message yet.
 func NewForecast(o ForecastOptions) *Forecast {
-	return &Forecast{o, map[line]int{}, map[message.Flow]*flowAhead{}, map[message.Spending]message.Amount{}}
+	return &Forecast{o: o, ahead: map[line]int{}, flows: map[message.Flow]*flowAhead{}, cost: map[message.Spending]message.Amount{}}
 }
 
-// Next estimates when a new message would be sent, behind what waits now and the messages of earlier calls. Of a flow with a cap per day or
-// a budget it reads once what waits at all numbers.
+// Next estimates when a new message would be sent, behind what waits now and the messages of earlier calls. For the first flow with a cap per day
+// or a budget it reads what waits at all numbers, and for each such flow once what is used of them: rows can have a campaign each.
 func (f *Forecast) Next(ctx context.Context, m *message.Message) (out message.Forecast, err error) {
 	n, err := f.o.Number(ctx, m.From)
 	if err != nil {
@@ -78,17 +79,19 @@ func (f *Forecast) Next(ctx context.Context, m *message.Message) (out message.Fo
 }
 
 // read reads what limits a flow, and what waits of it.
-func (f *Forecast) read(ctx context.Context, flow message.Flow) (*flowAhead, error) {
-	c, of := f.o.Campaigns, &flowAhead{settings: f.o.Settings(flow)}
+func (f *Forecast) read(ctx context.Context, flow message.Flow) (of *flowAhead, err error) {
+	c := f.o.Campaigns
+	of = &flowAhead{settings: f.o.Settings(flow)}
 	capped := of.settings.CapPerDay > 0
 	if !capped && !c.budgets.Concern(flow) {
 		return of, nil
 	}
-	all, err := c.backlog.ReadAll(ctx, f.o.Numbers())
-	if err != nil {
-		return nil, err
+	if f.all == nil {
+		if f.all, err = c.backlog.ReadAll(ctx, f.o.Numbers()); err != nil {
+			return nil, err
+		}
 	}
-	of.messages, _ = backlog.FlowETA(all, flow)
+	of.messages, _ = backlog.FlowETA(f.all, flow)
 	if capped {
 		if of.today, of.dayEnds, err = c.campaigns.Counted(ctx, of.settings); err != nil {
 			return nil, err
@@ -97,7 +100,7 @@ func (f *Forecast) read(ctx context.Context, flow message.Flow) (*flowAhead, err
 	if of.budgets, err = c.budgets.Of(ctx, time.Now(), flow); err != nil || len(of.budgets) == 0 {
 		return of, err
 	}
-	cost, err := c.cost(ctx, all, flow, of.messages)
+	cost, err := c.cost(ctx, f.all, flow, of.messages)
 	for _, u := range of.budgets {
 		f.cost[accountOf(u, flow)] += cost
 	}

@@ -57,10 +57,11 @@ func TestForecast(t *testing.T) {
 		return w
 	}
 	var settings message.CampaignSettings
+	reads := 0
 	next := func() func() message.Forecast {
 		forecast := repository.NewForecast(repository.ForecastOptions{
 			Campaigns: c, Number: func(ctx context.Context, number string) (backlog.Number, error) { return reader.Read(ctx, number) },
-			Numbers: func() []string { return numbers }, Settings: func(message.Flow) message.CampaignSettings { return settings },
+			Numbers: func() []string { reads++; return numbers }, Settings: func(message.Flow) message.CampaignSettings { return settings },
 		})
 		i := 100
 		return func() message.Forecast {
@@ -110,5 +111,13 @@ func TestForecast(t *testing.T) {
 	}
 	if w := forecast(); len(w.Short) != 1 || w.Short[0].Budget != "campaign" {
 		t.Errorf("the second new one: %+v", w.Short)
+	}
+	reads, forecast = 0, next()
+	for range 3 {
+		forecast()
+		spring.Campaign += "2"
+	}
+	if reads != 1 {
+		t.Errorf("for three campaigns the backlog of all numbers was read %d times", reads)
 	}
 }
