@@ -85,8 +85,8 @@ func NewWorker(ctx context.Context, c config.Worker, log *slog.Logger) (*Program
 	persons := newPeople(p.DB, c.Common, c.SecretsKey, c.MarkerKey, c.RecipientIndex, log)
 	p.Background(persons.Run)
 	var w worker
-	records.Replaces = func(m message.Context, code int) bool { // else a message would be sent after its campaign was cancelled
-		return cloudapi.Replaces(code, m.Template != "") && !w.watched.Cancelled(m.Flow())
+	records.Replaces = func(m message.Context, code int) bool { // else a message would be sent after its campaign was cancelled, or wait for a number that was removed
+		return cloudapi.Replaces(code, m.Template != "") && p.directory.Known(m.From) && !w.watched.Cancelled(m.Flow())
 	}
 	w = worker{
 		Program: p, c: c, name: workerName(), shards: shards, box: box,

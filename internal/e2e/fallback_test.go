@@ -59,15 +59,17 @@ func TestFallbackAfterStatus(t *testing.T) {
 	}
 }
 
-// TestFallbackOfCancelledCampaign: when Meta reports after the cancel of a campaign that a message failed, its fallback template is not sent.
+// TestFallbackOfCancelledCampaign: when Meta reports after the cancel of a campaign, or after the removal of a number, that a message failed, its
+// fallback template is not sent. The workers may have started since.
 func TestFallbackOfCancelledCampaign(t *testing.T) {
 	t.Parallel()
 	w := setup(t, 80, graphsim.Options{Webhook: graphsim.Webhook{Delay: graphsim.Span{Min: time.Hour, Max: time.Hour}}})
-	w.worker()
+	first := w.worker()
 	var ids []string
-	for _, campaign := range []string{"spring", "summer"} {
+	from := map[string]string{"spring": numbers[0], "summer": numbers[0], "autumn": numbers[1]}
+	for _, campaign := range []string{"spring", "summer", "autumn"} {
 		a, err := w.api.Send(t.Context(), client.Message{
-			From: numbers[0], Campaign: campaign, Content: client.Text("+15552200001", "Hello"),
+			From: from[campaign], Campaign: campaign, Content: client.Text("+15552200001", "Hello"),
 			FallbackTemplate: map[string]any{"name": "order", "language": map[string]any{"code": "en"}},
 		})
 		if err != nil {
@@ -75,23 +77,29 @@ func TestFallbackOfCancelledCampaign(t *testing.T) {
 		}
 		ids = append(ids, a.ID)
 	}
-	sent := w.settled(ids, func(r client.Record) bool { return r.State == client.StateSubmitted })
+	w.settled(ids, func(r client.Record) bool { return r.State == client.StateSubmitted })
 	w.operate("POST", "/v1/campaigns/spring/cancel", `{"actor":"anna","reason":"wrong price"}`)
 	poll.Until(t, "the cancel is done", func() bool {
 		holds, _ := w.operate("GET", "/v1/holds", "")["holds"].([]any)
 		return len(holds) == 0
 	})
-	for _, id := range ids {
+	w.operate("POST", "/v1/numbers/"+numbers[1]+"/remove", `{"actor":"anna","reason":"closed"}`)
+	first.kill()
+	w.worker()
+	for _, sent := range w.sim.Accepted() {
 		body := fmt.Appendf(nil, `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{
 			"messaging_product":"whatsapp","metadata":{"phone_number_id":%q},
-			"statuses":[{"id":%q,"status":"failed","timestamp":"%d","recipient_id":"15552200001","errors":[{"code":131047}]}]}}]}]}`, numbers[0], sent[id].WAMID, time.Now().Unix())
+			"statuses":[{"id":%q,"status":"failed","timestamp":"%d","recipient_id":"15552200001","biz_opaque_callback_data":%q,"errors":[{"code":131047}]}]}}]}]}`,
+			sent.Number, sent.WAMID, time.Now().Unix(), sent.Marker)
 		if got := w.post(body, cloudapi.Sign(appSecret, body)); got != http.StatusOK {
 			t.Fatalf("the webhook is answered %d", got)
 		}
 	}
 	all := w.settled(ids, func(r client.Record) bool { return r.Final || r.State == client.StateSubmitted && r.Attempt == 2 })
-	if r := all[ids[0]]; r.State != client.StateFailed || r.Code != 131047 {
-		t.Errorf("of the cancelled campaign: %+v", r)
+	for _, id := range []string{ids[0], ids[2]} {
+		if r := all[id]; r.State != client.StateFailed || r.Code != 131047 {
+			t.Errorf("of the cancelled campaign, or of the removed number: %+v", r)
+		}
 	}
 	if r := all[ids[1]]; r.State != client.StateSubmitted || r.FallbackFor != "text" {
 		t.Errorf("of the other campaign: %+v", r)

@@ -46,52 +46,31 @@ type PersonNames struct {
 }
 
 // In reports whether a text has one of the names as Meta writes them: a phone number of digits, a business-scoped user id, or Meta's id of a message,
-// which is Base64 of bytes with the phone number. It reads each byte once: texts are all dead letters.
+// which is Base64 of bytes with the phone number.
 func (p PersonNames) In(text string) bool {
-	for from, i := 0, 0; i < len(text); from = i { // from is where the last name ended
-		for i < len(text) && text[i] != '.' && !isDigit(text[i]) {
-			i++
+	for name := range strings.FieldsFuncSeq(text, func(c rune) bool { return c != '.' && !isAlphanumeric(c) }) {
+		number := 7 <= len(name) && len(name) <= 15 && name[0] <= '9'
+		if (number || IsUserID(name)) && p.Is(name) {
+			return true
 		}
-		before, after := text[from:i], text[min(i+1, len(text)):]
-		switch {
-		case i == len(text):
-		case isDigit(text[i]):
-			name := text[i : i+run(text[i:], isDigit)]
-			if i += len(name); 7 <= len(name) && len(name) <= 15 && p.Is(name) {
-				return true
-			}
-		case strings.HasSuffix(before, "wamid"):
-			id := after[:run(after, isBase64)]
-			plain, _ := base64.RawStdEncoding.DecodeString(id)
-			if i += 1 + len(id); p.In(string(plain)) {
-				return true
-			}
-		case len(before) >= 2 && IsUserID(text[i-2:]):
-			id := strings.TrimPrefix(after, "ENT.")
-			start := i - 2
-			if i = len(text) - len(id) + run(id, isAlphanumeric); p.Is(text[start:i]) {
-				return true
-			}
-		default:
-			i++
+	}
+	for i, id := range strings.Split(text, "wamid.") {
+		if i == 0 {
+			continue // what is before the first id
+		}
+		if end := strings.IndexFunc(id, func(c rune) bool { return !isAlphanumeric(c) && !strings.ContainsRune("+/-_", c) }); end >= 0 {
+			id = id[:end]
+		}
+		if plain, _ := base64.RawStdEncoding.DecodeString(id); p.In(string(plain)) {
+			return true
 		}
 	}
 	return false
 }
 
-// run returns how many bytes at the beginning of a text are of a kind.
-func run(text string, is func(byte) bool) (n int) {
-	for n < len(text) && is(text[n]) {
-		n++
-	}
-	return n
+func isAlphanumeric(c rune) bool {
+	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
 }
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-func isAlphanumeric(c byte) bool { return isDigit(c) || isUpper(c) || c >= 'a' && c <= 'z' }
-
-func isBase64(c byte) bool { return isAlphanumeric(c) || strings.IndexByte("+/-_", c) >= 0 }
 
 // PersonEntry is what a part of Sluice stores about a person, apart from messages, opt-outs and schedules.
 type PersonEntry struct {
