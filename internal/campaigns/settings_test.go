@@ -157,6 +157,13 @@ func TestCapPerDay(t *testing.T) {
 		t.Errorf("the cap is raised by one: open %t", open)
 	}
 
+	// What is counted can come back, for a retry or from a dead worker, so the campaign is fetched again now and then.
+	later := midday.Add(10 * time.Second)
+	at.Store(&later)
+	if open := !w.Gate(spring).Closed; !open || !admit(w, spring, 900, 1)[0] || admit(w, spring, 902, 1)[0] || !w.Gate(spring).Closed {
+		t.Errorf("10 s after the cap was reached: open %t", open)
+	}
+
 	// In the last seconds of a day nothing is counted for it: the message might leave on the next one.
 	edge, next := midday.Add(12*time.Hour-time.Second), midday.Add(12*time.Hour)
 	change(t, s, message.CampaignChange{CapPerDay: new(1000)})

@@ -22,6 +22,9 @@ const (
 	Noticed = 5 * time.Second
 	// dayEdge is how long before the end of a day a campaign with a cap sends nothing: a message that was counted for the day waits for its slot.
 	dayEdge = 2 * time.Second
+	// capEvery is how often a campaign whose cap is reached is fetched again: a message that is counted can be back at the head of its list, for a
+	// retry or because its worker died.
+	capEvery = 10 * time.Second
 )
 
 // Watch knows the cancelled campaigns and the settings of campaigns without asking Redis. It is safe for concurrent use.
@@ -150,7 +153,7 @@ func (w *Watch) Gate(f message.Flow) (g message.Gate) {
 }
 
 // Admit counts messages of campaigns against the caps of the running day, and returns for each whether it may be sent now. One that was counted
-// on this day is admitted again, and counts once. A campaign of which one is refused is closed until the day ends. It is one round trip.
+// on this day is admitted again, and counts once. A campaign of which one is refused is closed for capEvery, or until the day ends. It is one round trip.
 func (w *Watch) Admit(ctx context.Context, all []message.CapAsk) ([]bool, error) {
 	now, may := w.store.now(), make([]bool, len(all))
 	groups := map[message.Flow]*group{}
@@ -190,7 +193,7 @@ func (w *Watch) Admit(ctx context.Context, all []message.CapAsk) ([]bool, error)
 			if err == nil && is == 1 {
 				may[g.of[k]] = true
 			} else if err == nil {
-				g.s.closed.Store(g.end.UnixMilli())
+				g.s.closed.Store(min(g.end.UnixMilli(), now.Add(capEvery).UnixMilli()))
 			}
 		}
 	}
