@@ -238,7 +238,7 @@ func TestTheStandbyLeavesWhatIsDue(t *testing.T) {
 	}
 }
 
-// TestANewCampaignKeepsItsRate: a worker that meets the first tasks of a campaign beside those of others sends none of them before
+// TestANewCampaignKeepsItsRate: a worker that meets the first tasks of a campaign together with those of others sends none of them before
 // Redis knows the rate.
 func TestANewCampaignKeepsItsRate(t *testing.T) {
 	t.Parallel()
